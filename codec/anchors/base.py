@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+"""What every anchor codec offers: an ordinary sequence of pictures in, packets out, and back."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from ..frame import VideoInfo, Yuv420
+
+
+class AnchorFrame(NamedTuple):
+    """A picture for the encoder; `key` starts a closed group: nothing after it may refer to what came before it."""
+
+    picture: Yuv420
+    key: bool
+
+
+class AnchorPacket(NamedTuple):
+    """One coded anchor. `index` counts anchors of the video in display order; packets come in coding order."""
+
+    index: int  # type: ignore[assignment]  # tuple.index is of no use here
+    key: bool
+    data: bytes
+
+
+class AnchorCodec(Protocol):
+    """A codec for the anchors of a video. Pictures are those of the video: any size, 8 or 10 bit."""
+
+    name: str
+
+    def encode(self, frames: Iterable[AnchorFrame], info: VideoInfo) -> Iterator[AnchorPacket]:
+        """Packets in coding order, one an anchor; pulls frames only as its own lookahead needs them.
+
+        The packets of one closed group all come before those of the next. AnchorError if the encoder refuses.
+        """
+        ...
+
+    def decode(self, packets: Sequence[AnchorPacket], info: VideoInfo) -> dict[int, Yuv420]:
+        """The pictures of one closed group by index; what cannot be decoded is absent."""
+        ...
+
+    def describe(self) -> str:
+        """The settings that made the stream, in one line, for the stream header."""
+        ...

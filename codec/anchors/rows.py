@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""The table of what differs between the encoders of libavcodec, and the checks of a user's settings against it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+import torch
+
+from ..errors import InputError
+
+START_CODE = b"\x00\x00\x00\x01"
+X26X_PRESETS = (
+    *("ultrafast", "superfast", "veryfast", "faster", "fast"),
+    *("medium", "slow", "slower", "veryslow", "placebo"),
+)
+X26X_TUNES = ("psnr", "ssim", "grain", "animation", "fastdecode", "zerolatency")
+
+
+@dataclass(frozen=True)
+class LibavRow:
+    """What sets one codec apart. Parameters are `key=value:...` of the encoder itself."""
+
+    name: str
+    encoder: str
+    decoders: tuple[str, ...]  # the first that there is decodes
+    presets: tuple[str, ...]
+    preset: str
+    crf: float
+    crf_range: tuple[int, int]
+    qp_range: tuple[int, int]  # qp, like crf and preset, is an option of libavcodec's wrapper
+    params_option: str
+    prefix: bytes  # every packet starts with it, so it is left out of AnchorPacket.data
+    fixed: str  # parameters that encode() relies on; {keyint} is the longest group
+    endless: str = "-1"  # the encoder's word for a keyint without limit
+    fractional_crf: bool = True
+    defaults: str = ""  # parameters that a user may override
+    options: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what libavcodec takes out of the parameters
+    depths: tuple[int, ...] = (8, 10)
+
+    def checked_preset(self, preset: str | None) -> str:
+        """The preset, or the default one. InputError if the encoder has no such preset."""
+        preset = self.preset if preset is None else preset
+        if preset not in self.presets:
+            raise InputError(f"{self.name} has no preset {preset!r}; choose from {', '.join(self.presets)}")
+        return preset
+
+    def checked_quality(self, crf: float | None, qp: int | None) -> tuple[str, str]:
+        """The one option, and its value, that sets the quality. InputError if out of range."""
+        if crf is not None and qp is not None:
+            raise InputError("crf and qp exclude each other; give one of them")
+        option, value, (low, high) = ("crf", crf, self.crf_range) if qp is None else ("qp", qp, self.qp_range)
+        value = self.crf if value is None else value
+        whole = option == "qp" or not self.fractional_crf
+        if not low <= value <= high or (whole and value != int(value)):
+            kind = "a whole number from " if whole else ""
+            raise InputError(f"{self.name} has no {option} {value:g}; choose {kind}{low} to {high}")
+        return option, f"{value:g}"
+
+    def checked_params(self, params: str) -> dict[str, str]:
+        """`key=value:flag:...` as a dict. InputError for keys that are set elsewhere and for bad choices."""
+        taken = {entry.partition("=")[0] for entry in self.fixed.split(":")} | {"preset", "crf", "qp"}
+        parsed = {}
+        for entry in filter(None, params.split(":")):
+            key, equals, value = entry.partition("=")
+            if key in taken:
+                raise InputError(f"{self.name} parameter {key!r} cannot be given; the codec sets it itself")
+            choices = self.choices.get(key, (value,))
+            if value not in choices:
+                raise InputError(f"{self.name} has no {key} {value!r}; choose from {', '.join(choices)}")
+            parsed[key] = value if equals else "1"
+        return parsed
+
+
+def _x264_asm() -> str:
+    """AVX-512 off: x264's mbtree then reads memory that nobody wrote (build 165), and no two runs give the same bytes.
+
+    Naming a set switches it on without a check, so only where the processor has it.
+    """
+    return ":asm=AVX2" if torch.backends.cpu.get_cpu_capability().startswith("AVX") else ""
+
+
+_X265 = LibavRow(
+    name="x265",
+    encoder="libx265",
+    decoders=("hevc",),
+    presets=X26X_PRESETS,
+    preset="medium",
+    crf=28,
+    crf_range=(0, 51),
+    qp_range=(0, 51),
+    params_option="x265-params",
+    prefix=START_CODE,
+    fixed="keyint={keyint}:min-keyint=1:scenecut=0:open-gop=0:info=0:repeat-headers=1:annexb=1:log-level=none",
+    # Bytes depend on the numbers of frame and pool threads, which are the machine's unless given. Frame threads cost
+    # no bits and do without wavefronts (wpp), which cost 0.3 to 1 % at 416x240.
+    defaults="frame-threads=4:pools=2:wpp=0:lookahead-slices=0",
+    options={"forced-idr": "1"},
+    choices={"tune": X26X_TUNES, "profile": ("main", "main10")},
+)
+_SVTAV1 = LibavRow(
+    name="svtav1",
+    encoder="libsvtav1",
+    decoders=("libdav1d", "libaom-av1", "av1"),
+    presets=tuple(map(str, range(14))),
+    preset="6",
+    crf=35,
+    crf_range=(1, 63),
+    qp_range=(1, 63),
+    fractional_crf=False,
+    params_option="svtav1-params",
+    prefix=b"\x12\x00",  # a temporal delimiter
+    fixed="keyint=-1:irefresh-type=2:scd=0",
+    defaults="tune=1",  # PSNR
+)
+_X264 = LibavRow(
+    name="x264",
+    encoder="libx264",
+    decoders=("h264",),
+    presets=X26X_PRESETS,
+    preset="medium",
+    crf=23,
+    crf_range=(0, 51),
+    qp_range=(0, 51),
+    params_option="x264-params",
+    prefix=START_CODE,
+    fixed="keyint={keyint}:min-keyint=1:scenecut=0:open-gop=0:repeat-headers=1:annexb=1",
+    endless="infinite",
+    defaults="threads=1" + _x264_asm(),  # each further frame thread costs 2 % at 416x240
+    options={"forced-idr": "1"},
+    choices={"tune": (*X26X_TUNES, "film", "stillimage"), "profile": ("baseline", "main", "high", "high10")},
+)
+ROWS = {row.name: row for row in (_X265, _SVTAV1, _X264)}
+
+
+def row_of(name: str) -> LibavRow:
+    """The row of this name. InputError, listing the names, if there is none."""
+    if name not in ROWS:
+        close = get_close_matches(name, ROWS, 1)
+        hint = f", did you mean {close[0]!r}?" if close else ";"
+        raise InputError(f"anchor codec {name!r} is unknown{hint} choose from {', '.join(ROWS)}")
+    return ROWS[name]

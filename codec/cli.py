@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: MIT
+"""The command `codec`: parse, call the library, turn a CodecError into one line and its exit status."""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+
+from . import __version__
+from .errors import CodecError
+from .gop import DEFAULT_INTRA_PERIOD
+from .models import DEFAULT_MODEL
+from .report import Progress, quiet
+
+INTERRUPTED = 130  # what a shell expects after Ctrl-C
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0, 1 (decoded with damage), 2 (refused) or 130 (interrupted)."""
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except CodecError as err:
+        print(f"codec: {err}", file=sys.stderr)
+        return err.exit_status
+    except KeyboardInterrupt:
+        print("codec: interrupted; no output was written", file=sys.stderr)
+        return INTERRUPTED
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    description = "Learned B-frames between the anchors of any video codec."
+    parser = argparse.ArgumentParser(prog="codec", description=description)
+    parser.add_argument("--version", action="version", version=f"ncm-codec {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_encode(commands.add_parser("encode", help="code a video into an .ncm stream"))
+    _add_decode(commands.add_parser("decode", help="decode an .ncm stream into a video"))
+    _add_info(commands.add_parser("info", help="print a stream's header and a table of its frames"))
+    _add_verify(commands.add_parser("verify", help="decode a stream and check the hashes it carries"))
+    return parser
+
+
+def _add_encode(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("src", metavar="VIDEO", help=".yuv, .y4m, anything PyAV opens, or - for standard input")
+    add("-o", "--output", metavar="FILE", help="the stream (default: VIDEO with suffix .ncm; - is a pipe)")
+    add("--mode", default="bitfree", help="bitfree: B-frames cost nothing (default); bitneed: not in this version")
+    add("--gop", default="ibpb", help="ibpb (default), or fixed:N with N = 1, 2, 4, 8 frames from anchor to anchor")
+    add(
+        "--intra-period",
+        type=_positive,
+        default=DEFAULT_INTRA_PERIOD,
+        metavar="N",
+        help="frames from I to I (default 32)",
+    )
+    add("--frames", type=_positive, metavar="N", help="stop after N frames")
+    add("--model", default=DEFAULT_MODEL, help=f"network, by name or .safetensors file (default {DEFAULT_MODEL})")
+    _add_device(parser)
+    group = parser.add_argument_group("anchors")
+    add = group.add_argument
+    add("--anchor", default="x265", help="encoder of the anchors: x265 (default), svtav1, x264")
+    add("--preset", help="the anchor encoder's preset")
+    add("--crf", type=float, help="its constant rate factor")
+    add("--qp", type=int, help="its constant quantiser, instead of --crf")
+    add("--anchor-params", default="", metavar="K=V:K=V", help="further parameters for it, such as tune=psnr:psy-rd=0")
+    group = parser.add_argument_group("raw video (if the file's name does not tell, as in seq_416x240_50.yuv)")
+    group.add_argument("--size", type=_size, metavar="WxH")
+    group.add_argument("--fps", type=_frame_rate, metavar="N or N/D")
+    group.add_argument("--pix-fmt", help="yuv420p or yuv420p10le")
+    group = parser.add_argument_group("measurement")
+    add = group.add_argument
+    add("--no-metrics", action="store_true", help="do not compare the decoded video with the source (faster)")
+    add("--csv", metavar="FILE", help="write a line of statistics a frame")
+    add("--recon", metavar="FILE", help="write the decoded video too")
+    add("--hash", action="store_true", help="store a hash of every picture, for `codec verify`")
+    parser.set_defaults(run=_encode)
+
+
+def _add_decode(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("src", metavar="STREAM", help="an .ncm file, or - for standard input")
+    add("-o", "--output", metavar="FILE", help=".yuv, .y4m, .mkv, .mp4 or - (y4m); default: STREAM with .dec.yuv")
+    add("--video-codec", metavar="NAME", help="PyAV encoder for .mkv and .mp4 (default: lossless)")
+    _add_device(parser)
+    parser.set_defaults(run=_decode)
+
+
+def _add_info(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("src", metavar="STREAM", help="an .ncm file, or - for standard input")
+    parser.add_argument("--csv", action="store_true", help="print the table of frames alone, comma-separated")
+    parser.set_defaults(run=_info)
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("src", metavar="STREAM", help="an .ncm file written with --hash, or - for standard input")
+    _add_device(parser)
+    parser.set_defaults(run=_verify)
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, mps, ...")
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 416x240")
+    return int(match[1]), int(match[2])
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _frame_rate(text: str) -> Fraction:
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if rate <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a frame rate such as 50 or 30000/1001")
+    return rate
+
+
+def _encode(arguments: argparse.Namespace) -> int:
+    from .api import encode
+
+    with _progress("encoding") as progress:
+        summary = encode(
+            arguments.src,
+            arguments.output,
+            mode=arguments.mode,
+            anchor=arguments.anchor,
+            preset=arguments.preset,
+            crf=arguments.crf,
+            qp=arguments.qp,
+            anchor_params=arguments.anchor_params,
+            gop=arguments.gop,
+            intra_period=arguments.intra_period,
+            frames=arguments.frames,
+            model=arguments.model,
+            device=arguments.device,
+            metrics=not arguments.no_metrics,
+            hashes=arguments.hash,
+            recon=arguments.recon,
+            size=arguments.size,
+            frame_rate=arguments.fps,
+            pixel_format=arguments.pix_fmt,
+            progress=progress,
+        )
+    if arguments.csv:
+        summary.write_csv(arguments.csv)
+    print(summary.text(), file=sys.stderr if "-" in (arguments.output, arguments.recon) else sys.stdout)
+    return 0
+
+
+def _decode(arguments: argparse.Namespace) -> int:
+    from .api import decode
+
+    with _progress("decoding") as progress:
+        decode(
+            arguments.src,
+            arguments.output,
+            device=arguments.device,
+            video_codec=arguments.video_codec,
+            progress=progress,
+        )
+    return 0
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    from .inspect import info
+
+    report = info(arguments.src)
+    print(report.csv() if arguments.csv else report.text())
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from .api import verify
+
+    with _progress("verifying") as progress:
+        count = verify(arguments.src, device=arguments.device, progress=progress)
+    print(f"{count} frames, all as encoded")
+    return 0
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Progress]:
+    """A progress bar with the time left on a terminal's standard error; nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield quiet
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn(what),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""Quality of a decoded picture against its source, both as the integer planes that are on disk."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pytorch_msssim import ms_ssim
+from torch import Tensor
+
+from .frame import Colour, Plane, Yuv420, crop_rgb, pad, yuv_to_rgb
+
+MS_SSIM_SHORTEST = 161  # five scales with a window of 11 need a short side above 160
+LOSSLESS_PSNR = 100.0  # what identical planes count as, so that means stay finite
+
+
+@dataclass(frozen=True)
+class Quality:
+    """PSNR in dB of each plane and of RGB, and MS-SSIM of RGB (NaN where a side is below 161)."""
+
+    psnr_y: float
+    psnr_u: float
+    psnr_v: float
+    psnr_rgb: float
+    ms_ssim: float
+
+    @property
+    def psnr_yuv(self) -> float:
+        """(6 Y + U + V) / 8 of the planes' PSNR."""
+        return (6 * self.psnr_y + self.psnr_u + self.psnr_v) / 8
+
+
+def psnr(mean_squared_error: float, peak: float = 1.0) -> float:
+    """dB; 100 for identical pictures."""
+    if mean_squared_error <= 0:
+        return LOSSLESS_PSNR
+    return min(LOSSLESS_PSNR, 10 * math.log10(peak * peak / mean_squared_error))
+
+
+def plane_psnr(source: Plane, decoded: Plane, bit_depth: int) -> float:
+    """PSNR in dB of two integer planes with peak 2^bit_depth - 1."""
+    difference: NDArray[np.float64] = source.astype(np.float64) - decoded
+    return psnr(float(np.mean(difference * difference)), (1 << bit_depth) - 1)
+
+
+def rgb_of(picture: Yuv420, colour: Colour) -> Tensor:
+    """RGB (1,3,H,W) clipped to [0,1], at the picture's own size even if that is odd."""
+    return crop_rgb(yuv_to_rgb(pad(picture, 2), colour), picture.width, picture.height).clamp(0, 1)
+
+
+def compare(source: Yuv420, decoded: Yuv420, colour: Colour, *, with_ms_ssim: bool = True) -> Quality:
+    """All measures of one decoded picture. RGB has peak 1 and is not rounded, as in the learned-codec literature."""
+    y, u, v = (plane_psnr(a, b, source.bit_depth) for a, b in zip(source.planes, decoded.planes, strict=True))
+    reference, shown = rgb_of(source, colour), rgb_of(decoded, colour)
+    error = float(torch.mean((reference - shown) ** 2))
+    similarity = math.nan
+    if with_ms_ssim and min(source.width, source.height) >= MS_SSIM_SHORTEST:
+        similarity = float(ms_ssim(reference, shown, data_range=1.0))
+    return Quality(y, u, v, psnr(error), similarity)

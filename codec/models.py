@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""Networks by name: build from the config in the weights file, load strictly, identify by fingerprint."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialise
+
+from ncm import FrameSynthesis, NcmConfig, build
+
+from .errors import ModelError
+
+DEFAULT_MODEL = "base"
+FINGERPRINT_BYTES = 8
+SEARCH_PATH = "NCM_WEIGHTS"  # folders with further weights, separated as in PATH
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network ready for inference, its name, and the first eight bytes of its weights file's SHA-256."""
+
+    name: str
+    fingerprint: bytes
+    network: FrameSynthesis
+
+
+def weights_files() -> dict[str, Path]:
+    """All weights this installation has, by name: those in the folders of $NCM_WEIGHTS before those that ship."""
+    folders = [Path(p) for p in os.environ.get(SEARCH_PATH, "").split(os.pathsep) if p]
+    found: dict[str, Path] = {}
+    for folder in (*folders, Path(str(files("codec") / "weights"))):
+        for path in sorted(folder.glob("*.safetensors")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def load(name: str, device: str | torch.device = "cpu") -> Model:
+    """The model of this name, or at this path if it ends in .safetensors. ModelError if missing or damaged."""
+    available = weights_files()
+    path = Path(name) if name.endswith(".safetensors") else available.get(name)
+    if path is None or not path.is_file():
+        known = ", ".join(available)
+        raise ModelError(f"model {name!r} is not installed; there are {known}, or give a .safetensors file")
+    return _load_file(path, device)
+
+
+def load_fingerprint(fingerprint: bytes, name: str, device: str | torch.device = "cpu") -> Model:
+    """The model with this fingerprint, whatever it is called here. ModelError names what the stream asks for."""
+    for path in weights_files().values():
+        if _fingerprint(path) == fingerprint:
+            return _load_file(path, device)
+    raise ModelError(
+        f"the stream was made with model {name!r}, fingerprint {fingerprint.hex()}, which is not installed; "
+        f"put its .safetensors file into a folder named in ${SEARCH_PATH}"
+    )
+
+
+def save(network: FrameSynthesis, path: Path, **metadata: str) -> None:
+    """Write the weights as fp16 safetensors with the config and further notes, beside first, then renamed."""
+    tensors = {key: value.detach().half().contiguous().cpu() for key, value in network.state_dict().items()}
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(serialise(tensors, metadata={"config": json.dumps(asdict(network.config)), **metadata}))
+    part.replace(path)
+
+
+def read_config(path: Path) -> tuple[NcmConfig, dict[str, str]]:
+    """The network's config and the other notes in a weights file. ModelError if it is not one of ours."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+        values: dict[str, Any] = json.loads(metadata.pop("config"))
+        tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        config = NcmConfig(**tuples)
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as err:
+        raise ModelError(f"{path}: not a weights file of this project ({err})") from err
+    return config, metadata
+
+
+def _load_file(path: Path, device: str | torch.device) -> Model:
+    config, _ = read_config(path)
+    network = build(config)
+    try:
+        with safe_open(path, "pt") as file:
+            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (not a mapping)
+        network.load_state_dict(state)
+    except (SafetensorError, RuntimeError) as err:
+        raise ModelError(f"{path}: its weights do not fit its config ({str(err).splitlines()[0]})") from err
+    network.requires_grad_(False)
+    return Model(path.stem, _fingerprint(path), network.to(device))
+
+
+def _fingerprint(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()[:FINGERPRINT_BYTES]
+
+
+def warm_start(config: NcmConfig, name: str = "rife5") -> FrameSynthesis:
+    """A network of this config whose shared parts carry another model's weights; its additions change nothing yet.
+
+    ModelError if a part both have differs in shape, or if the other has a part this one lacks.
+    """
+    torch.manual_seed(0)  # the additions' inner layers start at random, behind zero-initialised ones
+    network = build(config)
+    source = load(name).network.state_dict()
+    try:
+        unknown = network.load_state_dict(source, strict=False).unexpected_keys
+    except RuntimeError as err:
+        raise ModelError(f"{name!r} does not fit this config ({str(err).splitlines()[-1].strip()})") from err
+    if unknown:
+        raise ModelError(f"{name!r} has parts this config lacks, {unknown[0]} among them")
+    return network

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""What an encode amounted to: a row a frame, and the sums over a video."""
+
+import csv
+import io
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from .files import replacing
+from .frame import VideoInfo
+from .metrics import Quality
+from .stream import FrameRecord
+
+
+@dataclass(frozen=True)
+class FrameRow:
+    """One picture: where it lies, what it costs in bits (framing aside), and its quality (NaN if not measured)."""
+
+    poc: int
+    pts: int
+    kind: str
+    mode: str
+    bits: int
+    offset: int
+    psnr_y: float = math.nan
+    psnr_u: float = math.nan
+    psnr_v: float = math.nan
+    psnr_rgb: float = math.nan
+    ms_ssim: float = math.nan
+
+
+def mode_name(record: FrameRecord) -> str:
+    """How a picture was coded: 'anchor', or the mode of a B-frame."""
+    if record.kind != "B":
+        return "anchor"
+    return "bitfree" if record.mode is None else "bitneed"
+
+
+def frame_row(record: FrameRecord, pts: int, quality: Quality | None) -> FrameRow:
+    """The row of one picture."""
+    measured = asdict(quality) if quality else {}
+    return FrameRow(record.poc, pts, record.kind, mode_name(record), record.bits, record.offset, **measured)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A coded video as a whole. `bytes` is the size of the file, headers, index and all."""
+
+    info: VideoInfo
+    bytes: int
+    rows: tuple[FrameRow, ...]
+
+    @property
+    def frames(self) -> int:
+        """Number of pictures."""
+        return len(self.rows)
+
+    @property
+    def seconds(self) -> float:
+        """Duration at the timestamps, the last picture shown for one nominal frame."""
+        span = (self.rows[-1].pts - self.rows[0].pts) * self.info.time_base
+        return float(span + 1 / self.info.frame_rate)
+
+    @property
+    def kbits_per_second(self) -> float:
+        """Whole file, in 1000 bits a second."""
+        return self.bytes * 8 / self.seconds / 1000
+
+    def bits_per_pixel(self, kind: str | None = None) -> float:
+        """Bits a pixel of the pictures of one kind; of the whole file, over all pictures, if none is named."""
+        area = self.info.width * self.info.height
+        if kind is None:
+            return self.bytes * 8 / (area * self.frames)
+        bits = [row.bits for row in self.rows if row.kind == kind]
+        return sum(bits) / (area * len(bits)) if bits else math.nan
+
+    def mean(self, measure: str) -> float:
+        """Mean over frames of a column such as 'psnr_rgb'."""
+        return math.fsum(getattr(row, measure) for row in self.rows) / self.frames
+
+    def text(self) -> str:
+        """Three lines for a person: size, bits by kind, quality where it was measured."""
+        counts = {kind: sum(row.kind == kind for row in self.rows) for kind in "IPB"}
+        kinds = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
+        rates = "  ".join(f"{kind} {self.bits_per_pixel(kind):.4f}" for kind, n in counts.items() if n)
+        lines = [
+            f"{self.frames} frames of {self.info.width}x{self.info.height} ({kinds}), {self.bytes} bytes, "
+            f"{self.kbits_per_second:.1f} kbit/s",
+            f"bits per pixel  {rates}  file {self.bits_per_pixel():.4f}",
+        ]
+        if not math.isnan(self.rows[0].psnr_y):
+            quality = f"PSNR-Y {self.mean('psnr_y'):.2f} dB  PSNR-RGB {self.mean('psnr_rgb'):.2f} dB"
+            similarity = self.mean("ms_ssim")
+            lines.append(quality + ("" if math.isnan(similarity) else f"  MS-SSIM {similarity:.4f}"))
+        return "\n".join(lines)
+
+    def write_csv(self, path: str | Path) -> None:
+        """One line a frame, with a header; the file appears whole. OutputError if it cannot be written."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [field.name for field in fields(FrameRow)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in self.rows)
+        with replacing(path) as file:
+            file.write(text.getvalue().encode())
+
+
+Progress = Callable[[int, int | None], None]  # pictures done, pictures in all (None if unknown)
+
+
+def quiet(done: int, total: int | None) -> None:
+    """A progress function that says nothing."""

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""The encode and the decode loop over a whole video, one segment at a time."""
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from .anchors import AnchorCodec, AnchorFrame, AnchorPacket
+from .frame import Colour, Frame, VideoInfo, Yuv420
+from .metrics import psnr, rgb_of
+from .reconstruct import Reconstructor, Shown
+from .segments import SourceSegment, segments
+from .stream import StreamReader, Unit
+
+
+class CodedSegment(NamedTuple):
+    """A segment with its source, what goes into the stream, and what a decoder will show (empty if nobody asked)."""
+
+    source: SourceSegment
+    unit: Unit
+    shown: list[Shown]
+
+
+class Encoder:
+    """Code a video's frames into the units of a stream; memory is bounded by the anchor encoder's lookahead."""
+
+    def __init__(self, info: VideoInfo, anchors: AnchorCodec, reconstructor: Reconstructor) -> None:
+        self.info = info
+        self.anchors = anchors
+        self.reconstructor = reconstructor
+
+    def encode(
+        self, frames: Iterable[Frame], *, distance: int, intra_period: int, reconstruct: bool, hashes: bool = False
+    ) -> Iterator[CodedSegment]:
+        """The coded segments in order. B-frames are made only if `reconstruct` or `hashes` asks for them."""
+        waiting: deque[SourceSegment] = deque()
+
+        def anchor_frames() -> Iterator[AnchorFrame]:
+            for source in segments(frames, distance=distance, intra_period=intra_period):
+                waiting.append(source)
+                for poc in source.segment.anchors:
+                    yield AnchorFrame(source.at(poc).picture, key=poc == source.segment.intra)
+
+        packets: list[AnchorPacket] = []
+        first_anchor = 0
+        for packet in self.anchors.encode(anchor_frames(), self.info):
+            packets.append(packet)
+            if len(packets) == len(waiting[0].segment.anchors):
+                unit = _unit(waiting[0], first_anchor, packets)
+                yield self._finish(waiting.popleft(), unit, reconstruct=reconstruct, hashes=hashes)
+                first_anchor += len(packets)
+                packets = []
+        assert not waiting and not packets, "the anchor encoder kept a picture to itself"
+
+    def _finish(self, source: SourceSegment, unit: Unit, *, reconstruct: bool, hashes: bool) -> CodedSegment:
+        decoded = self.reconstructor.anchors(unit)
+        unit = replace(unit, noise=_noise(source, decoded, self.info.colour))
+        shown = self.reconstructor.pictures(unit, decoded) if reconstruct or hashes else []
+        if hashes:
+            unit = replace(unit, hashes=tuple(s.frame.picture.digest() for s in shown))
+        return CodedSegment(source, unit, shown)
+
+
+def _unit(source: SourceSegment, first_anchor: int, packets: list[AnchorPacket]) -> Unit:
+    pts = tuple(frame.pts for frame in source.frames)
+    return Unit(segment=source.segment, first_anchor=first_anchor, pts=pts, anchors=packets)
+
+
+def _noise(source: SourceSegment, decoded: dict[int, Yuv420], colour: Colour) -> int:
+    """The decoded anchors' RGB PSNR in quarter dB, 1 to 255: what the network is told about its references."""
+    errors = []
+    for poc, picture in decoded.items():
+        difference = rgb_of(source.at(poc).picture, colour) - rgb_of(picture, colour)
+        errors.append(float((difference * difference).mean()))
+    return max(1, min(255, round(4 * psnr(math.fsum(errors) / len(errors)))))
+
+
+class Decoder:
+    """Show the pictures of a stream in display order and keep account of what was damaged."""
+
+    def __init__(self, reader: StreamReader, reconstructor: Reconstructor) -> None:
+        self.reader = reader
+        self.reconstructor = reconstructor
+        self.problems: list[str] = []
+        self.hashed = False  # whether any segment carried hashes
+
+    def __iter__(self) -> Iterator[Shown]:
+        for unit in self.reader.units():
+            self.problems += [f"frame {damage.poc}: {damage.what}" for damage in unit.damage]
+            pictures = self.reconstructor.pictures(unit, self.reconstructor.anchors(unit))
+            concealed = [s.poc for s in pictures if s.concealed]
+            if concealed and not unit.damage:
+                self.problems.append(f"frame {concealed[0]}: its anchor cannot be decoded")
+            if unit.hashes:
+                self.hashed = True
+                self._check(unit, pictures)
+            yield from pictures
+        self.problems += [f"frame {damage.poc}: {damage.what}" for damage in self.reader.damage]
+
+    def _check(self, unit: Unit, pictures: list[Shown]) -> None:
+        """Compare with the hashes that the encoder stored; a concealed picture was reported already."""
+        for picture in pictures:
+            expected = unit.hashes[picture.poc - unit.segment.first]
+            if not picture.concealed and picture.frame.picture.digest() != expected:
+                self.problems.append(f"frame {picture.poc}: differs from the encoder's reconstruction")

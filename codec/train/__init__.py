@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The training room: a corpus, what is minimised, and the loop."""

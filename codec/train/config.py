@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""Everything that decides a training run, read from one TOML file with the tables [model] and [train]."""
+
+import tomllib
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ncm import NcmConfig
+
+from ..errors import InputError
+from .losses import TERMS
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run. Rates, freezes and missing names are patterns as in file names: `flow.block?.*`."""
+
+    model: NcmConfig = field(default_factory=NcmConfig)
+
+    # Where to start and how long to go.
+    init: str = ""  # safetensors to start from, relative to the config's folder; "" = fresh weights
+    may_be_missing: tuple[str, ...] = ()  # names that `init` need not have; all others are loaded strictly
+    steps: int = 100_000  # optimiser steps
+    seed: int = 0  # every random draw of step n is a function of (seed, n): resuming repeats nothing
+
+    # Samples.
+    batch: int = 8
+    accumulate: int = 1  # batches a step
+    crop: int = 256  # side of the square crops, a multiple of 32
+    distances: tuple[float, ...] = (0.6, 0.25, 0.15)  # weights of references 1, 2, 3, ... frames away
+    unequal: float = 0.1  # part of the samples whose target is not half-way between its references
+    decoded: float = 0.0  # part of the samples whose references are decoded anchors, not originals
+    coarse_ratios: tuple[float, ...] = ()  # one is drawn a step for model.coarse_ratio (paper 3.4, stage II)
+
+    # What is optimised.
+    supervise: str = "frame"  # "frame": the synthesised frame; "coarse": the blend of the last coarse block (stage I)
+    loss: dict[str, float] = field(default_factory=lambda: {"laplacian": 1.0})  # weights of losses.TERMS
+    teacher: float = 1.0  # weight of the teacher's reconstruction; 0 = no teacher, no distillation
+    distillation: float = 0.01  # the paper's lambda_d
+    freeze: tuple[str, ...] = ()  # parameters that stay as they are
+
+    # Optimiser: AdamW, warm-up, then a cosine from lr down to final * lr.
+    lr: float = 1e-4
+    rates: dict[str, float] = field(default_factory=dict)  # pattern -> factor on lr, the first match counts; others 1
+    final: float = 0.1
+    warmup: int = 500
+    weight_decay: float = 1e-3
+    clip: float = 1.0  # largest norm of the gradient
+    ema: float = 0.999  # decay of the averaged weights, which are the ones validated and exported
+    bf16: bool = True  # autocast to bfloat16, on CPUs and GPUs alike
+
+    # Watching.
+    validation_clips: int = 24
+    validate_every: int = 1000  # steps
+    checkpoint_minutes: float = 5.0
+    log_every: int = 50  # steps
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        if self.crop % 32:
+            raise InputError(f"train.crop is {self.crop}; it must be a multiple of 32")
+        if unknown := set(self.loss) - set(TERMS):
+            raise InputError(f"train.loss has no term {min(unknown)!r}; there are {', '.join(TERMS)}")
+        coarse_to_fine = self.model.estimator == "ncm"
+        if self.teacher and not (coarse_to_fine and self.model.teacher_width):
+            raise InputError("train.teacher is on, but the model has no teacher block (model.teacher_width)")
+        if (self.coarse_ratios or self.supervise == "coarse") and not (coarse_to_fine and self.model.coarse_blocks):
+            raise InputError("train.coarse_ratios and train.supervise = 'coarse' need a model with coarse blocks")
+        if self.supervise not in ("frame", "coarse"):
+            raise InputError(f"train.supervise is {self.supervise!r}; it is 'frame' or 'coarse'")
+
+
+def load_config(path: Path) -> TrainConfig:
+    """The run that a TOML file describes; `init` becomes relative to where we are. InputError names what is wrong."""
+    try:
+        tables = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: {error}") from error
+    if init := tables.get("train", {}).get("init"):
+        tables["train"]["init"] = str(path.parent / init)
+    return config_from(tables, str(path))
+
+
+def config_from(tables: dict[str, Any], where: str) -> TrainConfig:
+    """A configuration out of the tables `model` and `train`; `where` is named in errors."""
+    if unknown := set(tables) - {"model", "train"}:
+        raise InputError(f"{where}: unknown table [{min(unknown)}]; there are [model] and [train]")
+    try:
+        model = NcmConfig(**_checked(NcmConfig, tables.get("model", {}), f"{where}: [model]"))
+    except ValueError as error:
+        raise InputError(f"{where}: [model]: {error}") from error
+    return TrainConfig(model=model, **_checked(TrainConfig, tables.get("train", {}), f"{where}: [train]"))
+
+
+def tables_of(config: TrainConfig) -> dict[str, Any]:
+    """The inverse of `config_from`, every default spelt out; plain enough for JSON."""
+    values = asdict(config)
+    return {"model": values.pop("model"), "train": values}
+
+
+def _checked(kind: type[NcmConfig | TrainConfig], table: dict[str, Any], where: str) -> dict[str, Any]:
+    """The table with lists as tuples, if every key is a field of the dataclass `kind` and has its type."""
+    known = {f.name: f for f in fields(kind) if f.name != "model"}
+    checked = {}
+    for key, value in table.items():
+        if key not in known:
+            raise InputError(f"{where}: unknown key {key!r}; known are {', '.join(known)}")
+        checked[key] = tuple(value) if isinstance(value, list) else value
+        spec = known[key]
+        expected = type(spec.default if spec.default_factory is MISSING else spec.default_factory())
+        if expected is float and type(value) is int:
+            checked[key] = float(value)
+        elif type(checked[key]) is not expected:
+            raise InputError(f"{where}: {key} is {value!r}; it must be of type {expected.__name__}")
+    return checked

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""What a codec's references really look like: a training cache once more, through anchor encoders at many qualities.
+
+python -m codec.train.decoded --cache CACHE --passes 2
+"""
+
+import argparse
+import json
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from rich.progress import track
+
+from ..anchors import AnchorFrame, anchor_codec
+from ..errors import AnchorError, CodecError
+from ..frame import Colour, VideoInfo, Yuv420, yuv_to_rgb
+from .data import Clip, Corpus
+
+
+class Setting(NamedTuple):
+    """An anchor encoder, its preset, and its lowest and highest crf."""
+
+    name: str
+    preset: str
+    lowest: int
+    highest: int
+
+
+SETTINGS = (Setting("x265", "fast", 18, 38), Setting("svtav1", "8", 28, 58))
+
+
+def build_pass(corpus: Corpus, number: int) -> None:
+    """Write pass<number>.yuv and .json into the corpus's folder: all clips by one encoder, each at its own quality.
+
+    Anchors are every other frame of a video. So a clip's even frames are coded as one sequence and its odd frames
+    as another: every frame is then decoded as the anchor that it would be, and references 2, 4, 6 apart belong to
+    one sequence.
+    """
+    setting = SETTINGS[number % len(SETTINGS)]
+    entries = {}
+    with (corpus.folder / f"pass{number}.yuv").open("wb") as out:
+        for index, clip in enumerate(track(corpus.clips, f"pass {number}", transient=True)):
+            rng = np.random.default_rng((number, index))
+            crf = int(rng.integers(setting.lowest, setting.highest + 1))
+            originals = [corpus.picture(clip, frame) for frame in range(clip.frames)]
+            pictures = _code_both_phases(originals, clip, setting, crf)
+            assert out.tell() == clip.offset
+            out.writelines(picture.tobytes() for picture in pictures)
+            entries[clip.name] = {"noise": rgb_error(originals, pictures), "encoder": setting.name, "crf": crf}
+    # The list comes last: a pass without one is not used.
+    (corpus.folder / f"pass{number}.json").write_text(json.dumps(entries, indent=1))
+
+
+def _code_both_phases(originals: list[Yuv420], clip: Clip, setting: Setting, crf: int) -> list[Yuv420]:
+    pictures = list(originals)
+    for phase in (0, 1):
+        pictures[phase::2] = code(originals[phase::2], setting, crf)
+    if any(p.y.shape != (clip.height, clip.width) for p in pictures):
+        raise AnchorError(f"{setting.name} changed the size of {clip.name}")
+    return pictures
+
+
+def code(pictures: list[Yuv420], setting: Setting, crf: int) -> list[Yuv420]:
+    """The pictures as one closed group, encoded and decoded again."""
+    first = pictures[0]
+    info = VideoInfo(first.width, first.height, Fraction(25), Fraction(1, 25))
+    codec = anchor_codec(setting.name, preset=setting.preset, crf=crf, anchor_distance=2)
+    packets = list(codec.encode((AnchorFrame(p, index == 0) for index, p in enumerate(pictures)), info))
+    decoded = codec.decode(packets, info)
+    if sorted(decoded) != list(range(len(pictures))):
+        raise AnchorError(f"{setting.name} at crf {crf} returned {len(decoded)} of {len(pictures)} pictures")
+    return [decoded[index] for index in range(len(pictures))]
+
+
+def rgb_error(originals: list[Yuv420], decoded: list[Yuv420]) -> float:
+    """The RMS difference over all pictures as RGB in [0,1]: what the codec tells the network as `noise`."""
+    squares = [
+        float((yuv_to_rgb(a, Colour()) - yuv_to_rgb(b, Colour())).square().mean())
+        for a, b in zip(originals, decoded, strict=True)
+    ]
+    return float(np.sqrt(np.mean(squares)))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m codec.train.decoded", description=__doc__.splitlines()[0])
+    parser.add_argument("--cache", type=Path, required=True, help="training cache, as codec.train.loop builds it")
+    parser.add_argument("--passes", type=int, default=2, help="how many versions of every clip in all")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)  # the conversions are small; the encoders have threads of their own
+    try:
+        corpus = Corpus(args.cache)
+        for number in range(len(corpus.passes), args.passes):
+            build_pass(corpus, number)
+    except CodecError as error:
+        print(f"train: {error}", file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

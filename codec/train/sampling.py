@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""Triplets out of a corpus: which ones, cut and turned how, and their batches as tensors."""
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..frame import Colour, Plane, Yuv420, pad, yuv_to_rgb
+from .config import TrainConfig
+from .data import Clip, Corpus, is_validation
+
+
+class Triplet(NamedTuple):
+    """Two references and the frame between them at `time` in (0,1); noise is the references' RGB RMS error."""
+
+    past: Yuv420
+    target: Yuv420
+    future: Yuv420
+    time: float
+    noise: float
+
+
+class Batch(NamedTuple):
+    """Pictures (B,3,H,W) in [0,1], time and noise (B,)."""
+
+    past: Tensor
+    target: Tensor
+    future: Tensor
+    time: Tensor
+    noise: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on another device, pictures with channels last."""
+        past, target, future = (x.to(device, memory_format=torch.channels_last) for x in self[:3])
+        return Batch(past, target, future, self.time.to(device), self.noise.to(device))
+
+
+class CropAndTurn(NamedTuple):
+    """Which square of a picture, in luma samples, and how it is turned."""
+
+    x: int
+    y: int
+    size: int
+    flip_x: bool
+    flip_y: bool
+    transpose: bool
+
+    def __call__(self, plane: Plane, shrink: int) -> Plane:
+        """The square of a plane that is `shrink` times smaller than luma."""
+        x, y, size = self.x // shrink, self.y // shrink, self.size // shrink
+        plane = plane[y : y + size, x : x + size]
+        plane = plane[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
+        return plane.T if self.transpose else plane
+
+
+def draw_turn(rng: np.random.Generator, width: int, height: int, size: int) -> CropAndTurn:
+    """A random square of a picture, its corner even so that chroma stays in place, flipped and transposed at random."""
+    x, y = (2 * int(rng.integers((side - size) // 2 + 1)) for side in (width, height))
+    flip_x, flip_y, transpose = (bool(v) for v in rng.random(3) < 0.5)
+    return CropAndTurn(x, y, size, flip_x, flip_y, transpose)
+
+
+class Sampler:
+    """Random training triplets: source, then scene, clip and frames. The n-th batch is a function of (seed, n)."""
+
+    def __init__(self, corpus: Corpus, config: TrainConfig) -> None:
+        if config.decoded and not corpus.passes:
+            raise InputError(
+                f"train.decoded is on, but {corpus.folder} has none yet; run python -m codec.train.decoded"
+            )
+        self.corpus, self.config = corpus, config
+        self.sources: list[list[list[Clip]]] = []  # by source, scene and clip
+        for scenes in _by_source([c for c in corpus.clips if not is_validation(c) and self._fits(c)]).values():
+            self.sources.append(list(scenes.values()))
+        if not self.sources:
+            raise InputError(f"{corpus.folder} has no training clip of {config.crop}x{config.crop} and more")
+        # Between uniform over sources (a one-clip source would be seen as often as a third of the corpus) and
+        # uniform over scenes (that third would be a third of what is seen).
+        weights = np.array([math.sqrt(len(scenes)) for scenes in self.sources])
+        self.weights = weights / weights.sum()
+
+    def batch(self, number: int) -> Batch:
+        """The batch of this number."""
+        rng = np.random.default_rng((self.config.seed, number))
+        return collate([self.draw(rng) for _ in range(self.config.batch)])
+
+    def draw(self, rng: np.random.Generator) -> Triplet:
+        """One triplet, cropped, flipped, transposed and reversed at random."""
+        span, middle = self._draw_span(rng)
+        clip, first = self._draw_frames(rng, span)
+        decoded = None
+        if rng.random() < self.config.decoded:
+            decoded = int(rng.integers(len(self.corpus.passes)))
+        turn = draw_turn(rng, clip.width, clip.height, self.config.crop)
+        past = _turned(self.corpus.picture(clip, first, decoded=decoded), turn)
+        future = _turned(self.corpus.picture(clip, first + span, decoded=decoded), turn)
+        target = _turned(self.corpus.picture(clip, first + middle), turn)
+        noise = 0.0 if decoded is None else self.corpus.passes[decoded].noise[clip.name]
+        if rng.random() < 0.5:
+            return Triplet(future, target, past, 1 - middle / span, noise)
+        return Triplet(past, target, future, middle / span, noise)
+
+    def _fits(self, clip: Clip) -> bool:
+        return bool(clip.runs) and min(clip.width, clip.height) >= self.config.crop
+
+    def _draw_span(self, rng: np.random.Generator) -> tuple[int, int]:
+        """How far apart the references are, in frames, and where between them the target is."""
+        if rng.random() < self.config.unequal:
+            span = int(rng.integers(3, 5))
+            return span, int(rng.choice([m for m in range(1, span) if 2 * m != span]))
+        weights = np.array(self.config.distances)
+        distance = 1 + int(rng.choice(len(weights), p=weights / weights.sum()))
+        return 2 * distance, distance
+
+    def _draw_frames(self, rng: np.random.Generator, span: int) -> tuple[Clip, int]:
+        """A clip and the first of span + 1 frames in it; clips without that many are passed over."""
+        for _ in range(1000):
+            scenes = self.sources[rng.choice(len(self.sources), p=self.weights)]
+            scene = scenes[rng.integers(len(scenes))]
+            clip = scene[rng.integers(len(scene))]
+            starts = [s for first, last in clip.runs for s in range(first, last - span + 1)]
+            if starts:
+                return clip, int(rng.choice(starts))
+        raise InputError(
+            f"hardly any clip has {span + 1} usable frames in a row; lower train.distances or train.unequal"
+        )
+
+
+def _by_source(clips: list[Clip]) -> dict[str, dict[str, list[Clip]]]:
+    tree: dict[str, dict[str, list[Clip]]] = {}
+    for clip in clips:
+        tree.setdefault(clip.source, {}).setdefault(clip.scene, []).append(clip)
+    return tree
+
+
+def _turned(picture: Yuv420, turn: CropAndTurn) -> Yuv420:
+    return Yuv420(turn(picture.y, 1), turn(picture.u, 2), turn(picture.v, 2))
+
+
+def collate(triplets: list[Triplet]) -> Batch:
+    """Triplets of one size as a batch, through the conversion that the codec itself uses.
+
+    References may leave [0,1], as they do in the codec; the target may not, since no prediction can follow it there.
+    """
+    past, target, future = (
+        torch.cat([yuv_to_rgb(p, Colour()) for p in pictures])
+        for pictures in zip(*((t.past, t.target, t.future) for t in triplets), strict=True)
+    )
+    time, noise = torch.tensor([t.time for t in triplets]), torch.tensor([t.noise for t in triplets])
+    return Batch(past, target.clamp(0, 1), future, time, noise)
+
+
+class ValidationItem(NamedTuple):
+    """A fixed triplet of whole pictures, padded to the network's sizes; the target is width x height."""
+
+    name: str
+    batch: Batch
+    width: int
+    height: int
+
+
+def validation_items(corpus: Corpus, count: int, *, multiple: int, decoded: bool) -> Iterator[ValidationItem]:
+    """The middle triplet of up to `count` held-out clips, one a scene, sources taking turns."""
+    for clip in _validation_clips(corpus)[:count]:
+        first, last = max(clip.runs, key=lambda run: run[1] - run[0])
+        middle = (first + last) // 2
+        version = 0 if decoded else None
+        noise = corpus.passes[0].noise[clip.name] if decoded else 0.0
+        past, future = (pad(corpus.picture(clip, middle + step, decoded=version), multiple) for step in (-1, 1))
+        triplet = Triplet(past, pad(corpus.picture(clip, middle), multiple), future, 0.5, noise)
+        yield ValidationItem(clip.name, collate([triplet]), clip.width, clip.height)
+
+
+def _validation_clips(corpus: Corpus) -> list[Clip]:
+    """One clip of each held-out scene: every source's first scene, then every source's second, and so on."""
+    sources = _by_source([c for c in corpus.clips if is_validation(c) and c.runs])
+    rounds = itertools.zip_longest(*([clips[0] for clips in scenes.values()] for scenes in sources.values()))
+    return [clip for turn in rounds for clip in turn if clip is not None]
+
+
+def prefetch(make: Callable[[int], Batch], numbers: range, *, threads: int = 1) -> Iterator[Batch]:
+    """make(n) for all numbers in order, worked out on threads while the consumer computes."""
+    rest = iter(numbers)
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = deque(pool.submit(make, n) for n in itertools.islice(rest, 2 * threads + 1))
+        while waiting:
+            batch = waiting.popleft().result()
+            waiting.extend(pool.submit(make, n) for n in itertools.islice(rest, 1))
+            yield batch

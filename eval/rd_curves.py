@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: MIT
+"""Rate-distortion runs and their BD-rates.
+
+    python eval/rd_curves.py run --sequences DIR --codecs ncm-bitfree@x265 x265 -o results.csv
+    python eval/rd_curves.py table results.csv --reference x265
+
+A codec is an anchor encoder's name, which then codes all frames with its own B-frames; or `ncm-MODE@ENCODER`, the
+codec of this project on top of it; `:ibpb` after an encoder makes it use the order I-B-P-B with its own B-frames.
+Both sides run through the same scheduler and container, so both have the same intra pictures; bytes are whole files,
+pictures are what a decoder in a process of its own wrote.
+"""
+
+import argparse
+import csv
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from statistics import fmean
+
+from rich.console import Console
+from rich.progress import track
+
+import codec
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
+
+from eval.bdrate import bd_rate
+
+SUFFIXES = (".yuv", ".y4m", ".mkv", ".mp4", ".webm", ".mov", ".avi")
+QUALITIES = {"x265": (18, 23, 28, 33), "x264": (18, 23, 28, 33), "svtav1": (30, 39, 48, 57)}
+OWN_ORDER = {"x265": "bframes=1:b-adapt=0:b-pyramid=0", "x264": "bframes=1:b-adapt=0:b-pyramid=none"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sequence at one rate point of one codec. Rates in bits a pixel, quality as the mean over frames."""
+
+    sequence: str
+    codec: str
+    crf: float
+    frames: int
+    bytes: int
+    bpp: float
+    psnr_y: float
+    psnr_yuv: float
+    psnr_rgb: float
+    ms_ssim: float
+    psnr_rgb_b: float
+    encode_seconds: float
+    decode_seconds: float
+    settings: str
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one of the two commands and return its exit status."""
+    parser = argparse.ArgumentParser(prog="rd_curves.py", description=(__doc__ or "").split("\n", 1)[0])
+    commands = parser.add_subparsers(required=True)
+    run = commands.add_parser("run", help="code every sequence at every rate point; rows already in the CSV are kept")
+    run.add_argument("--sequences", type=Path, required=True, help="a folder of videos, or one video")
+    run.add_argument("--codecs", nargs="+", required=True, metavar="NAME")
+    run.add_argument("--frames", type=int, help="frames of each sequence (default: all)")
+    run.add_argument("--intra-period", type=int, default=32)
+    run.add_argument("--preset", help="the anchor encoder's preset")
+    run.add_argument("--model", default="base", help="network of the ncm codecs")
+    run.add_argument("-o", "--output", type=Path, required=True, metavar="CSV")
+    run.set_defaults(action=_run)
+    table = commands.add_parser("table", help="BD-rate of each codec against a reference, as Markdown")
+    table.add_argument("results", type=Path)
+    table.add_argument("--reference", required=True, metavar="NAME")
+    table.add_argument("--measure", default="psnr_rgb", choices=["psnr_y", "psnr_yuv", "psnr_rgb", "ms_ssim"])
+    table.set_defaults(action=_table)
+    arguments = parser.parse_args(argv)
+    try:
+        arguments.action(arguments)
+    except codec.CodecError as err:
+        print(f"rd_curves.py: {err}", file=sys.stderr)
+        return err.exit_status
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    rows = read_rows(arguments.output) if arguments.output.exists() else []
+    done = {(row.sequence, row.codec, row.crf) for row in rows}
+    points = [
+        (path, name, float(crf))
+        for path in sequences(arguments.sequences)
+        for name in arguments.codecs
+        for crf in QUALITIES[_encoder(name)]
+        if (path.name, name, float(crf)) not in done
+    ]
+    for path, name, crf in track(points, console=Console(stderr=True), disable=not sys.stderr.isatty()):
+        rows.append(measure(path, name, crf, arguments))
+        write_rows(arguments.output, rows)
+
+
+def sequences(folder: Path) -> list[Path]:
+    """The videos of a folder in order of name; InputError if there are none."""
+    found = [folder] if folder.is_file() else sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES)
+    if not found:
+        raise codec.InputError(f"{folder}: no videos there ({', '.join(SUFFIXES)}); give a folder that holds some")
+    return found
+
+
+def _encoder(name: str) -> str:
+    encoder = name.rpartition("@")[2].partition(":")[0]
+    if encoder not in QUALITIES:
+        known = ", ".join(QUALITIES)
+        raise codec.InputError(f"codec {name!r}: no rate points known for {encoder!r}; there are {known}")
+    return encoder
+
+
+def measure(path: Path, name: str, crf: float, arguments: argparse.Namespace) -> Row:
+    """Encode, decode in another process, compare what that wrote with the source."""
+    encoder = _encoder(name)
+    learned, own_order = name.startswith("ncm-"), name.endswith(":ibpb")
+    mode = name.removeprefix("ncm-").partition("@")[0] if learned else "bitfree"
+    with tempfile.TemporaryDirectory() as folder:
+        stream, decoded = Path(folder) / "x.ncm", Path(folder) / "x.y4m"
+        start = time.perf_counter()
+        summary = codec.encode(
+            path,
+            stream,
+            mode=mode,
+            anchor=encoder,
+            crf=crf,
+            preset=arguments.preset,
+            anchor_params=OWN_ORDER[encoder] if own_order else "",
+            gop="ibpb" if learned else "fixed:1",
+            intra_period=arguments.intra_period,
+            frames=arguments.frames,
+            model=arguments.model,
+            metrics=False,
+        )
+        encoded = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "codec.cli", "decode", stream, "-o", decoded], check=True)
+        end = time.perf_counter()
+        kinds = [row.kind for row in summary.rows]
+        quality = _qualities(path, decoded)
+        settings = codec.info(stream).header.anchor_settings
+    b_psnr = [q.psnr_rgb for q, kind in zip(quality, kinds, strict=True) if kind == "B"]
+    return Row(
+        path.name,
+        name,
+        crf,
+        summary.frames,
+        summary.bytes,
+        summary.bits_per_pixel(),
+        fmean(q.psnr_y for q in quality),
+        fmean(q.psnr_yuv for q in quality),
+        fmean(q.psnr_rgb for q in quality),
+        fmean(q.ms_ssim for q in quality),
+        fmean(b_psnr) if b_psnr else math.nan,
+        encoded - start,
+        end - encoded,
+        settings,
+    )
+
+
+def _qualities(source: Path, decoded: Path) -> list[codec.Quality]:
+    with codec.open_source(source) as a, codec.open_source(decoded) as b:
+        return [codec.compare(x.picture, y.picture, a.info.colour) for x, y in zip(a, b, strict=False)]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a results file."""
+    kinds = {field.name: field.type for field in fields(Row)}
+    with path.open(newline="") as file:
+        return [Row(**{k: kinds[k](v) for k, v in line.items()}) for line in csv.DictReader(file)]  # type: ignore
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write a results file whole: beside first, then renamed."""
+    part = path.with_name(f".{path.name}.part")
+    with part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+    part.replace(path)
+
+
+def _table(arguments: argparse.Namespace) -> None:
+    print(bd_table(read_rows(arguments.results), arguments.reference, arguments.measure))
+
+
+def bd_table(rows: Sequence[Row], reference: str, measure: str) -> str:
+    """Markdown: a line a sequence, a column a codec, BD-rate in % against the reference, the mean below."""
+    names = [name for name in dict.fromkeys(row.codec for row in rows) if name != reference]
+    lines = [f"| sequence | {' | '.join(names)} |", "| --- |" + " ---: |" * len(names)]
+    columns: dict[str, list[float]] = {name: [] for name in names}
+    for sequence in dict.fromkeys(row.sequence for row in rows):
+        cells = []
+        for name in names:
+            value = _bd_of(rows, sequence, reference, name, measure)
+            cells.append("-" if value is None else f"{value:+.1f} %")
+            if value is not None:
+                columns[name].append(value)
+        lines.append(f"| {sequence} | {' | '.join(cells)} |")
+    means = [f"{fmean(values):+.1f} %" if values else "-" for values in columns.values()]
+    return "\n".join([*lines, f"| **mean** | {' | '.join(means)} |"])
+
+
+def _bd_of(rows: Sequence[Row], sequence: str, reference: str, name: str, measure: str) -> float | None:
+    curves = [
+        [(row.bpp, getattr(row, measure)) for row in rows if row.sequence == sequence and row.codec == which]
+        for which in (reference, name)
+    ]
+    try:
+        return bd_rate(curves[0], curves[1]).percent
+    except ValueError:
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
