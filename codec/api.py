@@ -48,6 +48,7 @@ def encode(
     metrics: bool = True,
     hashes: bool = False,
     recon: PathLike | None = None,
+    csv: PathLike | None = None,
     size: tuple[int, int] | None = None,
     frame_rate: Fraction | None = None,
     pixel_format: str | None = None,
@@ -57,8 +58,8 @@ def encode(
 
     src and dst are paths, '-' a pipe; dst is src with the suffix .ncm if absent. `frames` stops after so many.
     `recon` also writes the decoded video; `metrics` compares it with the source; `hashes` stores a check for every
-    picture. size, frame_rate and pixel_format describe raw .yuv input. Raises a CodecError: InputError, OutputError,
-    AnchorError or ModelError.
+    picture; `csv` writes a line of statistics a frame. size, frame_rate and pixel_format describe raw .yuv input.
+    Raises a CodecError: InputError, OutputError, AnchorError or ModelError.
     """
     _check_mode(mode)
     distance = anchor_distance(gop)
@@ -79,6 +80,7 @@ def encode(
         source = stack.enter_context(open_source(src, size=size, frame_rate=frame_rate, pixel_format=pixel_format))
         file = stack.enter_context(replacing(target))
         sink = stack.enter_context(open_sink(recon, source.info)) if recon else None
+        table = stack.enter_context(replacing(csv)) if csv else None
         header = Header(
             **_format(source.info),
             mode=mode,
@@ -106,7 +108,10 @@ def encode(
         if not rows:
             raise InputError(f"{source.name}: it holds no frames; there is nothing to encode")
         writer.finish()
-        return Summary(source.info, writer.bytes_written, tuple(sorted(rows, key=lambda row: row.poc)))
+        summary = Summary(source.info, writer.bytes_written, tuple(rows))
+        if table is not None:
+            table.write(summary.csv().encode())
+        return summary
 
 
 def _format(info: VideoInfo) -> dict[str, Any]:

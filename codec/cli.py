@@ -2,6 +2,7 @@
 """The command `codec`: parse, call the library, turn a CodecError into one line and its exit status."""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from .gop import DEFAULT_INTRA_PERIOD
 from .models import DEFAULT_MODEL
 from .report import Progress, quiet
 
-INTERRUPTED = 130  # what a shell expects after Ctrl-C
+INTERRUPTED, CLOSED_PIPE = 130, 141  # what a shell expects after SIGINT and SIGPIPE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,12 +23,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments)
+        sys.stdout.flush()
     except CodecError as err:
         print(f"codec: {err}", file=sys.stderr)
         return err.exit_status
     except KeyboardInterrupt:
         print("codec: interrupted; no output was written", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; give Python somewhere to flush what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
     return status
 
 
@@ -148,13 +154,12 @@ def _encode(arguments: argparse.Namespace) -> int:
             metrics=not arguments.no_metrics,
             hashes=arguments.hash,
             recon=arguments.recon,
+            csv=arguments.csv,
             size=arguments.size,
             frame_rate=arguments.fps,
             pixel_format=arguments.pix_fmt,
             progress=progress,
         )
-    if arguments.csv:
-        summary.write_csv(arguments.csv)
     print(summary.text(), file=sys.stderr if "-" in (arguments.output, arguments.recon) else sys.stdout)
     return 0
 

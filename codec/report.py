@@ -6,9 +6,7 @@ import io
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 
-from .files import replacing
 from .frame import VideoInfo
 from .metrics import Quality
 from .stream import FrameRecord
@@ -96,14 +94,13 @@ class Summary:
             lines.append(quality + ("" if math.isnan(similarity) else f"  MS-SSIM {similarity:.4f}"))
         return "\n".join(lines)
 
-    def write_csv(self, path: str | Path) -> None:
-        """One line a frame, with a header; the file appears whole. OutputError if it cannot be written."""
+    def csv(self) -> str:
+        """One line a frame, comma-separated, with a header."""
         text = io.StringIO()
         writer = csv.DictWriter(text, [field.name for field in fields(FrameRow)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(row) for row in self.rows)
-        with replacing(path) as file:
-            file.write(text.getvalue().encode())
+        return text.getvalue()
 
 
 Progress = Callable[[int, int | None], None]  # pictures done, pictures in all (None if unknown)

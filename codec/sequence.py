@@ -98,6 +98,8 @@ class Decoder:
                 self._check(unit, pictures)
             yield from pictures
         self.problems += [f"frame {damage.poc}: {damage.what}" for damage in self.reader.damage]
+        if self.reader.truncated:  # says more than what is missing because of it
+            self.problems.sort(key=lambda line: "cut short" not in line)
 
     def _check(self, unit: Unit, pictures: list[Shown]) -> None:
         """Compare with the hashes that the encoder stored; a concealed picture was reported already."""

@@ -1,12 +1,15 @@
 """What several tests need: the clip that ships, pictures made up, measures."""
 
 import math
+import subprocess
+import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from codec.frame import Colour, Yuv420, chroma_size, dtype_of, pad, yuv_to_rgb
-from codec.video import open_source
+from codec.frame import Colour, Frame, VideoInfo, Yuv420, chroma_size, dtype_of, pad, yuv_to_rgb
+from codec.video import open_sink, open_source
 
 DATA = Path(__file__).parent / "data"
 BUNNY = DATA / "bunny.mp4"
@@ -47,3 +50,20 @@ def moving(count, width=64, height=48, bit_depth=8, *, seed=0, step=1):
         planes = [p.round().astype(dtype_of(bit_depth)) for p in (y, chroma, peak - chroma)]
         pictures.append(Yuv420(*planes, bit_depth))
     return pictures
+
+
+def write(path, pictures, *, rate=Fraction(25), pts=None, time_base=None):
+    info = VideoInfo(pictures[0].width, pictures[0].height, rate, time_base or 1 / rate, pictures[0].bit_depth)
+    with open_sink(path, info) as sink:
+        for number, picture in enumerate(pictures):
+            sink.write(Frame(number if pts is None else pts[number], picture))
+    return path
+
+
+def read(path):
+    with open_source(path) as source:
+        return list(source)
+
+
+def command(*words, stdin=None):
+    return subprocess.run([sys.executable, "-m", "codec.cli", *map(str, words)], input=stdin, capture_output=True)

@@ -1,13 +1,11 @@
 """Encode and decode whole videos: the laws a user relies on."""
 
 import dataclasses
-import subprocess
-import sys
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from helpers import BUNNY, moving
+from helpers import BUNNY, command, moving, read, write
 
 import codec
 from codec.frame import Frame, VideoInfo
@@ -20,23 +18,6 @@ FAST = {"preset": "ultrafast", "metrics": False}
 def small_model(monkeypatch, tiny_weights):
     """A tiny network in place of the shipped one, except where a test asks for that by name."""
     monkeypatch.setenv("NCM_WEIGHTS", str(tiny_weights))
-
-
-def write(path, pictures, rate=Fraction(25), pts=None, time_base=None):
-    info = VideoInfo(pictures[0].width, pictures[0].height, rate, time_base or 1 / rate, pictures[0].bit_depth)
-    with open_sink(path, info) as sink:
-        for number, picture in enumerate(pictures):
-            sink.write(Frame(number if pts is None else pts[number], picture))
-    return path
-
-
-def read(path):
-    with open_source(path) as source:
-        return list(source)
-
-
-def command(*words, stdin=None):
-    return subprocess.run([sys.executable, "-m", "codec.cli", *map(str, words)], input=stdin, capture_output=True)
 
 
 @pytest.mark.parametrize("anchor", ["x265", "svtav1", "x264"])
@@ -173,8 +154,7 @@ def test_the_summary_adds_up(tmp_path):
 
 def test_csv_and_info_agree(tmp_path):
     src = write(tmp_path / "seq.y4m", moving(9))
-    summary = codec.encode(src, model="tiny", intra_period=4, **FAST)
-    summary.write_csv(tmp_path / "frames.csv")
+    codec.encode(src, model="tiny", intra_period=4, csv=tmp_path / "frames.csv", **FAST)
     lines = (tmp_path / "frames.csv").read_text().splitlines()
     shown = codec.info(tmp_path / "seq.ncm")
     assert lines[0].startswith("poc,pts,kind,mode,bits,offset,psnr_y")
