@@ -35,5 +35,7 @@ def bd_rate(
     if low >= high:
         raise ValueError(f"the curves share no quality: one ends at {high:.2f} where the other starts at {low:.2f}")
     union = max(quality_r.max(), quality_t.max()) - min(quality_r.min(), quality_t.min())
-    percent = bjontegaard.bd_rate(rate_r, quality_r, rate_t, quality_t, method=method, require_matching_points=False)
+    percent = bjontegaard.bd_rate(
+        rate_r, quality_r, rate_t, quality_t, method=method, require_matching_points=False, min_overlap=0
+    )
     return BdRate(float(percent), float(low), float(high), float((high - low) / union))

@@ -1,30 +1,15 @@
-"""Makes tests/helpers.py importable."""
+"""Makes tests/helpers.py importable, and a tiny network known."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 import pytest
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
 
 
 @pytest.fixture(scope="session")
-def tiny_weights(tmp_path_factory):
-    """A folder with the weights of a tiny network, `tiny`, for $NCM_WEIGHTS."""
-    import torch
-
-    from codec import models
-    from ncm import NcmConfig, build
-
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(1)
-    config = NcmConfig(
-        widths=(8, 8, 8, 8, 8),
-        pyramid=(4, 4, 4, 8),
-        motion_features=8,
-        quality_input=True,
-        context_width=2,
-        teacher_width=0,
-    )
-    models.save(build(config), folder / "tiny.safetensors")
-    return folder
+def tiny_weights():
+    """A folder with the weights of a tiny untrained network, `tiny`, for $NCM_WEIGHTS."""
+    return HERE / "data" / "weights"
