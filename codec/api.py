@@ -139,7 +139,7 @@ def _store(
 class Video:
     """An .ncm stream, opened for its frames; a context manager, and an iterator of `Frame` in display order.
 
-    After the last frame `problems` lists what was damaged, a line each.
+    `frame_count` is None on a pipe. After the last frame `problems` lists what was damaged, a line each.
     """
 
     def __init__(self, path: PathLike, *, device: str = "auto") -> None:
@@ -147,6 +147,7 @@ class Video:
             self.name, self._reader = stack.enter_context(reading(path))
             self.header = self._reader.header
             self.info = self.header.info
+            self.frame_count = self._reader.picture_count()
             network = load_fingerprint(self.header.fingerprint, self.header.model, choose_device(device))
             anchors = anchor_codec(self.header.anchor_codec)
             reconstructor = Reconstructor(self.info, anchors, Predictor(network, self.info))
@@ -200,7 +201,7 @@ def decode(
             for frame in video:
                 sink.write(frame)
                 count += 1
-                progress(count, None)
+                progress(count, video.frame_count)
             if not count:
                 raise StreamError(f"{video.name}: not one frame can be decoded; the stream is damaged from the start")
         _report(video)
@@ -216,7 +217,7 @@ def verify(src: PathLike, *, device: str = "auto", progress: Progress = quiet) -
         count = 0
         for _ in video:
             count += 1
-            progress(count, None)
+            progress(count, video.frame_count)
         _report(video)
         if not video.hashed:
             raise StreamError(f"{video.name}: it carries no hashes to verify; encode with --hash")

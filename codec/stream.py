@@ -170,6 +170,13 @@ class StreamReader:
         """(poc of the I, offset) of each segment, by reading the whole file if need be. StreamError on a pipe."""
         return catalogue(self._file, self.header, self._start)[0]
 
+    def picture_count(self) -> int | None:
+        """The number of pictures as far as the file tells, None on a pipe."""
+        try:
+            return catalogue(self._file, self.header, self._start)[1]
+        except StreamError:
+            return None
+
     def seek(self, poc: int) -> None:
         """Make `units` start with the segment that has this picture, or with an earlier one if that is damaged.
 

@@ -124,7 +124,7 @@ def test_open_gives_frames_one_by_one(tmp_path):
     codec.encode(src, model="tiny", qp=0, gop="fixed:1", **FAST)
     with codec.open(tmp_path / "seq.ncm") as video:
         frames = list(video)
-        assert video.info.width == 64 and video.problems == []
+        assert video.info.width == 64 and video.frame_count == 6 and video.problems == []
     assert [frame.pts for frame in frames] == list(range(6))
     assert np.abs(frames[3].picture.y.astype(int) - pictures[3].y).max() <= 2
 

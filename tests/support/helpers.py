@@ -11,7 +11,7 @@ import numpy as np
 from codec.frame import Colour, Frame, VideoInfo, Yuv420, chroma_size, dtype_of, pad, yuv_to_rgb
 from codec.video import open_sink, open_source
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 BUNNY = DATA / "bunny.mp4"
 
 
