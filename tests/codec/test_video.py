@@ -3,7 +3,6 @@ import io
 import os
 import subprocess
 import sys
-import threading
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -282,17 +281,22 @@ def test_rejoined_pipe():
     assert io.BufferedReader(_Rejoined(b"abc", rest)).read() == b"abcdefgh"
 
 
-def test_named_pipes(tmp_path):
+@pytest.mark.parametrize("suffix", [".yuv", ".mkv"])
+def test_named_pipes(tmp_path, suffix):
+    """Read, and written without being replaced. The other end is a process: FFmpeg opens files with the GIL held."""
     info = make_info()
-    os.mkfifo(tmp_path / "a_36x20.yuv")
-    os.mkfifo(tmp_path / "a.mkv")
-    for path in tmp_path.iterdir():
-        feeder = threading.Thread(target=save, args=(path, info, make_frames(info)))
-        feeder.start()
-        with open_source(path) as source:
-            assert pictures(source) == pictures(make_frames(info))
-        feeder.join()
-        assert path.is_fifo()
+    plain, pipe, copy = (tmp_path / f"{name}_36x20{suffix}" for name in ("plain", "pipe", "copy"))
+    save(plain, info, make_frames(info))
+    os.mkfifo(pipe)
+    with plain.open("rb") as file:
+        feeder = subprocess.Popen(["tee", pipe], stdin=file, stdout=subprocess.DEVNULL)
+    with feeder, open_source(pipe) as source:
+        assert pictures(source) == pictures(make_frames(info))
+    with copy.open("wb") as file, subprocess.Popen(["cat", pipe], stdout=file):
+        save(pipe, info, make_frames(info))
+    assert pipe.is_fifo()
+    with open_source(copy) as source:
+        assert pictures(source) == pictures(make_frames(info))
 
 
 # standard input and output

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: MIT
+"""One path for training, writing and reading: a network calls `tape.code`, and only the tape differs.
+
+Estimate   training and rate control: quantises softly and adds up bits by name
+Write      collects the symbols of one frame and makes one rANS string of them
+Read       takes them from that string; the same calls return the same tensors
+"""
+
+import struct
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+from compressai.ans import BufferedRansEncoder, RansDecoder
+from torch import Tensor
+
+from .errors import EntropyError
+from .rounding import bounded, round_through
+from .tables import TOTAL, Lists, Table
+
+LIMIT = 2**15 - 1  # largest magnitude of a symbol: far above any real one, far below where the coder's bypass overflows
+
+
+class Coded(NamedTuple):
+    """What both sides know of a latent once it is coded: whole-number symbols, and value = mean + symbols."""
+
+    symbols: Tensor
+    value: Tensor
+
+
+class Tape(Protocol):
+    """Where latents pass on their way from encoder to decoder."""
+
+    def code(
+        self, name: str, y: Tensor | None, *, mean: Tensor, position: Tensor, table: Table, mask: Tensor | None = None
+    ) -> Coded:
+        """Code y (any shape, that of `mean`) as round(y - mean); y is None where it is read.
+
+        `position` says for each element which distribution of `table` its symbol has. Elements outside `mask` and
+        elements whose distribution is certainly zero are not coded: their symbol is 0, their value the mean.
+        """
+
+
+def precise(x: Tensor) -> Tensor:
+    """x in float32 or better: a symbol of 16 bits does not fit into the halves of autocast."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def quantise(y: Tensor, mean: Tensor) -> Tensor:
+    """Whole numbers nearest to y - mean, at most LIMIT in magnitude; straight-through gradient."""
+    return round_through(bounded((y - mean).to(mean.dtype), -LIMIT, LIMIT))
+
+
+def coded_elements(rows: Tensor, table: Table, mask: Tensor | None) -> Tensor:
+    """Which elements have a symbol in the stream."""
+    coded = rows >= table.first_coded
+    return coded if mask is None else coded & mask
+
+
+class Estimate:
+    """Bits without a coder, differentiable. `bits[name]` is (B,): bits of each sample.
+
+    "noise"   rate and value with additive uniform noise (Ballé 2017)
+    "mixed"   rate with noise, value rounded straight-through (Minnen and Singh 2020)
+    "round"   both rounded, certain zeros dropped, scales of the tables: what Write would do
+    Symbols are rounded in every mode, since the exact networks take nothing else.
+    """
+
+    def __init__(self, mode: Literal["noise", "mixed", "round"] = "mixed") -> None:
+        if mode not in ("noise", "mixed", "round"):
+            raise ValueError(f"no mode {mode!r}; there are noise, mixed, round")
+        self.mode = mode
+        self.bits: dict[str, Tensor] = {}
+
+    def total(self, prefix: str = "") -> Tensor:
+        """Bits of each sample (B,) of everything whose name starts so. KeyError if nothing has been coded so."""
+        chosen = [bits for name, bits in self.bits.items() if name.startswith(prefix)]
+        if not chosen:
+            raise KeyError(f"nothing coded as {prefix!r}; there are {', '.join(self.bits)}")
+        return torch.stack(chosen).sum(0)
+
+    def code(
+        self, name: str, y: Tensor | None, *, mean: Tensor, position: Tensor, table: Table, mask: Tensor | None = None
+    ) -> Coded:
+        """See Tape. ValueError without y."""
+        if y is None:
+            raise ValueError(f"{name}: bits of a latent cannot be estimated without the latent")
+        mean = precise(mean)
+        symbols, counted = quantise(y, mean), torch.ones_like(mean) if mask is None else mask.to(mean.dtype)
+        if self.mode == "round":
+            rows = table.rows(position)
+            position = position + (rows - position).detach()
+            counted = coded_elements(rows, table, mask).to(mean.dtype)
+            rated = symbols
+        else:
+            rated = (y - mean).to(mean.dtype) + torch.rand_like(mean) - 0.5
+        self._add(name, table.bits(rated, position) * counted)
+        symbols = symbols * counted
+        return Coded(symbols, mean + (rated * counted if self.mode == "noise" else symbols))
+
+    def _add(self, name: str, bits: Tensor) -> None:
+        sums = bits.flatten(1).sum(1)
+        self.bits[name] = self.bits[name] + sums if name in self.bits else sums
+
+
+# CompressAI's encoder sets aside one word a symbol and may write n/2 + 2: below four symbols it can write past its
+# memory (three words for two symbols of 16 bits each; always for none or one). Shorter streams are filled up with a
+# symbol that costs nothing.
+LEAST = 4
+FILLER = Lists([[0, TOTAL - 1, TOTAL]], [3], [0])
+
+
+class Write:
+    """Collects the symbols of one frame; `finish` returns them as one string, empty if there are none."""
+
+    def __init__(self) -> None:
+        self._encoder = BufferedRansEncoder()
+        self._count = 0
+
+    def code(
+        self, name: str, y: Tensor | None, *, mean: Tensor, position: Tensor, table: Table, mask: Tensor | None = None
+    ) -> Coded:
+        """See Tape. ValueError without y, or where y is not finite."""
+        if y is None:
+            raise ValueError(f"{name}: a latent cannot be written without the latent")
+        if not y.isfinite().all():
+            raise ValueError(f"{name}: the latent holds values that are not finite")
+        mean, rows = precise(mean), table.rows(position)
+        coded = coded_elements(rows, table, mask)
+        symbols = quantise(y, mean) * coded.to(mean.dtype)
+        self._encode(symbols[coded].int().tolist(), rows[coded].tolist(), table.lists())
+        return Coded(symbols, mean + symbols)
+
+    def finish(self) -> bytes:
+        """The string. Call once."""
+        if not self._count:
+            return b""
+        if (missing := LEAST - self._count) > 0:
+            self._encode([0] * missing, [0] * missing, FILLER)
+        return bytes(self._encoder.flush())
+
+    def _encode(self, symbols: list[int], rows: list[int], lists: Lists) -> None:
+        if symbols:
+            self._encoder.encode_with_indexes(symbols, rows, *lists)
+            self._count += len(symbols)
+
+
+# CompressAI's decoder follows whatever it reads without looking where the string ends. So it gets slack behind the
+# end, zeros that no stream can exhaust: a symbol takes 16 bits, and a bypass one a run of nibbles 15 (at most 9 in
+# 63 bits of state), each announcing 15 nibbles more: 19 words. Runs within the string itself cost 16 words a word.
+# The slack begins with a marker. After the last symbol the decoder must stand on it, with the encoder's first state,
+# 2^31: reading three more 16-bit symbols shows both, and costs no bit in the stream.
+SLACK_PER_SYMBOL, SLACK_PER_WORD, SLACK = 24, 20, 256  # words
+MARKER = 0x5EED1D1E
+
+
+class Read:
+    """Takes the symbols of one frame from the string of `Write.finish`.
+
+    EntropyError, at once or from `finish`, where the string cannot be what was written.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        if len(data) % 4 or len(data) == 4:
+            raise EntropyError(f"a string of {len(data)} bytes: not whole words, or too few")
+        self._data = data
+        self._decoder = RansDecoder()
+        self._past: list[tuple[list[int], Lists]] = []
+        self._count = self._capacity = 0
+
+    def code(
+        self, name: str, y: Tensor | None, *, mean: Tensor, position: Tensor, table: Table, mask: Tensor | None = None
+    ) -> Coded:
+        """See Tape; y is not looked at. EntropyError if the symbols cannot be right."""
+        mean, rows = precise(mean), table.rows(position)
+        coded = coded_elements(rows, table, mask)
+        values = self._decode(rows[coded].tolist(), table.lists())
+        if values and not -LIMIT <= min(values) <= max(values) <= LIMIT:
+            raise EntropyError(f"{name}: a symbol is beyond {LIMIT}; the string is damaged or of another model")
+        symbols = torch.zeros_like(mean)
+        symbols[coded] = torch.tensor(values, dtype=mean.dtype, device=mean.device)
+        return Coded(symbols, mean + symbols)
+
+    def finish(self) -> None:
+        """EntropyError unless exactly the whole string has been read."""
+        if not self._data and not self._count:
+            return
+        if 0 < (missing := LEAST - self._count) < LEAST:
+            self._decode([0] * missing, FILLER)
+        for expected in (0, MARKER & 0xFFFF, MARKER >> 16):
+            if not self._next_is(expected):
+                raise EntropyError("the string does not end where its symbols do; it is damaged or of another model")
+
+    def _next_is(self, expected: int) -> bool:
+        """Whether the lowest 16 bits of the decoder's state are these; they are used up."""
+        cdf = [0, expected, expected + 1, TOTAL] if expected else [0, 1, TOTAL]
+        return self._decode([0], Lists([cdf], [len(cdf)], [0])) == [len(cdf) - 3]
+
+    def _decode(self, rows: list[int], lists: Lists) -> list[int]:
+        if not rows:
+            return []
+        if not self._data:
+            raise EntropyError("an empty string, but symbols are expected")
+        if self._count + len(rows) > self._capacity:
+            self._open(2 * (self._count + len(rows)) + LEAST + 4)
+        self._past.append((rows, lists))
+        self._count += len(rows)
+        return list(self._decoder.decode_stream(rows, *lists))
+
+    def _open(self, capacity: int) -> None:
+        """Start again with slack for this many symbols, and go to where we were; seldom, as it doubles every time."""
+        words = SLACK + SLACK_PER_SYMBOL * capacity + SLACK_PER_WORD * (len(self._data) // 4)
+        self._decoder.set_stream(self._data + struct.pack("<I", MARKER) + bytes(4 * words))
+        self._capacity = capacity
+        for rows, lists in self._past:
+            self._decoder.decode_stream(rows, *lists)
