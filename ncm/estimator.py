@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from .config import NcmConfig
 from .features import FeaturePyramid, ImageFeatures, MotionFeatures
+from .guidance import Guide
 from .ifblock import FLOW, HIDDEN, MASK, IFBlock, Motion
-from .matching import match_neighbours
-from .warp import resize, resize_flow, warp
+from .warp import resize, warp
 
 QUALITY_WIDTH = 16
-COARSE_MULTIPLE = 16  # the coarsest block (K = 4) halves its input twice more
+BLOCK_MULTIPLE = 4  # a block halves its input twice
 
 
 class References(NamedTuple):
@@ -29,19 +29,11 @@ class References(NamedTuple):
         """The same at another size."""
         return References(*(resize(x, size) for x in self))
 
-    def warped(self, flow: Tensor) -> Tensor:
-        """Pictures, then features, of past and future sampled along flow (B,4,H,W)."""
+    def warped(self, flow: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures (B,6,H,W) and features (B,2C,H,W) of past and future sampled along flow (B,4,H,W)."""
         past = warp(torch.cat([self.past, self.past_features], 1), flow[:, :2])
         future = warp(torch.cat([self.future, self.future_features], 1), flow[:, 2:])
-        return torch.cat([past[:, :3], future[:, :3], past[:, 3:], future[:, 3:]], 1)
-
-
-class Pyramids(NamedTuple):
-    """What matching knows of the coarse pictures: both pyramids and their correspondences."""
-
-    past: list[Tensor]
-    future: list[Tensor]
-    correspondences: Tensor
+        return torch.cat([past[:, :3], future[:, :3]], 1), torch.cat([past[:, 3:], future[:, 3:]], 1)
 
 
 class CoarseToFine(nn.Module):
@@ -50,73 +42,79 @@ class CoarseToFine(nn.Module):
     def __init__(self, config: NcmConfig) -> None:
         super().__init__()
         self.config = config
-        features = config.image_features
-        first, later = 6 + 2 * features + 1, 6 + 2 * features + 1 + MASK + HIDDEN + FLOW
-        quality = QUALITY_WIDTH if config.quality_input else 0
-        self.encode = ImageFeatures(features)
-        for index, width in enumerate(config.widths):
-            coarse = index < config.coarse_blocks and bool(config.pyramid)
-            level = config.coarse_scales[index].bit_length() - 1 if coarse else 0
-            block = IFBlock(
-                later if index else first,
-                width,
-                image=2 * config.pyramid[level] if coarse else 0,
-                motion=config.motion_features if coarse else 0,
-                quality=quality,
-            )
-            self.add_module(f"block{index}", block)
-        self.teacher = IFBlock(later + 3, config.teacher_width) if config.teacher_width else None
+        self.encode = ImageFeatures(config.image_features)
+        for index in range(len(config.widths)):
+            self.add_module(f"block{index}", _block(config, index))
+        self.teacher = _teacher(config) if config.teacher_width else None
         self.pyramid = FeaturePyramid(config.pyramid) if config.pyramid else None
         channels = config.matching_scales * config.matching_window**4
         self.motion = MotionFeatures(channels, config.motion_features) if config.motion_features else None
 
     def forward(self, past: Tensor, future: Tensor, time: Tensor, quality: Tensor | None = None) -> list[Motion]:
-        """The motion after each block, in full-size pixels; past, future (B,3,H,W), time (B,1,H,W) in (0,1)."""
-        refs = References(past, future, self.encode(past), self.encode(future), time)
+        """The motion after each block, in full-size pixels; past, future (B,3,H,W), time (B,1,H,W) in (0,1).
+
+        A network without fine blocks tells only the last one unless it is training.
+        """
+        full = (past.shape[-2], past.shape[-1])
+        if not self.config.fine_scales:  # nothing looks at the full pictures, so not even features are made of them
+            small = self.coarse_size(*full)
+            past, future, time = resize(past, small), resize(future, small), resize(time, small)
+        refs = self._references(past, future, time)
         steps: list[Motion] = []
         if self.config.coarse_blocks:
-            steps = self._coarse(refs, quality)
-        scales = self.config.fine_scales
-        if self.config.coarse_blocks and self._is_far(refs.past):
-            scales = self.config.fine_scales_far
-        for index, scale in enumerate(scales, start=self.config.coarse_blocks):
-            steps.append(self._step(index, scale, refs, steps[-1] if steps else None, quality))
-        return steps
+            steps = self._steps(steps, self.config.coarse_scales, refs.at(self.coarse_size(*full)), quality)
+            steps = [step.at(full) for step in self._wanted(steps)]
+        return self._steps(steps, self._fine_scales(*full), refs, quality)
 
     def teach(self, past: Tensor, future: Tensor, time: Tensor, motion: Motion, target: Tensor) -> Motion:
-        """The motion refined with sight of the current frame, target (B,3,H,W) (paper 3.5)."""
+        """The motion refined with sight of the current frame, target (B,3,H,W) (paper 3.5).
+
+        ValueError without a teacher block. The trained teacher came without code: that it sees the target behind the
+        warped pictures was found by trying all places, by far the best of which this is.
+        """
         if self.teacher is None:
             raise ValueError("this network was built without a teacher block")
-        refs = References(past, future, self.encode(past), self.encode(future), time)
-        x = torch.cat([refs.warped(motion.flow), time, motion.mask, motion.hidden, target], 1)
-        delta = self.teacher(x, motion.flow, 1)
-        return Motion(motion.flow + delta.flow, delta.mask, delta.hidden)
+        refs = self._references(past, future, time)
+        pictures, features = refs.warped(motion.flow)
+        x = torch.cat([pictures, target, features, time, motion.mask, motion.hidden], 1)
+        return self._refined(motion, self.teacher(x, motion.flow, 1), time)
 
     def coarse_size(self, height: int, width: int) -> tuple[int, int]:
-        """(h, w) of the coarse picture: short side about a, a multiple of 16 (paper 3.3)."""
-        short = min(height, width)
-        ratio = min(self.config.coarse_ratio, self.config.coarse_short_side / short)
-        return _round_up(height * ratio, COARSE_MULTIPLE), _round_up(width * ratio, COARSE_MULTIPLE)
+        """(h, w) of the coarse picture: short side about a, multiples of what the coarsest block needs (paper 3.3)."""
+        ratio = min(self.config.coarse_ratio, self.config.coarse_short_side / min(height, width))
+        multiple = BLOCK_MULTIPLE * max(self.config.coarse_scales)
+        return _round_up(height * ratio, multiple), _round_up(width * ratio, multiple)
 
-    def _is_far(self, picture: Tensor) -> bool:
-        height, width = picture.shape[-2:]
-        return self.coarse_size(height, width)[0] / height < 0.5
+    def _wanted(self, steps: list[Motion]) -> list[Motion]:
+        """The coarse motions that are worth enlarging, which for a small network is a good part of the work.
 
-    def _coarse(self, refs: References, quality: Tensor | None) -> list[Motion]:
-        full = (refs.past.shape[-2], refs.past.shape[-1])
-        small = refs.at(self.coarse_size(*full))
-        pyramids = self._match(small)
-        steps: list[Motion] = []
-        for index, scale in enumerate(self.config.coarse_scales):
-            steps.append(self._step(index, scale, small, steps[-1] if steps else None, quality, pyramids))
-        return [Motion(resize_flow(m.flow, full), resize(m.mask, full), resize(m.hidden, full)) for m in steps]
+        With fine blocks these are all. Without, only training looks at any but the last, and features nobody.
+        """
+        if self.config.fine_scales:
+            return steps
+        last = steps if self.training else steps[-1:]
+        return last if self.teacher is not None else [step._replace(hidden=step.hidden[:, :0]) for step in last]
 
-    def _match(self, refs: References) -> Pyramids | None:
-        if self.pyramid is None:
-            return None
-        past, future = self.pyramid(refs.past), self.pyramid(refs.future)
-        scales, window = self.config.matching_scales, self.config.matching_window
-        return Pyramids(past, future, match_neighbours(past[-1], future[-1], scales=scales, window=window))
+    def _fine_scales(self, height: int, width: int) -> tuple[int, ...]:
+        """K_f for a picture (paper 3.3)."""
+        config = self.config
+        far = config.fine_scales and config.coarse_blocks and self.coarse_size(height, width)[0] / height < 0.5
+        return config.fine_scales_far if far else config.fine_scales
+
+    def _references(self, past: Tensor, future: Tensor, time: Tensor) -> References:
+        return References(past, future, self.encode(past), self.encode(future), time)
+
+    def _steps(
+        self, before: list[Motion], scales: tuple[int, ...], refs: References, quality: Tensor | None
+    ) -> list[Motion]:
+        """The motions before and those of the blocks that come next, one a scale, on pictures of one size."""
+        steps = list(before)
+        guide = None
+        if self.pyramid is not None and scales and _is_guided(self.config, len(steps)):
+            guide = Guide(refs.past, refs.future, self.config, pyramid=self.pyramid, motion=self.motion)
+        for scale in scales:
+            steps.append(self._step(len(steps), scale, refs, steps[-1] if steps else None, quality, guide))
+        return steps
 
     def _step(
         self,
@@ -125,32 +123,60 @@ class CoarseToFine(nn.Module):
         refs: References,
         motion: Motion | None,
         quality: Tensor | None,
-        pyramids: Pyramids | None = None,
+        guide: Guide | None,
     ) -> Motion:
         block: IFBlock = getattr(self, f"block{index}")
-        image, features = self._guide(scale, motion, pyramids)
+        flow = None if motion is None else motion.flow
+        image, features = guide(_level(self.config, index), flow) if guide is not None else (None, None)
         if motion is None:
             x = torch.cat(refs, 1)
-            return block(x, None, scale, image=image, motion=features, quality=quality)
-        x = torch.cat([refs.warped(motion.flow), refs.time, motion.mask, motion.hidden], 1)
-        delta = block(x, motion.flow, scale, image=image, motion=features, quality=quality)
-        return Motion(motion.flow + delta.flow, delta.mask, delta.hidden)
+        else:
+            x = torch.cat([*refs.warped(motion.flow), refs.time, motion.mask, motion.hidden], 1)
+        return self._refined(motion, block(x, flow, scale, image=image, motion=features, quality=quality), refs.time)
 
-    def _guide(
-        self, scale: int, motion: Motion | None, pyramids: Pyramids | None
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """The paper's f_I (both pyramids at 1/scale, warped) and f_M for one block."""
-        if pyramids is None:
-            return None, None
-        level = scale.bit_length() - 1
-        past, future = pyramids.past[level], pyramids.future[level]
-        corr = pyramids.correspondences
-        flow = corr.new_zeros(corr.shape[0], 4, *corr.shape[-2:])
-        if motion is not None:
-            here = resize_flow(motion.flow, (past.shape[-2], past.shape[-1]))
-            past, future = warp(past, here[:, :2]), warp(future, here[:, 2:])
-            flow = resize_flow(motion.flow, (corr.shape[-2], corr.shape[-1]))
-        return torch.cat([past, future], 1), self.motion(corr, flow) if self.motion is not None else None
+    def _refined(self, motion: Motion | None, delta: Motion, time: Tensor) -> Motion:
+        """The motion after a block that answered delta: flows add up, mask and features are new.
+
+        In extrapolation a block answers (dF01, F_t1), and F_t0 = dF01 + F_t1 / (1 - time), which at time 1/2, the
+        next frame, is the paper's 2 F_t1 + dF01 (A.3). This being linear, it holds for the sums as for each delta.
+        """
+        flow = delta.flow
+        if self.config.task == "extrapolation":
+            flow = torch.cat([flow[:, :2] + flow[:, 2:] / (1 - time), flow[:, 2:]], 1)
+        return Motion(flow if motion is None else motion.flow + flow, delta.mask, delta.hidden)
+
+
+def _inputs(config: NcmConfig) -> int:
+    """Channels of what every block sees of the references: both pictures, both features, time."""
+    return 6 + 2 * config.image_features + 1
+
+
+def _block(config: NcmConfig, index: int) -> IFBlock:
+    guided = _is_guided(config, index)
+    return IFBlock(
+        _inputs(config) + (MASK + HIDDEN + FLOW if index else 0),
+        config.widths[index],
+        depth=config.depths[index] if config.depths else 8,
+        image=2 * config.pyramid[_level(config, index)] if guided else 0,
+        motion=config.motion_features if guided else 0,
+        quality=QUALITY_WIDTH if config.quality_input else 0,
+        double=config.double_resolution,
+    )
+
+
+def _teacher(config: NcmConfig) -> IFBlock:
+    return IFBlock(_inputs(config) + MASK + HIDDEN + FLOW + 3, config.teacher_width, double=config.double_resolution)
+
+
+def _is_guided(config: NcmConfig, index: int) -> bool:
+    """Whether a block sees pyramid and correspondences: the coarse ones do, the fine ones in one ablation."""
+    return bool(config.pyramid) and (index < config.coarse_blocks or config.fine_matching)
+
+
+def _level(config: NcmConfig, index: int) -> int:
+    """The pyramid's level for a block: that of its scale. A fine block sees the same one, resized, at K_f = (2, 1)."""
+    coarse = config.coarse_scales[: config.coarse_blocks]
+    return (*coarse, *config.fine_scales)[index].bit_length() - 1
 
 
 def _round_up(value: float, multiple: int) -> int:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .layers import upward, zero_init
 from .warp import resize, resize_flow
 
 FLOW, MASK, HIDDEN = 4, 1, 8  # output channels of a block: two flows, the mask logit, features for the next block
@@ -17,6 +18,11 @@ class Motion(NamedTuple):
     flow: Tensor
     mask: Tensor
     hidden: Tensor
+
+    def at(self, size: tuple[int, int]) -> "Motion":
+        """The same for a picture of another size."""
+        rest = resize(torch.cat([self.mask, self.hidden], 1), size)  # together: there may be no features at all
+        return Motion(resize_flow(self.flow, size), rest[:, :MASK], rest[:, MASK:])
 
 
 class ResidualConv(nn.Module):
@@ -32,34 +38,35 @@ class ResidualConv(nn.Module):
         return self.relu(self.conv(x) * self.beta + x)
 
 
-def strided_conv(in_channels: int, out_channels: int) -> nn.Sequential:
-    """A 3x3 convolution that halves the picture, with its LeakyReLU."""
-    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1), nn.LeakyReLU(0.2))
-
-
-def zero_init(layer: nn.Conv2d | nn.Linear) -> nn.Module:
-    """The layer with weights and bias zero: an addition that changes nothing until it has learnt something."""
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
+def _conv(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1), nn.LeakyReLU(0.2))
 
 
 class IFBlock(nn.Module):
     """Refine flow and mask at 1/scale of the given picture.
 
     `image` > 0 adds the paper's warped pyramid features f_I, `motion` > 0 its motion features f_M, `quality` an
-    embedding of the references' quality; all three enter through zero-initialised weights.
+    embedding of the references' quality; all three enter through zero-initialised weights. `double` removes the first
+    convolution's and the transposed convolution's stride (paper A.1): same parameters, features twice as fine.
     """
 
-    def __init__(self, in_channels: int, width: int, *, image: int = 0, motion: int = 0, quality: int = 0) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        depth: int = 8,
+        image: int = 0,
+        motion: int = 0,
+        quality: int = 0,
+        double: bool = False,
+    ) -> None:
         super().__init__()
-        self.conv0 = nn.Sequential(strided_conv(in_channels, width // 2), strided_conv(width // 2, width))
-        self.convblock = nn.Sequential(*(ResidualConv(width) for _ in range(8)))
-        self.lastconv = nn.Sequential(
-            nn.ConvTranspose2d(width, 4 * (FLOW + MASK + HIDDEN), 4, stride=2, padding=1), nn.PixelShuffle(2)
-        )
-        self.image = zero_init(nn.Conv2d(image, width // 2, 3, stride=2, padding=1)) if image else None
+        first = 1 if double else 2
+        self.conv0 = nn.Sequential(_conv(in_channels, width // 2, first), _conv(width // 2, width, 2))
+        self.convblock = nn.Sequential(*(ResidualConv(width) for _ in range(depth)))
+        self.lastconv = nn.Sequential(upward(width, 4 * (FLOW + MASK + HIDDEN), double=not double), nn.PixelShuffle(2))
+        self.image = zero_init(nn.Conv2d(image, width // 2, 3, stride=first, padding=1)) if image else None
         self.motion = zero_init(nn.Conv2d(motion, width, 1)) if motion else None
         self.quality = zero_init(nn.Linear(quality, width)) if quality else None
 
@@ -75,7 +82,7 @@ class IFBlock(nn.Module):
     ) -> Motion:
         """Residual flow, new mask logit and new features at the size of x (B,C,H,W).
 
-        flow (B,4,H,W) in pixels of x, absent in the first block; image (B,.,H/s,W/s), motion (B,.,any size) and
+        flow (B,4,H,W) in pixels of x, absent in the first block; image (B,.,any size), motion (B,.,any size) and
         quality (B,.) where the block was built for them.
         """
         full = (x.shape[-2], x.shape[-1])
@@ -83,15 +90,17 @@ class IFBlock(nn.Module):
         x = resize(x, size)
         if flow is not None:
             x = torch.cat([x, resize_flow(flow, size)], 1)
-        out = resize(self.lastconv(self.convblock(self._enter(x, image, motion, quality))), full)
+        out = self.lastconv(self.convblock(self._enter(x, image, motion, quality)))
+        out = resize(out[..., : size[0], : size[1]], full)  # larger if the size is no multiple of 4
         return Motion(out[:, :FLOW] * scale, out[:, FLOW : FLOW + MASK], out[:, FLOW + MASK :])
 
     def _enter(self, x: Tensor, image: Tensor | None, motion: Tensor | None, quality: Tensor | None) -> Tensor:
         first, second = self.conv0.children()
         convolution, activation = first.children()
+        size = (x.shape[-2], x.shape[-1])
         x = convolution(x)
         if self.image is not None and image is not None:
-            x = x + self.image(image)
+            x = x + self.image(resize(image, size))
         x = second(activation(x))
         if self.motion is not None and motion is not None:
             x = x + self.motion(resize(motion, (x.shape[-2], x.shape[-1])))

@@ -10,12 +10,16 @@ from .config import NcmConfig
 from .estimator import QUALITY_WIDTH, CoarseToFine
 from .ifblock import Motion
 from .rife40 import Rife40Flow
+from .subpixel import SubpixelSynthesis
 from .synthesis import Synthesis, blend
 from .warp import warp
 
 
 class Prediction(NamedTuple):
-    """The frame (B,3,H,W) in [0,1] and the motion after each block, the last one being what the frame was made with."""
+    """The frame (B,3,H,W) in [0,1] and the motion after each block, the last one being what the frame was made with.
+
+    Without fine blocks (`lite`) the earlier motions are there in training only.
+    """
 
     frame: Tensor
     steps: list[Motion]
@@ -48,7 +52,7 @@ class FrameSynthesis(nn.Module):
         self.config = config
         quality = QUALITY_WIDTH if config.quality_input else 0
         self.flow = Rife40Flow(config.widths) if config.estimator == "rife40" else CoarseToFine(config)
-        self.synthesis = Synthesis(config.context_width, quality=quality)
+        self.synthesis = _synthesis(config, quality)
         self.quality = QualityEmbedding() if quality else None
 
     def forward(
@@ -57,21 +61,52 @@ class FrameSynthesis(nn.Module):
         """The frame between past and future (B,3,H,W) in [0,1], H and W multiples of 32.
 
         time in (0,1), a number or (B,); noise (B,) is the RMS error of the references in [0,1] units, absent = clean.
-        ValueError if the sizes do not fit. Source: paper, section 3.
+        In extrapolation `past` and `future` are the older and the newer reference, the frame comes after both, and
+        time tells how far the newer one is on the way from the older one to the frame: 1/2 for the next frame.
+        ValueError if the sizes do not fit. Source: paper, section 3; A.1 for flips, A.3 for extrapolation.
         """
         if past.shape != future.shape or past.shape[-1] % self.multiple or past.shape[-2] % self.multiple:
             shapes = f"{tuple(past.shape)} and {tuple(future.shape)}"
             raise ValueError(f"references of {shapes}: not alike or not multiples of {self.multiple}")
-        quality = self.embed_quality(past, noise)
-        steps = self.flow(past, future, time_plane(past, time), quality)
-        motion = steps[-1]
-        return Prediction(self.synthesis(past, future, motion.flow, motion.mask, quality), steps)
+        quality, plane = self.embed_quality(past, noise), time_plane(past, time)
+        prediction = self._predict(past, future, plane, quality)
+        if self.config.flip_average and not self.training:
+            prediction = _mean(prediction, _turned(self._predict(_turn(past), _turn(future), plane, quality)))
+        return prediction
+
+    def _predict(self, past: Tensor, future: Tensor, time: Tensor, quality: Tensor | None) -> Prediction:
+        steps = self.flow(past, future, time, quality)
+        return Prediction(self.synthesis(past, future, steps[-1].flow, steps[-1].mask, quality), steps)
 
     def embed_quality(self, past: Tensor, noise: Tensor | None) -> Tensor | None:
         """The embedding (B,16) of the references' noise (B,), absent = clean; None if there is no such input."""
         if self.quality is None:
             return None
         return self.quality(past.new_zeros(past.shape[0]) if noise is None else noise)
+
+
+def _synthesis(config: NcmConfig, quality: int) -> nn.Module:
+    if config.synthesis == "subpixel":
+        return SubpixelSynthesis(config.context_width, quality=quality)
+    return Synthesis(config.context_width, quality=quality, double=config.double_resolution)
+
+
+def _turn(x: Tensor) -> Tensor:
+    """(B,C,H,W) upside down: flipped vertically and horizontally."""
+    return x.flip(-2, -1)
+
+
+def _turned(prediction: Prediction) -> Prediction:
+    """The prediction for pictures that were upside down, turned back; their flows point the other way."""
+    steps = [Motion(-_turn(flow), _turn(mask), _turn(hidden)) for flow, mask, hidden in prediction.steps]
+    return Prediction(_turn(prediction.frame), steps)
+
+
+def _mean(one: Prediction, other: Prediction) -> Prediction:
+    steps = [
+        Motion(*((a + b) / 2 for a, b in zip(*pair, strict=True))) for pair in zip(one.steps, other.steps, strict=True)
+    ]
+    return Prediction((one.frame + other.frame) / 2, steps)
 
 
 def time_plane(past: Tensor, time: float | Tensor) -> Tensor:

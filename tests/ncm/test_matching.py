@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ncm.matching import match_neighbours
+from ncm.benchmark import main, measure
+from ncm.matching import match_along, match_neighbours
 
 
 def bilinear(feature, y, x):
@@ -54,3 +55,25 @@ def test_a_shift_is_found():
     best = match_neighbours(past, future, scales=1)[0].argmax(0)[3:-3, 3:-3]
     displacement = best % 81 % 9 // 3 - best // 9 // 3  # row offset in future minus row offset in past
     assert (displacement == -1).float().mean() > 0.9
+
+
+def test_along_no_flow_is_around_the_pixel():
+    past, future = torch.randn(2, 1, 8, 9, 14, generator=torch.Generator().manual_seed(0))
+    still = torch.zeros(1, 4, 9, 14)
+    assert torch.allclose(match_along(past, future, still), match_neighbours(past, future), atol=1e-3)
+
+
+def test_along_a_flow_is_around_where_it_points():
+    """Flows of whole pixels: matching around the pixel in pictures moved by as much, edges apart."""
+    past, future = torch.randn(2, 1, 8, 24, 24, generator=torch.Generator().manual_seed(0))
+    flow = torch.tensor([1.0, 2.0, -2.0, 0.0]).view(1, 4, 1, 1).expand(1, 4, 24, 24)
+    moved_past, moved_future = past.roll((-2, -1), (2, 3)), future.roll(2, 3)
+    expected = match_neighbours(moved_past, moved_future, scales=1)
+    actual = match_along(past, future, flow, scales=1)
+    assert torch.allclose(actual[..., 4:-4, 4:-4], expected[..., 4:-4, 4:-4], atol=1e-3)
+
+
+def test_other_ways_to_match_agree(capsys):
+    assert set(measure(5, 7, 1)) == {"shared", "loop", "unfold", "matmul"}
+    assert main(["--repeats", "1"]) == 0
+    assert "448x256" in capsys.readouterr().out

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""Frame synthesis for CPUs: the blend of the warped references, corrected by a small network at 1/4 of the picture."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .layers import upward, zero_init
+from .warp import resize, resize_flow, warp
+
+BLOCK = 4  # the network's pixel is a block of 4x4
+
+
+class SubpixelSynthesis(nn.Module):
+    """The frame (B,3,H,W) in [0,1]; call, inputs and limits as `Synthesis`.
+
+    No convolution sees the full picture: the warped references enter as 4x4 blocks, and every pixel's correction of
+    colour and mask comes out of its block's channels. The last layer starts at zero, so that the untrained network
+    answers the blend.
+    """
+
+    def __init__(self, width: int, *, quality: int = 0) -> None:
+        super().__init__()
+        self.enter = nn.Sequential(nn.Conv2d(6 * BLOCK**2 + 5, width, 1), nn.PReLU(width))
+        self.here = _conv(width, width, 1)
+        self.down = nn.Sequential(_conv(width, 2 * width, 2), _conv(2 * width, 2 * width, 1))
+        self.up = nn.Sequential(upward(2 * width, width), nn.PReLU(width))
+        self.mix = _conv(width, width, 1)
+        self.leave = zero_init(nn.Conv2d(width, 4 * BLOCK**2, 1))
+        self.quality = zero_init(nn.Linear(quality, width)) if quality else None
+
+    def forward(
+        self, past: Tensor, future: Tensor, flow: Tensor, mask: Tensor, quality: Tensor | None = None
+    ) -> Tensor:
+        warped_past, warped_future = warp(past, flow[:, :2]), warp(future, flow[:, 2:])
+        small = (past.shape[-2] // BLOCK, past.shape[-1] // BLOCK)
+        blocks = F.pixel_unshuffle(torch.cat([warped_past, warped_future], 1), BLOCK)
+        x = torch.cat([blocks, resize(mask, small), resize_flow(flow, small)], 1)
+        x = self.enter(x)
+        if self.quality is not None and quality is not None:
+            x = x + self.quality(quality)[:, :, None, None]
+        x = self.here(x)
+        x = self.leave(self.mix(x + self.up(self.down(x))))
+        correction = F.pixel_shuffle(x, BLOCK).float()
+        weight = torch.sigmoid(mask.float() + correction[:, 3:])
+        return (torch.lerp(warped_future, warped_past, weight) + correction[:, :3]).clamp(0, 1)
+
+
+def _conv(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1), nn.PReLU(out_channels))
