@@ -16,7 +16,9 @@ try:
 except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0+unknown"
 
+from .anchors import AnchorFrame, anchor_codec
 from .api import Video, decode, encode, verify
+from .bframe import Predictor, choose_device
 from .errors import (
     AnchorError,
     CodecError,
@@ -29,7 +31,9 @@ from .errors import (
 )
 from .frame import Colour, Frame, VideoInfo, Yuv420
 from .inspect import StreamInfo, info
-from .metrics import Quality, compare
+from .metrics import Quality, compare, rgb_of
+from .models import Model
+from .models import load as load_model
 from .report import Summary
 from .video import open_sink, open_source
 
@@ -37,13 +41,16 @@ open = Video
 
 __all__ = [
     "AnchorError",
+    "AnchorFrame",
     "CodecError",
     "Colour",
     "DamageError",
     "Frame",
     "InputError",
+    "Model",
     "ModelError",
     "OutputError",
+    "Predictor",
     "Quality",
     "StreamError",
     "StreamInfo",
@@ -53,12 +60,16 @@ __all__ = [
     "VideoInfo",
     "Yuv420",
     "__version__",
+    "anchor_codec",
+    "choose_device",
     "compare",
     "decode",
     "encode",
     "info",
+    "load_model",
     "open",
     "open_sink",
     "open_source",
+    "rgb_of",
     "verify",
 ]

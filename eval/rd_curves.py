@@ -2,7 +2,7 @@
 """Rate-distortion runs and their BD-rates.
 
     python eval/rd_curves.py run --sequences DIR --codecs ncm-bitfree@x265 x265 -o results.csv
-    python eval/rd_curves.py table results.csv --reference x265
+    python eval/rd_curves.py table results.csv
 
 A codec is an anchor encoder's name, which then codes all frames with its own B-frames; or `ncm-MODE@ENCODER`, the
 codec of this project on top of it; `:ibpb` after an encoder makes it use the order I-B-P-B with its own B-frames.
@@ -11,14 +11,13 @@ pictures are what a decoder in a process of its own wrote.
 """
 
 import argparse
-import csv
 import math
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
@@ -29,6 +28,7 @@ import codec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
+from eval import tables
 from eval.bdrate import bd_rate
 
 SUFFIXES = (".yuv", ".y4m", ".mkv", ".mp4", ".webm", ".mov", ".avi")
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run.set_defaults(action=_run)
     table = commands.add_parser("table", help="BD-rate of each codec against a reference, as Markdown")
     table.add_argument("results", type=Path)
-    table.add_argument("--reference", required=True, metavar="NAME")
+    table.add_argument("--reference", metavar="NAME", help="default: for ncm-MODE@ENCODER its own ENCODER")
     table.add_argument("--measure", default="psnr_rgb", choices=["psnr_y", "psnr_yuv", "psnr_rgb", "ms_ssim"])
     table.set_defaults(action=_table)
     arguments = parser.parse_args(argv)
@@ -95,7 +95,7 @@ def _run(arguments: argparse.Namespace) -> None:
     ]
     for path, name, crf in track(points, console=Console(stderr=True), disable=not sys.stderr.isatty()):
         rows.append(measure(path, name, crf, arguments))
-        write_rows(arguments.output, rows)
+        tables.write_rows(arguments.output, rows)
 
 
 def sequences(folder: Path) -> list[Path]:
@@ -168,40 +168,33 @@ def _qualities(source: Path, decoded: Path) -> list[codec.Quality]:
 
 def read_rows(path: Path) -> list[Row]:
     """The rows of a results file."""
-    kinds = {field.name: field.type for field in fields(Row)}
-    with path.open(newline="") as file:
-        return [Row(**{k: kinds[k](v) for k, v in line.items()}) for line in csv.DictReader(file)]  # type: ignore
-
-
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write a results file whole: beside first, then renamed."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-    part.replace(path)
+    return tables.read_rows(path, Row)
 
 
 def _table(arguments: argparse.Namespace) -> None:
     print(bd_table(read_rows(arguments.results), arguments.reference, arguments.measure))
 
 
-def bd_table(rows: Sequence[Row], reference: str, measure: str) -> str:
-    """Markdown: a line a sequence, a column a codec, BD-rate in % against the reference, the mean below."""
-    names = [name for name in dict.fromkeys(row.codec for row in rows) if name != reference]
-    lines = [f"| sequence | {' | '.join(names)} |", "| --- |" + " ---: |" * len(names)]
-    columns: dict[str, list[float]] = {name: [] for name in names}
+def bd_table(rows: Sequence[Row], reference: str | None, measure: str) -> str:
+    """Markdown: a line a sequence, a column a codec, BD-rate in % against its reference, the mean below."""
+    references = _references({row.codec: None for row in rows}, reference)
+    lines = []
+    columns: dict[str, list[float]] = {name: [] for name in references}
     for sequence in dict.fromkeys(row.sequence for row in rows):
-        cells = []
-        for name in names:
-            value = _bd_of(rows, sequence, reference, name, measure)
-            cells.append("-" if value is None else f"{value:+.1f} %")
-            if value is not None:
-                columns[name].append(value)
-        lines.append(f"| {sequence} | {' | '.join(cells)} |")
+        values = {name: _bd_of(rows, sequence, other, name, measure) for name, other in references.items()}
+        lines.append([sequence, *("-" if value is None else f"{value:+.1f} %" for value in values.values())])
+        for name, value in values.items():
+            columns[name] += [] if value is None else [value]
     means = [f"{fmean(values):+.1f} %" if values else "-" for values in columns.values()]
-    return "\n".join([*lines, f"| **mean** | {' | '.join(means)} |"])
+    head = [f"{name} against {other}" for name, other in references.items()]
+    return tables.markdown(["sequence", *head], [*lines, ["**mean**", *means]])
+
+
+def _references(names: Iterable[str], reference: str | None) -> dict[str, str]:
+    """What each codec is measured against: the one named, or the encoder under it."""
+    if reference is not None:
+        return {name: reference for name in names if name != reference}
+    return {name: name.rpartition("@")[2] for name in names if "@" in name}
 
 
 def _bd_of(rows: Sequence[Row], sequence: str, reference: str, name: str, measure: str) -> float | None:

@@ -47,6 +47,7 @@ def test_table():
     rows += [row("a.mkv", "ncm-bitfree@x265", n, rate, quality) for n, (rate, quality) in enumerate(curve(0.9))]
     text = bd_table(rows, "x265", "psnr_rgb")
     assert "| a.mkv | -10.0 % |" in text and "| **mean** | -10.0 % |" in text
+    assert bd_table(rows, None, "psnr_rgb") == text
 
 
 def test_a_run_is_resumed_and_measured_from_files(tmp_path, monkeypatch, tiny_weights):
