@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from pathlib import Path
 
 from . import __version__
 from .errors import CodecError
@@ -22,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 1 (decoded with damage), 2 (refused) or 130 (interrupted)."""
     arguments = _parser().parse_args(argv)
     try:
-        status: int = arguments.run(arguments)
+        status: int = arguments.command(arguments)
         sys.stdout.flush()
     except CodecError as err:
         print(f"codec: {err}", file=sys.stderr)
@@ -46,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_decode(commands.add_parser("decode", help="decode an .ncm stream into a video"))
     _add_info(commands.add_parser("info", help="print a stream's header and a table of its frames"))
     _add_verify(commands.add_parser("verify", help="decode a stream and check the hashes it carries"))
+    _add_train(commands.add_parser("train", help="train a network, and export what was trained"))
     return parser
 
 
@@ -82,7 +84,7 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     add("--csv", metavar="FILE", help="write a line of statistics a frame")
     add("--recon", metavar="FILE", help="write the decoded video too")
     add("--hash", action="store_true", help="store a hash of every picture, for `codec verify`")
-    parser.set_defaults(run=_encode)
+    parser.set_defaults(command=_encode)
 
 
 def _add_decode(parser: argparse.ArgumentParser) -> None:
@@ -91,19 +93,37 @@ def _add_decode(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", metavar="FILE", help=".yuv, .y4m, .mkv, .mp4 or - (y4m); default: STREAM with .dec.yuv")
     add("--video-codec", metavar="NAME", help="PyAV encoder for .mkv and .mp4 (default: lossless)")
     _add_device(parser)
-    parser.set_defaults(run=_decode)
+    parser.set_defaults(command=_decode)
 
 
 def _add_info(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("src", metavar="STREAM", help="an .ncm file, or - for standard input")
     parser.add_argument("--csv", action="store_true", help="print the table of frames alone, comma-separated")
-    parser.set_defaults(run=_info)
+    parser.set_defaults(command=_info)
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("src", metavar="STREAM", help="an .ncm file written with --hash, or - for standard input")
     _add_device(parser)
-    parser.set_defaults(run=_verify)
+    parser.set_defaults(command=_verify)
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    ncm = commands.add_parser("ncm", help="train a frame-synthesis network, or go on with a run")
+    add = ncm.add_argument
+    add("--config", required=True, metavar="FILE", help="the recipe: TOML with [model] and [train], as in configs/")
+    add("--data", required=True, nargs="+", metavar="DIR", help="folders of clips, decoded once into RUN/../cache")
+    add("--run", required=True, metavar="DIR", help="checkpoint, log and best weights; resumed if it has a checkpoint")
+    add("--init", default="", metavar="MODEL", help="weights to start from, by name or .safetensors file")
+    add("--steps", type=_positive, metavar="N", help="optimiser steps, instead of the recipe's")
+    add("--threads", type=_positive, metavar="N", help="CPU threads a process")
+    _add_device(ncm)
+    ncm.set_defaults(command=_train_ncm)
+    export = commands.add_parser("export", help="write a run's averaged weights as a model")
+    export.add_argument("--run", required=True, metavar="DIR", help="folder of the run")
+    export.add_argument("-o", "--output", required=True, metavar="FILE", help=".safetensors file to write")
+    export.set_defaults(command=_train_export)
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
@@ -192,6 +212,37 @@ def _verify(arguments: argparse.Namespace) -> int:
     with _progress("verifying") as progress:
         count = verify(arguments.src, device=arguments.device, progress=progress)
     print(f"{count} frames, all as encoded")
+    return 0
+
+
+def _train_ncm(arguments: argparse.Namespace) -> int:
+    import logging
+
+    import torch
+
+    from .bframe import choose_device
+    from .train.loop import train
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    train(
+        Path(arguments.config),
+        [Path(folder) for folder in arguments.data],
+        Path(arguments.run),
+        init=arguments.init,
+        steps=arguments.steps,
+        device=choose_device(arguments.device),
+    )
+    return 0
+
+
+def _train_export(arguments: argparse.Namespace) -> int:
+    import torch
+
+    from .train.state import export, resume
+
+    export(resume(Path(arguments.run), torch.device("cpu")), Path(arguments.output))
     return 0
 
 

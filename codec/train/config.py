@@ -2,7 +2,7 @@
 """Everything that decides a training run, read from one TOML file with the tables [model] and [train]."""
 
 import tomllib
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,17 @@ class TrainConfig:
     model: NcmConfig = field(default_factory=NcmConfig)
 
     # Where to start and how long to go.
-    init: str = ""  # safetensors to start from, relative to the config's folder; "" = fresh weights
+    init: str = ""  # a model's name, or a .safetensors file relative to the config's folder; "" = fresh weights
     may_be_missing: tuple[str, ...] = ()  # names that `init` need not have; all others are loaded strictly
     steps: int = 100_000  # optimiser steps
-    seed: int = 0  # every random draw of step n is a function of (seed, n): resuming repeats nothing
+    seed: int = 0  # sample n is a function of (seed, n), and so is every draw of step n: resuming repeats nothing
 
     # Samples.
-    batch: int = 8
+    batch: int = 8  # samples, shared between the ranks if there are several
     accumulate: int = 1  # batches a step
     crop: int = 256  # side of the square crops, a multiple of 32
+    downscale: tuple[int, ...] = ()  # original pictures are shrunk by one of these, say [1, 2, 3], where the crop fits
+    transpose: bool = True  # whether crops are turned by 90 degrees too, and not only flipped
     distances: tuple[float, ...] = (0.6, 0.25, 0.15)  # weights of references 1, 2, 3, ... frames away
     unequal: float = 0.1  # part of the samples whose target is not half-way between its references
     decoded: float = 0.0  # part of the samples whose references are decoded anchors, not originals
@@ -55,11 +57,14 @@ class TrainConfig:
     validate_every: int = 1000  # steps
     checkpoint_minutes: float = 5.0
     log_every: int = 50  # steps
+    samples_every: int = 0  # steps between pictures of past, future, target and prediction; 0 = none
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
         if self.crop % 32:
             raise InputError(f"train.crop is {self.crop}; it must be a multiple of 32")
+        if any(type(factor) is not int or factor < 1 for factor in self.downscale):
+            raise InputError(f"train.downscale is {self.downscale}; it holds whole numbers from 1")
         if unknown := set(self.loss) - set(TERMS):
             raise InputError(f"train.loss has no term {min(unknown)!r}; there are {', '.join(TERMS)}")
         coarse_to_fine = self.model.estimator == "ncm"
@@ -75,11 +80,12 @@ def load_config(path: Path) -> TrainConfig:
     """The run that a TOML file describes; `init` becomes relative to where we are. InputError names what is wrong."""
     try:
         tables = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path}: {error}") from error
-    if init := tables.get("train", {}).get("init"):
-        tables["train"]["init"] = str(path.parent / init)
-    return config_from(tables, str(path))
+    config = config_from(tables, str(path))
+    if config.init.endswith(".safetensors"):
+        return replace(config, init=str(path.parent / config.init))
+    return config
 
 
 def config_from(tables: dict[str, Any], where: str) -> TrainConfig:

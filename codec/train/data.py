@@ -1,31 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""A corpus of short clips, decoded once into one flat file of 8-bit 4:2:0 planes.
+"""Corpora of short clips, each decoded once into one flat file of 8-bit 4:2:0 planes.
 
-index.json    {"clips": [...], one `Clip` each}
+index.json    {"folder": where the clips came from, "clips": [...]}, one `Clip` each
 clean.yuv     all frames of all clips, y u v after one another
 pass0.yuv     the same frames as decoded anchors (see decoded.py), at the same offsets, with pass0.json
 """
 
-import csv
 import hashlib
-import itertools
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from ..errors import InputError
-from ..frame import Yuv420, crop, split_planes
+from ..errors import InputError, OutputError
+from ..frame import Yuv420, split_planes
+from .folders import Found, find_clips, read_pictures
 
 DUPLICATE = 0.2  # mean absolute luma difference of neighbouring frames below which one repeats the other
 CUT = 40.0  # ... and above which a new shot has begun
 VALIDATION_PART = 0.04  # of the scenes
-CLIP_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".y4m", ".m4v")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +37,8 @@ class Clip:
     frames: int
     offset: int  # bytes from the start of the flat file
     runs: list[tuple[int, int]]  # first and last frame of each stretch without cuts and repeated frames
+    held_out: bool | None = None  # whether it validates; None: the scene's name decides
+    corpus: int = 0  # its corpus's place in a library
 
     @property
     def frame_bytes(self) -> int:
@@ -52,12 +51,13 @@ class Corpus:
 
     def __init__(self, folder: Path) -> None:
         try:
-            entries = json.loads((folder / "index.json").read_text())["clips"]
-        except (OSError, ValueError, KeyError) as error:
+            index = json.loads((folder / "index.json").read_text())
+            self.clips = [Clip(**entry | {"runs": [(a, b) for a, b in entry["runs"]]}) for entry in index["clips"]]
+            self.clean: NDArray[np.uint8] = np.memmap(folder / "clean.yuv", np.uint8, "r")
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{folder} is no training cache ({error}); build one from a folder of clips") from error
         self.folder = folder
-        self.clips = [Clip(**entry | {"runs": [(a, b) for a, b in entry["runs"]]}) for entry in entries]
-        self.clean = np.memmap(folder / "clean.yuv", np.uint8, "r")
+        self.origin: str = index.get("folder", "")
         self.passes = [DecodedPass(folder, path.stem) for path in sorted(folder.glob("pass*.json"))]
 
     def describe(self) -> str:
@@ -71,6 +71,26 @@ class Corpus:
         return split_planes(samples[start : start + clip.frame_bytes], clip.width, clip.height, 8)
 
 
+class Library:
+    """Several corpora as one. Clips of the same source or scene belong together, wherever they lie."""
+
+    def __init__(self, *corpora: Corpus) -> None:
+        self.corpora = corpora
+        self.clips = [replace(clip, corpus=n) for n, corpus in enumerate(corpora) for clip in corpus.clips]
+
+    def describe(self) -> str:
+        """What exported weights say they were trained on."""
+        return "; ".join(corpus.describe() for corpus in self.corpora)
+
+    def passes(self, clip: Clip) -> list["DecodedPass"]:
+        """The decoded versions that there are of a clip."""
+        return self.corpora[clip.corpus].passes
+
+    def picture(self, clip: Clip, index: int, *, decoded: int | None = None) -> Yuv420:
+        """Frame `index` of a clip, as it is or out of a decoded pass."""
+        return self.corpora[clip.corpus].picture(clip, index, decoded=decoded)
+
+
 class DecodedPass:
     """One decoded version of a corpus: every clip at some quality, with its RGB RMS error in [0,1] units."""
 
@@ -82,79 +102,67 @@ class DecodedPass:
 
 
 def is_validation(clip: Clip) -> bool:
-    """Whether the clip's scene is held out: a fixed property of the scene's name."""
+    """Whether the clip's scene is held out: a fixed property of its data set or of the scene's name."""
+    if clip.held_out is not None:
+        return clip.held_out
     digest = hashlib.sha256(clip.scene.encode()).digest()
     return int.from_bytes(digest[:8], "big") < VALIDATION_PART * 2**64
 
 
+def open_corpus(data: Path, caches: Path) -> Corpus:
+    """The corpus of a folder: a cache itself, or clips that are decoded into a folder of `caches` the first time."""
+    if (data / "index.json").exists():
+        return Corpus(data)
+    cache = caches / data.resolve().name
+    if not (cache / "index.json").exists():
+        return build_cache(data, cache)
+    corpus = Corpus(cache)
+    if corpus.origin not in ("", str(data.resolve())):
+        raise InputError(
+            f"{cache} was made from {corpus.origin}, not from {data}; rename one, or use the cache as data"
+        )
+    return corpus
+
+
 def build_cache(folder: Path, cache: Path) -> Corpus:
     """Decode every clip of a folder into a cache folder; InputError if there is none."""
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in CLIP_SUFFIXES)
-    if not paths:
-        raise InputError(f"{folder} holds no clips ({', '.join(CLIP_SUFFIXES)})")
-    cache.mkdir(parents=True, exist_ok=True)
-    labels = _read_manifest(folder)
-    clips: list[Clip] = []
-    with (cache / "clean.yuv").open("wb") as out:
-        for path in track(paths, "decoding clips", transient=True):
-            pictures = list(_decode(path))
-            scene, source = labels.get(path.name, (path.stem, path.stem))
-            if len(pictures) >= 3:
-                clips.append(_describe(path.name, scene, source, pictures, out.tell()))
-                out.writelines(picture.tobytes() for picture in pictures)
-    # The index comes last: a cache without one is not a cache.
-    (cache / "index.json").write_text(json.dumps({"clips": [asdict(clip) for clip in clips]}, indent=1))
+    found = find_clips(folder)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with (cache / "clean.yuv").open("wb") as out:
+            clips = [_store(clip, out) for clip in track(found, "decoding clips", transient=True)]
+        index = {"folder": str(folder.resolve()), "clips": [asdict(clip) for clip in clips if clip]}
+        if not index["clips"]:
+            raise InputError(f"{folder}: no clip has three frames")
+        # The index comes last: a cache without one is not a cache.
+        (cache / "index.json").write_text(json.dumps(index, indent=1))
+    except OSError as error:
+        raise OutputError(f"{cache}: {error.strerror or error}") from error
     return Corpus(cache)
 
 
-def _read_manifest(folder: Path) -> dict[str, tuple[str, str]]:
-    """(scene, source) by file name out of the manifest.csv in or above a folder, if there is one.
-
-    A source written as owner/repository@commit:path counts as owner/repository.
-    """
-    for path in (folder / "manifest.csv", folder.parent / "manifest.csv"):
-        if path.is_file():
-            with path.open(newline="") as file:
-                return {Path(r["file"]).name: (r["scene"], r["source"].split("@")[0]) for r in csv.DictReader(file)}
-    return {}
-
-
-def _decode(path: Path) -> Iterator[Yuv420]:
-    """The frames of a clip as limited-range 8-bit 4:2:0, cropped to even sizes and to the size of the first."""
-    size = None
-    try:
-        with av.open(str(path)) as container:
-            for frame in container.decode(video=0):
-                frame = frame.reformat(format="yuv420p", dst_color_range="MPEG")
-                size = size or (frame.width, frame.height)
-                if (frame.width, frame.height) == size:
-                    yield crop(_planes_of(frame), size[0] // 2 * 2, size[1] // 2 * 2)
-    except av.FFmpegError as error:
-        raise InputError(f"{path}: {error}") from error
-
-
-def _planes_of(frame: av.VideoFrame) -> Yuv420:
-    """The planes without the padding at the end of each line."""
-    planes = [
-        np.frombuffer(p, np.uint8).reshape(-1, p.line_size)[: p.height, : p.width]  # type: ignore[call-overload]
-        for p in frame.planes
-    ]
-    return Yuv420(*planes)
-
-
-def _describe(name: str, scene: str, source: str, pictures: list[Yuv420], offset: int) -> Clip:
-    first = pictures[0]
-    luma = [p.y.astype(np.int16) for p in pictures]
-    steps = [float(np.abs(a - b).mean()) for a, b in itertools.pairwise(luma)]
+def _store(found: Found, out: BinaryIO) -> Clip | None:
+    """Append a clip's frames to the flat file; None, and nothing appended, if there are fewer than three."""
+    offset, steps = out.tell(), []
+    last: Yuv420 | None = None
+    for picture in read_pictures(found):
+        if last is not None:
+            steps.append(float(np.abs(picture.y.astype(np.int16) - last.y).mean()))
+        out.write(picture.tobytes())
+        last = picture
+    if last is None or len(steps) < 2:
+        out.truncate(out.seek(offset))
+        return None
     return Clip(
-        name=name,
-        scene=scene,
-        source=source,
-        width=first.width,
-        height=first.height,
-        frames=len(pictures),
+        name=found.name,
+        scene=found.scene,
+        source=found.source,
+        width=last.width,
+        height=last.height,
+        frames=len(steps) + 1,
         offset=offset,
-        runs=find_runs(steps),
+        runs=[(0, len(steps))] if found.checked else find_runs(steps),
+        held_out=found.held_out,
     )
 
 

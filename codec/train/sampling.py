@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..frame import Colour, Plane, Yuv420, pad, yuv_to_rgb
 from .config import TrainConfig
-from .data import Clip, Corpus, is_validation
+from .data import Clip, Library, is_validation
 
 
 class Triplet(NamedTuple):
@@ -61,55 +61,73 @@ class CropAndTurn(NamedTuple):
         return plane.T if self.transpose else plane
 
 
-def draw_turn(rng: np.random.Generator, width: int, height: int, size: int) -> CropAndTurn:
-    """A random square of a picture, its corner even so that chroma stays in place, flipped and transposed at random."""
-    x, y = (2 * int(rng.integers((side - size) // 2 + 1)) for side in (width, height))
-    flip_x, flip_y, transpose = (bool(v) for v in rng.random(3) < 0.5)
-    return CropAndTurn(x, y, size, flip_x, flip_y, transpose)
+def draw_turn(rng: np.random.Generator, clip: Clip, size: int, *, transpose: bool) -> CropAndTurn:
+    """A random square of a clip, its corner even so that chroma stays in place; flipped, perhaps transposed."""
+    x, y = (2 * int(rng.integers((side - size) // 2 + 1)) for side in (clip.width, clip.height))
+    flip_x, flip_y, transposed = (bool(v) for v in rng.random(3) < 0.5)
+    return CropAndTurn(x, y, size, flip_x, flip_y, transposed and transpose)
+
+
+def shrink(plane: Plane, factor: int) -> Plane:
+    """A plane `factor` times smaller by area averaging; its sides must divide by the factor."""
+    if factor == 1:
+        return plane
+    height, width = (side // factor for side in plane.shape)
+    means = plane.reshape(height, factor, width, factor).mean((1, 3))
+    return means.round().astype(plane.dtype)
 
 
 class Sampler:
-    """Random training triplets: source, then scene, clip and frames. The n-th batch is a function of (seed, n)."""
+    """Random training triplets: source, then scene, clip and frames. The n-th sample is a function of (seed, n)."""
 
-    def __init__(self, corpus: Corpus, config: TrainConfig) -> None:
-        if config.decoded and not corpus.passes:
-            raise InputError(
-                f"train.decoded is on, but {corpus.folder} has none yet; run python -m codec.train.decoded"
-            )
-        self.corpus, self.config = corpus, config
+    def __init__(self, library: Library, config: TrainConfig) -> None:
+        for corpus in library.corpora:
+            if config.decoded and not corpus.passes:
+                raise InputError(
+                    f"train.decoded is on, but {corpus.folder} has none yet; run python -m codec.train.decoded"
+                )
+        self.library, self.config = library, config
         self.sources: list[list[list[Clip]]] = []  # by source, scene and clip
-        for scenes in _by_source([c for c in corpus.clips if not is_validation(c) and self._fits(c)]).values():
+        for scenes in _by_source([c for c in library.clips if not is_validation(c) and self._fits(c)]).values():
             self.sources.append(list(scenes.values()))
         if not self.sources:
-            raise InputError(f"{corpus.folder} has no training clip of {config.crop}x{config.crop} and more")
+            raise InputError(f"no training clip is {config.crop}x{config.crop} and more ({library.describe()})")
         # Between uniform over sources (a one-clip source would be seen as often as a third of the corpus) and
         # uniform over scenes (that third would be a third of what is seen).
         weights = np.array([math.sqrt(len(scenes)) for scenes in self.sources])
         self.weights = weights / weights.sum()
 
     def batch(self, number: int) -> Batch:
-        """The batch of this number."""
-        rng = np.random.default_rng((self.config.seed, number))
-        return collate([self.draw(rng) for _ in range(self.config.batch)])
+        """The batch of this number: samples number * batch and following, however those are grouped into steps."""
+        size, seed = self.config.batch, self.config.seed
+        numbers = range(number * size, (number + 1) * size)
+        return collate([self.draw(np.random.default_rng((seed, n))) for n in numbers])
 
     def draw(self, rng: np.random.Generator) -> Triplet:
         """One triplet, cropped, flipped, transposed and reversed at random."""
         span, middle = self._draw_span(rng)
         clip, first = self._draw_frames(rng, span)
-        decoded = None
-        if rng.random() < self.config.decoded:
-            decoded = int(rng.integers(len(self.corpus.passes)))
-        turn = draw_turn(rng, clip.width, clip.height, self.config.crop)
-        past = _turned(self.corpus.picture(clip, first, decoded=decoded), turn)
-        future = _turned(self.corpus.picture(clip, first + span, decoded=decoded), turn)
-        target = _turned(self.corpus.picture(clip, first + middle), turn)
-        noise = 0.0 if decoded is None else self.corpus.passes[decoded].noise[clip.name]
+        passes = self.library.passes(clip)
+        decoded = int(rng.integers(len(passes))) if rng.random() < self.config.decoded else None
+        noise = 0.0 if decoded is None else passes[decoded].noise[clip.name]
+        # A shrunk decoded picture is no codec's output, and its noise would not be the one on record.
+        factor = self._draw_factor(rng, clip) if decoded is None else 1
+        turn = draw_turn(rng, clip, factor * self.config.crop, transpose=self.config.transpose)
+        past = _turned(self.library.picture(clip, first, decoded=decoded), turn, factor)
+        future = _turned(self.library.picture(clip, first + span, decoded=decoded), turn, factor)
+        target = _turned(self.library.picture(clip, first + middle), turn, factor)
         if rng.random() < 0.5:
             return Triplet(future, target, past, 1 - middle / span, noise)
         return Triplet(past, target, future, middle / span, noise)
 
     def _fits(self, clip: Clip) -> bool:
         return bool(clip.runs) and min(clip.width, clip.height) >= self.config.crop
+
+    def _draw_factor(self, rng: np.random.Generator, clip: Clip) -> int:
+        """By how much a clip is shrunk: one of the configured factors that leave room for the crop."""
+        room = min(clip.width, clip.height) // self.config.crop
+        factors = [factor for factor in self.config.downscale if factor <= room]
+        return int(rng.choice(factors)) if factors else 1
 
     def _draw_span(self, rng: np.random.Generator) -> tuple[int, int]:
         """How far apart the references are, in frames, and where between them the target is."""
@@ -141,8 +159,9 @@ def _by_source(clips: list[Clip]) -> dict[str, dict[str, list[Clip]]]:
     return tree
 
 
-def _turned(picture: Yuv420, turn: CropAndTurn) -> Yuv420:
-    return Yuv420(turn(picture.y, 1), turn(picture.u, 2), turn(picture.v, 2))
+def _turned(picture: Yuv420, turn: CropAndTurn, factor: int) -> Yuv420:
+    y, u, v = turn(picture.y, 1), turn(picture.u, 2), turn(picture.v, 2)
+    return Yuv420(shrink(y, factor), shrink(u, factor), shrink(v, factor))
 
 
 def collate(triplets: list[Triplet]) -> Batch:
@@ -167,21 +186,21 @@ class ValidationItem(NamedTuple):
     height: int
 
 
-def validation_items(corpus: Corpus, count: int, *, multiple: int, decoded: bool) -> Iterator[ValidationItem]:
+def validation_items(library: Library, count: int, *, multiple: int, decoded: bool) -> Iterator[ValidationItem]:
     """The middle triplet of up to `count` held-out clips, one a scene, sources taking turns."""
-    for clip in _validation_clips(corpus)[:count]:
+    for clip in _validation_clips(library)[:count]:
         first, last = max(clip.runs, key=lambda run: run[1] - run[0])
         middle = (first + last) // 2
         version = 0 if decoded else None
-        noise = corpus.passes[0].noise[clip.name] if decoded else 0.0
-        past, future = (pad(corpus.picture(clip, middle + step, decoded=version), multiple) for step in (-1, 1))
-        triplet = Triplet(past, pad(corpus.picture(clip, middle), multiple), future, 0.5, noise)
+        noise = library.passes(clip)[0].noise[clip.name] if decoded else 0.0
+        past, future = (pad(library.picture(clip, middle + step, decoded=version), multiple) for step in (-1, 1))
+        triplet = Triplet(past, pad(library.picture(clip, middle), multiple), future, 0.5, noise)
         yield ValidationItem(clip.name, collate([triplet]), clip.width, clip.height)
 
 
-def _validation_clips(corpus: Corpus) -> list[Clip]:
+def _validation_clips(library: Library) -> list[Clip]:
     """One clip of each held-out scene: every source's first scene, then every source's second, and so on."""
-    sources = _by_source([c for c in corpus.clips if is_validation(c) and c.runs])
+    sources = _by_source([c for c in library.clips if is_validation(c) and c.runs])
     rounds = itertools.zip_longest(*([clips[0] for clips in scenes.values()] for scenes in sources.values()))
     return [clip for turn in rounds for clip in turn if clip is not None]
 

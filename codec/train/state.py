@@ -2,11 +2,14 @@
 """What a run consists of between two steps: weights, their average, the optimiser; saved, resumed, exported."""
 
 import json
+import os
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import AdamW
@@ -14,7 +17,7 @@ from torch.optim import AdamW
 from ncm import FrameSynthesis, build
 
 from .. import models
-from ..errors import InputError, ModelError
+from ..errors import InputError, ModelError, OutputError
 from .config import TrainConfig, config_from, tables_of
 
 CHECKPOINT = "checkpoint.pt"
@@ -59,7 +62,7 @@ def start(config: TrainConfig, data: str, device: torch.device) -> TrainState:
     torch.manual_seed(config.seed)
     model = FrameSynthesis(config.model)
     if config.init:
-        load_weights(model, Path(config.init), config.may_be_missing)
+        load_weights(model, find_weights(config.init), config.may_be_missing)
     model = model.to(device).to(memory_format=torch.channels_last)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not matches(name, config.freeze))
@@ -83,12 +86,24 @@ def _optimizer(model: nn.Module, config: TrainConfig) -> AdamW:
     )
 
 
+def find_weights(name: str) -> Path:
+    """The weights file of this name, or this path if it ends in .safetensors. ModelError if there is none."""
+    known = models.weights_files()
+    path = Path(name) if name.endswith(".safetensors") else known.get(name)
+    if path is None or not path.is_file():
+        raise ModelError(
+            f"no weights {name!r} to start from; there are {', '.join(known)}, or give a .safetensors file"
+        )
+    return path
+
+
 def load_weights(model: nn.Module, path: Path, may_be_missing: tuple[str, ...] = ()) -> None:
     """Load a safetensors file; ModelError names any weight too many, or missing without leave."""
     try:
         result = model.load_state_dict(load_file(path), strict=False)
-    except (OSError, RuntimeError) as error:
-        raise ModelError(f"{path}: {error}") from error
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # The first line of torch's message says only that something is wrong.
+        raise ModelError(f"{path} does not fit: {str(error).splitlines()[-1].strip()}") from error
     missing = [name for name in result.missing_keys if not matches(name, may_be_missing)]
     if missing or result.unexpected_keys:
         raise ModelError(f"{path} does not fit: missing {missing[:3]}, unexpected {result.unexpected_keys[:3]}")
@@ -104,13 +119,23 @@ def save(state: TrainState, run: Path) -> None:
         **{name: getattr(state, name) for name in ("data", "step", "seconds", "first_psnr", "best_psnr")},
     }
     part = run / f"{CHECKPOINT}.part"
-    torch.save(content, part)
-    part.replace(run / CHECKPOINT)
+    try:
+        with part.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut could leave the new name on an empty file
+        part.replace(run / CHECKPOINT)
+    except OSError as error:
+        raise OutputError(f"{run / CHECKPOINT}: cannot be written ({error.strerror or error})") from error
 
 
 def resume(run: Path, device: torch.device) -> TrainState:
-    """The run as it was when its checkpoint was written."""
-    content = torch.load(run / CHECKPOINT, map_location=device, weights_only=True)
+    """The run as it was when its checkpoint was written; InputError if it has none that can be read."""
+    try:
+        content = torch.load(run / CHECKPOINT, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        reason = (str(error) or "its checkpoint is empty").splitlines()[0]
+        raise InputError(f"{run} holds no run: {reason}") from error
     config = config_from(json.loads(content["config"]), str(run / CHECKPOINT))
     state = start(TrainConfig(**{**vars(config), "init": ""}), content["data"], device)
     state.config = config
@@ -124,7 +149,12 @@ def resume(run: Path, device: torch.device) -> TrainState:
 
 def export(state: TrainState, path: Path) -> None:
     """Write the averaged weights in half precision, as `codec.models` loads them, with what made them as metadata."""
+    if path.suffix != ".safetensors":
+        raise OutputError(f"{path}: weights go into a .safetensors file")
     network = build(state.config.model)
     network.load_state_dict(state.average)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    models.save(network, path, steps=str(state.step), hours=f"{state.seconds / 3600:.2f}", data=state.data)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        models.save(network, path, steps=str(state.step), hours=f"{state.seconds / 3600:.2f}", data=state.data)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What happens beside the steps of a run: log lines, validation, checkpoints."""
+"""What happens beside the steps of a run: log lines, validation, sample pictures, checkpoints."""
 
 import csv
 import logging
@@ -14,11 +14,17 @@ import torch
 
 from ncm import FrameSynthesis
 
-from .data import Corpus
+from ..errors import InputError
+from .config import TrainConfig
+from .data import Library
+from .objective import predict
+from .samples import side_by_side, write_png
 from .sampling import ValidationItem, validation_items
 from .state import TrainState, export, save
 
 log = logging.getLogger(__name__)
+
+SAMPLES = 4  # pictures each time, of each kind of references
 
 
 class Board(Protocol):
@@ -28,22 +34,26 @@ class Board(Protocol):
         """One point of a curve."""
         ...
 
+    def close(self) -> None:
+        """Write out what is waiting."""
+        ...
+
 
 class Watch:
     """Keeps a run's log and clock, validates, and saves when that is due."""
 
-    def __init__(self, state: TrainState, corpus: Corpus, run: Path, device: torch.device) -> None:
+    def __init__(self, state: TrainState, library: Library, run: Path, device: torch.device) -> None:
         self.state, self.run, self.device = state, run, device
         config = state.config
         kinds = {"clean": False, "decoded": True} if config.decoded else {"clean": False}
         count, multiple = config.validation_clips, state.model.multiple
         self.items = {
-            kind: list(validation_items(corpus, count, multiple=multiple, decoded=decoded))
+            kind: list(validation_items(library, count, multiple=multiple, decoded=decoded))
             for kind, decoded in kinds.items()
         }
         self.recent: list[dict[str, float]] = []
         self.clock = self.saved = time.monotonic()
-        self.board = _tensorboard(run) if config.tensorboard else None
+        self.board = _tensorboard(run, state.step) if config.tensorboard else None
 
     def after_step(self, losses: dict[str, float]) -> None:
         """Log, validate and save when each is due."""
@@ -55,6 +65,8 @@ class Watch:
             self._log_losses()
         if state.step % config.validate_every == 0 and state.step < config.steps:
             self.validate()
+        if config.samples_every and state.step % config.samples_every == 0:
+            self.sample()
         if now - self.saved > 60 * config.checkpoint_minutes:
             save(state, self.run)
             self.saved = now
@@ -63,7 +75,9 @@ class Watch:
         """Measure the averaged weights; keep them as best.safetensors if they are the best so far."""
         state = self.state
         with averaged(state) as model:
-            values = {kind: validate(model, items, self.device) for kind, items in self.items.items() if items}
+            values = {
+                kind: validate(model, items, state.config, self.device) for kind, items in self.items.items() if items
+            }
         if values:
             psnr = float(np.mean(list(values.values())))
             if state.step == 0:
@@ -75,6 +89,22 @@ class Watch:
             log.info("step %d: validation %s dB, %+.3f since the start", state.step, shown, psnr - state.first_psnr)
             self._record({f"psnr_{kind}": value for kind, value in values.items()})
         self.clock = time.monotonic()  # validation is not training time
+
+    def sample(self) -> None:
+        """Write the first validation clips beside what the averaged weights make of them."""
+        folder = self.run / "samples"
+        folder.mkdir(exist_ok=True)
+        with averaged(self.state) as model:
+            for kind, items in self.items.items():
+                for item in items[:SAMPLES]:
+                    name = f"step{self.state.step:07d}-{kind}-{item.name.replace('/', '-')}.png"
+                    write_png(folder / name, side_by_side(model, item, self.state.config, self.device))
+        self.clock = time.monotonic()
+
+    def close(self) -> None:
+        """Write out what TensorBoard has not yet written."""
+        if self.board is not None:
+            self.board.close()
 
     def _log_losses(self) -> None:
         state = self.state
@@ -97,14 +127,13 @@ class Watch:
 
 
 @torch.no_grad()
-def validate(model: FrameSynthesis, items: list[ValidationItem], device: torch.device) -> float:
+def validate(model: FrameSynthesis, items: list[ValidationItem], config: TrainConfig, device: torch.device) -> float:
     """The mean over clips of the RGB PSNR of whole pictures, in dB, computed in float32."""
     model.eval()
     values = []
-    for _, batch, width, height in items:
-        past, target, future, at, noise = batch.to(device)
-        frame = model(past, future, at, noise).frame
-        error = (frame - target)[:, :, :height, :width].square().mean()
+    for _, cpu_batch, width, height in items:
+        batch = cpu_batch.to(device)
+        error = (predict(model, batch, config).frame - batch.target)[:, :, :height, :width].square().mean()
         values.append(-10 * float(torch.log10(error + 1e-10)))
     return float(np.mean(values))
 
@@ -122,7 +151,9 @@ def averaged(state: TrainState) -> Iterator[FrameSynthesis]:
         model.load_state_dict(current)
 
 
-def _tensorboard(run: Path) -> Board:
-    from torch.utils.tensorboard import SummaryWriter  # optional: the `train` extra
-
-    return SummaryWriter(str(run))
+def _tensorboard(run: Path, step: int) -> Board:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise InputError("train.tensorboard is on, but the package tensorboard is missing; pip install it") from error
+    return SummaryWriter(str(run), purge_step=step + 1)  # what a killed run wrote after its checkpoint comes again

@@ -15,16 +15,20 @@ import torch
 from safetensors import safe_open
 
 from codec import models
+from codec.cli import main
 from codec.errors import CodecError, InputError
 from codec.train import decoded, losses, state
 from codec.train.config import TrainConfig, config_from, load_config, tables_of
-from codec.train.data import Corpus, build_cache, find_runs, is_validation
-from codec.train.loop import main, train_ncm, train_step
+from codec.train.data import Corpus, Library, build_cache, find_runs, is_validation
+from codec.train.loop import share_of_batches, train_ncm, train_step
+from codec.train.ranks import Ranks
 from codec.train.sampling import Sampler, prefetch, validation_items
+from codec.train.watch import averaged
 from ncm import NcmConfig
 from ncm.ifblock import Motion
 
 CPU = torch.device("cpu")
+ALONE = Ranks(CPU)
 TINY = NcmConfig(
     widths=(8, 8, 8, 8, 8),
     pyramid=(4, 4, 4, 4),
@@ -71,6 +75,11 @@ def corpus(cache):
     return Corpus(cache)
 
 
+@pytest.fixture
+def library(corpus):
+    return Library(corpus)
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     before = torch.get_num_threads()
@@ -115,32 +124,32 @@ def test_runs_leave_out_duplicates_and_cuts():
     assert find_runs([0.0, 0.0]) == [] and find_runs([]) == []
 
 
-def test_split_keeps_scenes_whole(corpus):
+def test_split_keeps_scenes_whole(corpus, library):
     held_out = {c.scene for c in corpus.clips if is_validation(c)}
     assert held_out == {"scene-16"}
-    names = {item.name for item in validation_items(corpus, 24, multiple=32, decoded=False)}
+    names = {item.name for item in validation_items(library, 24, multiple=32, decoded=False)}
     assert names == {"clip00.mp4"}  # one clip a scene
-    seen = {clip.name for source in Sampler(corpus, CONFIG).sources for scene in source for clip in scene}
+    seen = {clip.name for source in Sampler(library, CONFIG).sources for scene in source for clip in scene}
     assert len(seen) == 10 and not seen & {"clip00.mp4", "clip01.mp4"}
 
 
 # --- sampling
 
 
-def test_a_batch_is_a_function_of_seed_and_number(corpus):
-    one, again = Sampler(corpus, CONFIG).batch(3), Sampler(corpus, CONFIG).batch(3)
+def test_a_batch_is_a_function_of_seed_and_number(library):
+    one, again = Sampler(library, CONFIG).batch(3), Sampler(library, CONFIG).batch(3)
     assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
-    assert not torch.equal(one.past, Sampler(corpus, CONFIG).batch(4).past)
-    assert not torch.equal(one.past, Sampler(corpus, replace(CONFIG, seed=1)).batch(3).past)
+    assert not torch.equal(one.past, Sampler(library, CONFIG).batch(4).past)
+    assert not torch.equal(one.past, Sampler(library, replace(CONFIG, seed=1)).batch(3).past)
     assert one.past.shape == (2, 3, 32, 32) and one.time.shape == one.noise.shape == (2,)
 
 
-def test_times_are_those_of_the_frames(corpus):
+def test_times_are_those_of_the_frames(library):
     rng = np.random.default_rng(0)
-    unequal = Sampler(corpus, replace(CONFIG, unequal=1.0))
+    unequal = Sampler(library, replace(CONFIG, unequal=1.0))
     times = {round(unequal.draw(rng).time, 4) for _ in range(60)}
     assert times == {0.25, 0.3333, 0.6667, 0.75}
-    equal = Sampler(corpus, replace(CONFIG, unequal=0.0))
+    equal = Sampler(library, replace(CONFIG, unequal=0.0))
     assert {equal.draw(rng).time for _ in range(10)} == {0.5}
 
 
@@ -150,14 +159,14 @@ def test_prefetch_keeps_order_and_hands_on_errors():
         list(prefetch(lambda n: 1 // n, range(3)))
 
 
-def test_spans_longer_than_every_clip_are_an_error(corpus):
+def test_spans_longer_than_every_clip_are_an_error(library):
     with pytest.raises(InputError, match="usable frames"):
-        Sampler(corpus, replace(CONFIG, unequal=0.0, distances=(0.0,) * 5 + (1.0,))).batch(0)
+        Sampler(library, replace(CONFIG, unequal=0.0, distances=(0.0,) * 5 + (1.0,))).batch(0)
 
 
-def test_crops_larger_than_every_clip_are_an_error(corpus):
+def test_crops_larger_than_every_clip_are_an_error(library):
     with pytest.raises(InputError, match="96x96"):
-        Sampler(corpus, replace(CONFIG, crop=96))
+        Sampler(library, replace(CONFIG, crop=96))
 
 
 # --- configuration
@@ -183,7 +192,7 @@ def test_a_configuration_survives_its_own_tables():
 def test_shipped_configurations_load(pytestconfig):
     paths = sorted((pytestconfig.rootpath / "configs").glob("*.toml"))
     recipes = [p for p in paths if "train" in tomllib.loads(p.read_text())]  # the others describe networks only
-    assert {"base.toml", "base-synthesis.toml"} <= {p.name for p in recipes}
+    assert {"base.toml", "base-synthesis.toml", "paper-stage1.toml", "paper-stage2.toml"} <= {p.name for p in recipes}
     for path in recipes:
         load_config(path)
 
@@ -240,42 +249,42 @@ def step_then_stop(last):
     return step
 
 
-def test_resuming_is_exact(corpus, tmp_path, monkeypatch):
-    straight = train_ncm(CONFIG, corpus, tmp_path / "straight", device=CPU)
+def test_resuming_is_exact(library, tmp_path, monkeypatch):
+    straight = train_ncm(CONFIG, library, tmp_path / "straight", ranks=ALONE)
     with monkeypatch.context() as patch:
         patch.setattr("codec.train.loop.train_step", step_then_stop(2))
-        assert train_ncm(CONFIG, corpus, tmp_path / "halves", device=CPU).step == 2
-    halves = train_ncm(CONFIG, corpus, tmp_path / "halves", device=CPU)
+        assert train_ncm(CONFIG, library, tmp_path / "halves", ranks=ALONE).step == 2
+    halves = train_ncm(CONFIG, library, tmp_path / "halves", ranks=ALONE)
     assert halves.step == straight.step == 4
     for name, value in straight.model.state_dict().items():
         assert torch.equal(value, halves.model.state_dict()[name]), name
         assert torch.equal(straight.average[name], halves.average[name]), name
 
 
-def test_sigterm_saves_between_two_steps(corpus, tmp_path, monkeypatch):
+def test_sigterm_saves_between_two_steps(library, tmp_path, monkeypatch):
     monkeypatch.setattr("codec.train.loop.train_step", step_then_stop(1))
     before = signal.getsignal(signal.SIGTERM)
-    assert train_ncm(CONFIG, corpus, tmp_path / "run", device=CPU).step == 1
+    assert train_ncm(CONFIG, library, tmp_path / "run", ranks=ALONE).step == 1
     assert state.resume(tmp_path / "run", CPU).step == 1
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_frozen_parts_do_not_move(corpus, tmp_path):
+def test_frozen_parts_do_not_move(library, tmp_path):
     config = replace(CONFIG, freeze=("flow.*",), teacher=0.0, steps=2)
     before = weights_of(state.start(config, "", CPU))
-    after = weights_of(train_ncm(config, corpus, tmp_path / "run", device=CPU))
+    after = weights_of(train_ncm(config, library, tmp_path / "run", ranks=ALONE))
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved and not any(name.startswith("flow.") for name in moved)
     with pytest.raises(InputError, match="nothing to train"):
         state.start(replace(config, freeze=("*",)), "", CPU)
 
 
-def test_stage_one_trains_the_coarse_blocks_alone(corpus, tmp_path):
+def test_stage_one_trains_the_coarse_blocks_alone(library, tmp_path):
     config = replace(
         CONFIG, supervise="coarse", freeze=("synthesis.*", "flow.block[34].*"), steps=1, warmup=0, bf16=True
     )
     before = weights_of(state.start(config, "", CPU))
-    run = train_ncm(replace(config, coarse_ratios=(1.0,)), corpus, tmp_path / "run", device=CPU)
+    run = train_ncm(replace(config, coarse_ratios=(1.0,)), library, tmp_path / "run", ranks=ALONE)
     moved = {n for n, v in weights_of(run).items() if not torch.equal(before[n], v)}
     assert any(n.startswith("flow.block0.") for n in moved)
     assert not any(n.startswith(("synthesis.", "flow.block3.", "flow.block4.")) for n in moved)
@@ -294,10 +303,75 @@ def test_rates_and_schedule():
     assert rates[10:] == sorted(rates[10:], reverse=True)
 
 
-def test_export_loads_strictly_and_can_start_another_run(corpus, tmp_path):
-    run = train_ncm(replace(CONFIG, steps=1), corpus, tmp_path / "run", device=CPU)
+def test_how_samples_are_grouped_changes_only_rounding(library):
+    """The law of `share_of_batches`: batch x accumulate samples make a step, however they are divided."""
+    results = []
+    for batch, accumulate in ((4, 1), (2, 2), (1, 4)):
+        run = state.start(replace(CONFIG, batch=batch, accumulate=accumulate, clip=1e9), "", CPU)
+        results.append(train_step(run, share_of_batches(run, library, ALONE), ALONE))
+    for name in ("loss", "student", "teacher", "distillation", "gradient"):
+        assert [r[name] for r in results] == pytest.approx([results[0][name]] * 3, rel=1e-4), name
+
+
+def test_the_average_follows_the_weights_and_is_what_is_validated():
+    run = state.start(replace(CONFIG, ema=0.5), "", CPU)
+    name, weight = next(iter(run.model.named_parameters()))
+    before, run.step = weight.detach().clone(), 1000
+    with torch.no_grad():
+        weight += 1.0
+    run.update_average()
+    assert torch.allclose(run.average[name], before + 0.5)
+    with averaged(run) as model:
+        assert torch.equal(dict(model.named_parameters())[name], run.average[name])
+    assert torch.equal(weight, before + 1.0)
+    run.config, run.step = replace(CONFIG, ema=0.999), 0
+    run.update_average()  # a young average forgets its start sooner: 1 / 10 of it is left
+    assert torch.allclose(run.average[name], before + 0.95)
+
+
+def test_bf16_is_for_the_network_alone(library):
+    results = []
+    for bf16 in (False, True):
+        run = state.start(replace(CONFIG, bf16=bf16), "", CPU)
+        results.append(train_step(run, share_of_batches(run, library, ALONE), ALONE)["loss"])
+        kept = [
+            *run.model.state_dict().values(),
+            *run.average.values(),
+            *run.optimizer.state_dict()["state"][0].values(),
+        ]
+        assert {value.dtype for value in kept} == {torch.float32}
+    assert results[0] == pytest.approx(results[1], rel=0.05) and results[0] != results[1]
+
+
+def test_channels_come_last_before_and_after_resuming(library, tmp_path):
+    fresh = state.start(CONFIG, "", CPU)
+    state.save(fresh, tmp_path)
+    for run in (fresh, state.resume(tmp_path, CPU)):
+        for value in (*run.model.parameters(), *run.average.values()):
+            assert value.ndim < 4 or value.is_contiguous(memory_format=torch.channels_last)
+    batch = Sampler(library, CONFIG).batch(0).to(CPU)
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in batch[:3])
+
+
+def test_sample_pictures_and_curves(library, tmp_path):
+    pytest.importorskip("tensorboard")
+    train_ncm(replace(CONFIG, steps=2, samples_every=2, tensorboard=True, log_every=1), library, tmp_path, ranks=ALONE)
+    (picture,) = (tmp_path / "samples").iterdir()
+    assert picture.name == "step0000002-clean-clip00.mp4.png"
+    with av.open(str(picture)) as container:
+        row = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    (item,) = validation_items(library, 1, multiple=32, decoded=False)
+    assert row.shape == (64, 4 * 66, 3)
+    target = (item.batch.target[0, :, :64, :66] * 255).round().permute(1, 2, 0).numpy()
+    assert np.array_equal(row[:, 2 * 66 : 3 * 66], target)
+    (events,) = tmp_path.glob("events.*")
+    assert b"psnr_clean" in events.read_bytes() and b"gradient" in events.read_bytes()
+
+
+def test_export_loads_strictly_and_can_start_another_run(library, tmp_path):
+    run = train_ncm(replace(CONFIG, steps=1), library, tmp_path / "run", ranks=ALONE)
     path = tmp_path / "out.safetensors"
-    assert main(["--run", str(tmp_path / "run"), "--export", str(path)]) == 0
+    assert main(["train", "export", "--run", str(tmp_path / "run"), "-o", str(path)]) == 0
     network = models.load(str(path)).network
     assert network.config == TINY
     for name, value in network.state_dict().items():
@@ -317,24 +391,6 @@ def test_init_may_lack_only_what_the_config_allows(tmp_path):
     with pytest.raises(CodecError, match="quality"):
         state.start(config, "", CPU)
     state.start(replace(config, may_be_missing=("*quality*",)), "", CPU)
-
-
-def test_command_line(cache, tmp_path, capsys):
-    config = tmp_path / "tiny.toml"
-    lists = {k: list(v) for k, v in vars(TINY).items() if isinstance(v, tuple)}
-    config.write_text(
-        "[model]\n"
-        + "".join(f"{k} = {v}\n" for k, v in lists.items())
-        + "motion_features = 4\ncontext_width = 4\nteacher_width = 8\n"
-        + "[train]\nbatch = 1\ncrop = 32\nvalidation_clips = 1\n"
-    )
-    run = tmp_path / "run"
-    assert (
-        main(["--config", str(config), "--data", str(cache), "--run", str(run), "--steps", "1", "--threads", "1"]) == 0
-    )
-    assert {p.name for p in run.iterdir()} == {"checkpoint.pt", "log.csv", "best.safetensors"}
-    assert main(["--run", str(run)]) == 2
-    assert "--config" in capsys.readouterr().err
 
 
 # --- decoded anchors
@@ -360,19 +416,19 @@ def test_a_pass_holds_every_frame_and_its_error(coded):
 
 
 def test_decoded_references_come_with_their_noise(coded, tmp_path):
-    config = replace(CONFIG, decoded=1.0, steps=1)
-    batch = Sampler(coded, config).batch(0)
+    library, config = Library(coded), replace(CONFIG, decoded=1.0, steps=1)
+    batch = Sampler(library, config).batch(0)
     assert (batch.noise > 0).all()
-    clean = Sampler(coded, replace(config, decoded=0.0)).batch(0)
+    clean = Sampler(library, replace(config, decoded=0.0)).batch(0)
     assert (clean.noise == 0).all()
-    half = [Sampler(coded, replace(config, decoded=0.5, batch=1)).batch(n).noise.item() for n in range(40)]
+    half = [Sampler(library, replace(config, decoded=0.5, batch=1)).batch(n).noise.item() for n in range(40)]
     assert 8 < sum(noise > 0 for noise in half) < 32
-    train_ncm(config, coded, tmp_path / "run", device=CPU)
+    train_ncm(config, library, tmp_path / "run", ranks=ALONE)
     assert {"psnr_clean", "psnr_decoded"} <= {
         r.split(",")[2] for r in (tmp_path / "run" / "log.csv").read_text().split()
     }
 
 
-def test_decoded_training_without_a_pass_is_an_error(corpus):
+def test_decoded_training_without_a_pass_is_an_error(library):
     with pytest.raises(InputError, match=r"codec\.train\.decoded"):
-        Sampler(corpus, replace(CONFIG, decoded=0.5))
+        Sampler(library, replace(CONFIG, decoded=0.5))
