@@ -14,8 +14,15 @@ from torch import Tensor
 
 Plane: TypeAlias = NDArray[Any]  # uint8 or uint16
 
-# Luma weights of red and blue.
-MATRICES = {"bt709": (0.2126, 0.0722), "bt601": (0.299, 0.114), "bt2020": (0.2627, 0.0593)}
+# Luma weights of red and blue. A video that does not say is taken for bt709, and still does not say afterwards.
+MATRICES = {
+    "bt709": (0.2126, 0.0722),
+    "bt601": (0.299, 0.114),
+    "bt2020": (0.2627, 0.0593),
+    "unspecified": (0.2126, 0.0722),
+}
+# MatrixCoefficients of Rec. ITU-T H.273; of the two codes of bt601 the one for 525 lines.
+MATRIX_CODES = {"bt709": 1, "unspecified": 2, "bt601": 6, "bt2020": 9}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +74,7 @@ class Frame(NamedTuple):
 class Colour:
     """How YUV maps to RGB: the matrix, a key of MATRICES, and whether samples use the full range."""
 
-    matrix: str = "bt709"
+    matrix: str = "unspecified"
     full_range: bool = False
 
 

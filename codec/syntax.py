@@ -41,7 +41,7 @@ HEADER = (
     Field("frame_rate", "fraction", "pictures a second, nominally"),
     Field("time_base", "fraction", "seconds a unit of presentation time"),
     Field("bit_depth", "uint", "bits a sample", 8, 16),
-    Field("matrix", "choice", "how YUV maps to RGB", choices=("bt709", "bt601", "bt2020")),
+    Field("matrix", "choice", "how YUV maps to RGB", choices=("bt709", "bt601", "bt2020", "unspecified")),
     Field("full_range", "flag", "whether samples use the full range"),
     Field("mode", "choice", "whether B-frames have payloads", choices=("bitfree", "bitneed", "auto")),
     Field("gop", "text", "the schedule of anchors, by name"),

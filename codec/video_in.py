@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .frame import Colour, Frame, Plane, VideoInfo, Yuv420, chroma_size, dtype_of
+from .frame import MATRIX_CODES, Colour, Frame, Plane, VideoInfo, Yuv420, chroma_size, dtype_of
 from .video_raw import (
     DEFAULT_RATE,
     Y4M_MAGIC,
@@ -57,7 +57,7 @@ LAYOUTS = {
 }
 
 # Rec. ITU-T H.273, MatrixCoefficients and VideoFullRangeFlag as FFmpeg numbers them.
-MATRIX_CODES = {1: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020", 10: "bt2020"}
+MATRICES = {code: name for name, code in MATRIX_CODES.items()} | {5: "bt601", 10: "bt2020"}
 FULL_RANGE = 2
 
 
@@ -243,7 +243,7 @@ def _stream_info(stream: VideoStream, first: av.VideoFrame, name: str) -> VideoI
         time_base=stream.time_base or 1 / Fraction(rate),
         bit_depth=_layout(pixel_format, name).bit_depth,
         colour=Colour(
-            matrix=MATRIX_CODES.get(first.colorspace, "bt709"),
+            matrix=MATRICES.get(first.colorspace, "unspecified"),
             full_range=first.color_range == FULL_RANGE or pixel_format == "yuvj420p",
         ),
     )

@@ -13,7 +13,7 @@ import numpy as np
 from av.video.stream import VideoStream
 
 from .errors import OutputError
-from .frame import Frame, Plane, VideoInfo, Yuv420
+from .frame import MATRIX_CODES, Frame, Plane, VideoInfo, Yuv420
 from .video_in import FULL_RANGE, reason
 from .video_raw import Y4M_MAGIC
 
@@ -38,8 +38,6 @@ LOSSLESS_OPTIONS = {
     "libsvtav1": {"svtav1-params": "lossless=1"},
 }
 
-# Rec. ITU-T H.273 as FFmpeg numbers it; of the two codes of bt601 the one for 525 lines.
-MATRIX_CODES = {"bt709": 1, "bt601": 6, "bt2020": 9}
 LIMITED_RANGE = 1
 
 

@@ -19,13 +19,12 @@ from av.video.plane import VideoPlane
 from numpy.typing import NDArray
 
 from ..errors import AnchorError
-from ..frame import VideoInfo, Yuv420, crop, dtype_of, pad
+from ..frame import MATRIX_CODES, VideoInfo, Yuv420, crop, dtype_of, pad
 from .base import AnchorCodec, AnchorFrame, AnchorPacket
 from .rows import START_CODE, LibavRow, row_of
 
 MINIMUM_SIZE = 64  # the smallest side that every encoder of the table takes
 RATES = (Fraction(1), Fraction(240))  # frames a second that every encoder takes
-MATRIX_CODES = {"bt709": 1, "bt601": 6, "bt2020": 9}  # matrix_coefficients of H.273
 FORMATS = {8: ("yuv420p", "yuvj420p"), 10: ("yuv420p10le",)}  # what we encode, then its other names when decoded
 # SEI of type 5, user data: x264 writes its settings there, 600 bytes that no decoder needs.
 USER_DATA = re.compile(rb"\x00?\x00\x00\x01\x06\x05.*?(?=\x00?\x00\x00\x01|\Z)", re.DOTALL)

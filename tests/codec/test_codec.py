@@ -93,6 +93,15 @@ def test_colour_and_frame_rate_survive(tmp_path):
         assert dataclasses.replace(source.info, time_base=info.time_base) == info
 
 
+def test_a_video_that_does_not_say_its_matrix_still_does_not(tmp_path):
+    """Players guess by size; a decoded video must not be guessed differently from its source."""
+    src = write(tmp_path / "in.mkv", moving(3))
+    codec.encode(src, model="tiny", **FAST)
+    codec.decode(tmp_path / "in.ncm", tmp_path / "out.mkv")
+    with open_source(src) as before, open_source(tmp_path / "out.mkv") as after:
+        assert before.info.colour == after.info.colour == codec.Colour("unspecified")
+
+
 def test_pipes(tmp_path):
     src = write(tmp_path / "seq.y4m", moving(5))
     stream = command("encode", "-", "-o", "-", "--model", "tiny", "--preset", "ultrafast", stdin=src.read_bytes())

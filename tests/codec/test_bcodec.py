@@ -1,0 +1,188 @@
+"""The B-frame codec: where it starts, that what is written is read, that everything in it is trained."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from codec.bcodec import BFrameCodec, BFrameConfig
+from codec.bfeatures import COLOURS, FEATURES, anchor_features, block_basis, luma_plane
+from codec.errors import ModelError
+from codec.frame import Colour, rgb_to_yuv
+from entropy import Estimate, Read, Write, freeze
+from entropy.tape import Coded
+from ncm import NcmConfig, build
+
+NCM = NcmConfig(widths=(8, 8, 8, 8, 8), context_width=4, teacher_width=8, quality_input=True)
+TINY = BFrameConfig(
+    widths=(4, 6, 8), latents=12, coder_width=8, motion_latents=8, motion_width=6, lambdas=(64.0, 256.0, 1024.0)
+)
+
+
+def network():
+    torch.manual_seed(0)
+    return build(NCM).requires_grad_(False)
+
+
+def codec(config=TINY, *, trained=True):
+    """An untrained codec; `trained` gives its zero layers something to say."""
+    model = BFrameCodec(config, network())
+    if trained:
+        torch.manual_seed(1)
+        for parameter in model.parameters():
+            if parameter.dim() > 1 and not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.05)
+    return model.eval()
+
+
+def pictures(batch=1, size=(64, 96), seed=0):
+    """Smooth past, target and future, the features of the references, and the rest of what a codec is told."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (3 * batch, 3, size[0] // 8 + 1, size[1] // 8 + 1)
+    texture = F.interpolate(torch.rand(shape, generator=generator), size=size, mode="bicubic").clamp(0, 1)
+    past, target, future = texture.chunk(3)
+    planes = [(255 * x[:, 1:2]).round() for x in (past, future)]
+    known = {"time": 0.5, "noise": torch.full((batch,), 0.02), "exact": anchor_features(*planes)}
+    return past, target, future, known
+
+
+class Silence:
+    """A tape on which every symbol is zero."""
+
+    def code(self, name, y, *, mean, position, table, mask=None):
+        return Coded(torch.zeros_like(mean), mean)
+
+
+@pytest.mark.parametrize("motion", [0, 8])
+def test_it_starts_as_bitfree_plus_a_transform(motion):
+    model = codec(BFrameConfig(**{**vars(TINY), "motion_latents": motion}), trained=False)
+    past, target, future, known = pictures()
+    with torch.no_grad():
+        free = model.network(past, future, 0.5, known["noise"]).frame
+        silent = model(Silence(), past, future, quality=2, **known)
+        coded = model(Estimate("round"), past, future, quality=2, target=target, **known)
+    assert torch.equal(silent.frame, free) and torch.equal(silent.predicted, free)
+    assert (coded.frame - target).square().mean() < 0.5 * (free - target).square().mean()
+
+
+def test_finer_qualities_cost_more_and_give_more():
+    model = codec(trained=False)
+    past, target, future, known = pictures()
+    bits, errors = [], []
+    for quality in (0, 0.5, 1, 2):
+        tape = Estimate("round")
+        with torch.no_grad():
+            done = model(tape, past, future, quality=quality, target=target, **known)
+        bits.append(float(tape.total()))
+        errors.append(float((done.frame - target).square().mean()))
+    assert bits == sorted(bits) and errors == sorted(errors, reverse=True)
+
+
+def written(model, quality=1.0):
+    past, target, future, known = pictures()
+    tape = Write()
+    with torch.no_grad():
+        done = model(tape, past, future, quality=quality, target=target, **known)
+    return done.frame, tape.finish()
+
+
+def read(model, data, quality=1.0):
+    past, _, future, known = pictures()
+    tape = Read(data)
+    with torch.no_grad():
+        done = model(tape, past, future, quality=quality, **known)
+    tape.finish()
+    return done.frame
+
+
+def test_what_is_written_is_read_bit_for_bit():
+    model = codec()
+    freeze(model)
+    frame, data = written(model)
+    assert len(data) > 40
+    assert torch.equal(read(model, data), frame)
+    assert written(model, 2.0)[1] != data
+
+
+READER = """
+import sys, torch
+sys.path.insert(0, sys.argv[1])
+import test_bcodec as t
+torch.set_num_threads(int(sys.argv[2]))
+model = t.codec()
+model.load_state_dict(torch.load(sys.argv[3], weights_only=True))
+with torch.backends.mkldnn.flags(enabled=sys.argv[2] == "1"):
+    frame = t.read(model.to(memory_format=torch.channels_last), open(sys.argv[4], "rb").read())
+torch.save(frame, sys.argv[5])
+"""
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_another_process_reads_the_same(tmp_path, threads):
+    model = codec()
+    freeze(model)
+    frame, data = written(model)
+    torch.save(model.state_dict(), tmp_path / "model.pt")
+    (tmp_path / "data").write_bytes(data)
+    names = [str(tmp_path / name) for name in ("model.pt", "data", "frame.pt")]
+    here = str(Path(__file__).parent)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", READER, here, threads, *names], check=True)
+    difference = (torch.load(tmp_path / "frame.pt", weights_only=True) - frame).abs()
+    # The stream was read to its end without a word of complaint; the picture may differ by float noise.
+    assert difference.max() < 1 / 255
+
+
+def test_gradients_reach_everything():
+    model = codec().train()
+    past, target, future, known = pictures(batch=2)
+    tape = Estimate("noise")  # rounded hyper-latents of so few pixels are all zero
+    done = model(tape, past, future, quality=torch.tensor([0.5, 1.5]), target=target, **known)
+    ((done.frame - target).square().mean() * 1e3 + tape.total().mean()).backward()
+    untouched = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    assert untouched == []
+    assert all(p.grad is None for p in model.network.parameters())
+
+
+def test_the_network_that_predicts_is_somebody_elses():
+    model = codec()
+    assert not any("flow" in name for name in model.state_dict())
+    with pytest.raises(ModelError, match="teacher"):
+        BFrameCodec(TINY, build(NcmConfig(widths=(8, 8, 8, 8, 8), context_width=4, teacher_width=0)))
+
+
+@pytest.mark.parametrize("wrong", [{"widths": (4, 6)}, {"lambdas": ()}, {"lambdas": (2.0, 1.0)}])
+def test_sizes_that_make_no_sense(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        BFrameConfig(**wrong)
+
+
+def test_block_transform_is_orthonormal():
+    for basis in (block_basis(24, 16), block_basis(12, 4, colours=torch.eye(5))):
+        flat = basis.flatten(1)
+        assert torch.allclose(flat @ flat.T, torch.eye(len(flat)), atol=1e-5)
+    assert torch.allclose(COLOURS @ COLOURS.T, torch.eye(3), atol=1e-6)
+    with pytest.raises(ValueError, match="2 latents for 3"):
+        block_basis(2, 16)
+
+
+def test_anchor_features_are_whole_numbers_that_follow_motion():
+    generator = torch.Generator().manual_seed(0)
+    still = torch.randint(0, 256, (1, 1, 64, 64), generator=generator).float()
+    assert not anchor_features(still, still)[:, :2].any()
+    moved = still.roll(8, 3)
+    features = anchor_features(still, moved)
+    assert features.shape == (1, FEATURES, 4, 4) and torch.equal(features, features.round())
+    assert features[0, 0, 1, 1] > 1000 and features[0, 1, 1, 1] == 0
+    # Sums that are whole do not care for their order.
+    double = anchor_features(still.double().flip(3), moved.double().flip(3)).flip(3)
+    assert torch.equal(double[:, :2].float(), features[:, :2])
+
+
+def test_planes_come_back_from_rgb():
+    past, _, _, _ = pictures()
+    picture = rgb_to_yuv(past, Colour(), 10)
+    assert luma_plane(picture.y, 10).max() <= 255
+    assert torch.equal(luma_plane(picture.y, 10), torch.from_numpy((picture.y >> 2).astype("float32"))[None, None])
