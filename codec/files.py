@@ -10,9 +10,32 @@ from typing import BinaryIO
 from .errors import OutputError
 
 
-def part_of(path: Path) -> Path:
-    """Where a file is written until it is complete: beside its final place, hidden."""
-    return path.with_name(f".{path.name}.part")
+class Place:
+    """Where a file is written until it is complete: `path`, hidden beside its target.
+
+    A link is written through instead of being replaced; a device or a named pipe is written directly. OutputError if
+    the target is a folder.
+    """
+
+    def __init__(self, target: str | Path) -> None:
+        self.target = Path(target)
+        if self.target.is_dir():
+            raise OutputError(f"{target}: is a directory; give a file name")
+        self._direct = self.target.exists() and not self.target.is_file()
+        if not self._direct:
+            self.target = self.target.resolve()
+        self.path = self.target if self._direct else self.target.with_name(f".{self.target.name}.part")
+
+    def commit(self) -> None:
+        """Give the file its name. OSError if that fails."""
+        if not self._direct:
+            self.path.replace(self.target)
+
+    def abandon(self) -> None:
+        """Remove what was written; harmless after a commit."""
+        if not self._direct:
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -25,16 +48,14 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    path = Path(path)
-    part = part_of(path)
+    place = Place(path)
     try:
-        if path.is_dir():
-            raise IsADirectoryError("it is a folder")
-        with part.open("wb") as file:
+        with place.path.open("wb") as file:
             yield file
-        part.replace(path)
+        place.commit()
     except OSError as err:
-        raise OutputError(f"{path}: cannot be written ({err.strerror or err})") from err
+        raise OutputError(
+            f"{path}: cannot be written ({err.strerror or err}); check the directory and its space"
+        ) from err
     finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+        place.abandon()

@@ -13,6 +13,7 @@ import numpy as np
 from av.video.stream import VideoStream
 
 from .errors import OutputError
+from .files import Place
 from .frame import MATRIX_CODES, Frame, Plane, VideoInfo, Yuv420
 from .video_in import FULL_RANGE, reason
 from .video_raw import Y4M_MAGIC
@@ -56,10 +57,10 @@ class _Writer(Protocol):
 class VideoSink:
     """Takes frames in display order; the file appears under its own name only after a clean exit."""
 
-    def __init__(self, info: VideoInfo, writer: _Writer, *, name: str, part: Path | None, target: Path | None) -> None:
+    def __init__(self, info: VideoInfo, writer: _Writer, *, name: str, place: Place | None) -> None:
         self.info = info
         self.name = name
-        self._writer, self._part, self._target = writer, part, target
+        self._writer, self._place = writer, place
         self._count = 0
 
     def write(self, frame: Frame) -> None:
@@ -85,8 +86,8 @@ class VideoSink:
                 self._commit()
         finally:
             self._writer.abort()  # harmless after a commit
-            if self._part is not None:
-                self._part.unlink(missing_ok=True)
+            if self._place is not None:
+                self._place.abandon()
 
     def _commit(self) -> None:
         """Finish the file and give it its name. OutputError if that fails or it has no pictures."""
@@ -94,8 +95,8 @@ class VideoSink:
             raise OutputError(f"{self.name}: no pictures to write; check the input")
         with _reporting(self.name):
             self._writer.finish()
-            if self._part is not None and self._target is not None:
-                self._part.replace(self._target)
+            if self._place is not None:
+                self._place.commit()
 
 
 def open_sink(path: str | Path, info: VideoInfo, *, video_codec: str | None = None) -> VideoSink:
@@ -106,28 +107,20 @@ def open_sink(path: str | Path, info: VideoInfo, *, video_codec: str | None = No
     """
     if str(path) == "-":
         return _stdout_sink(info, video_codec)
-    name, target = str(path), Path(path)
-    suffix = target.suffix.lower()
-    if target.is_dir():
-        raise OutputError(f"{name}: is a directory; give a file name")
+    name, suffix = str(path), Path(path).suffix.lower()
+    place = Place(path)
     if suffix not in (*RAW_SUFFIXES, *CONTAINERS):
         known = ", ".join((*RAW_SUFFIXES, *CONTAINERS))
         raise OutputError(f"{name}: unknown suffix {suffix!r}; choose from {known}")
     if suffix in RAW_SUFFIXES:
         _refuse(video_codec, name)
-    if target.exists() and not target.is_file():  # a device or named pipe must not be replaced by a file
-        with _reporting(name):
-            return VideoSink(info, _writer(target, info, suffix, video_codec), name=name, part=None, target=None)
-    target = target.resolve()  # writes through a link instead of replacing it
-    part = target.with_name(f".{target.name}.part")
     try:
         with _reporting(name):
-            part.touch()  # FFmpeg opens its file only at the first frame, too late to complain of the directory
-            writer = _writer(part, info, suffix, video_codec)
-        return VideoSink(info, writer, name=name, part=part, target=target)
+            place.path.touch()  # FFmpeg opens its file only at the first frame, too late to complain of the directory
+            writer = _writer(place.path, info, suffix, video_codec)
+        return VideoSink(info, writer, name=name, place=place)
     except BaseException:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+        place.abandon()
         raise
 
 
@@ -138,7 +131,7 @@ def _stdout_sink(info: VideoInfo, video_codec: str | None) -> VideoSink:
     with _reporting(name):
         # A writer of its own: what a closed pipe leaves in sys.stdout's would complain again when Python exits.
         file = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115
-        return VideoSink(info, _PlaneWriter(file, info, y4m=True), name=name, part=None, target=None)
+        return VideoSink(info, _PlaneWriter(file, info, y4m=True), name=name, place=None)
 
 
 def _refuse(video_codec: str | None, name: str) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from helpers import BUNNY, moving, write
@@ -83,6 +84,16 @@ def test_info(capsys):
     assert "5 (1 I, 2 P, 2 B)" in out and "poc" in out and "offset" in out
     assert main(["verify", "seq.ncm"]) == 2
     assert "--hash" in capsys.readouterr().err
+
+
+def test_devices_and_links_are_written_not_replaced(tmp_path):
+    quick = ["--model", "tiny", "--preset", "ultrafast", "--no-metrics"]
+    assert main(["encode", "seq.y4m", "-o", "/dev/null", *quick]) == 0
+    assert not Path("/dev/null").is_file()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link.ncm").symlink_to(tmp_path / "elsewhere" / "real.ncm")
+    assert main(["encode", "seq.y4m", "-o", "link.ncm", *quick]) == 0
+    assert (tmp_path / "link.ncm").is_symlink() and (tmp_path / "elsewhere" / "real.ncm").stat().st_size > 100
 
 
 def test_interrupted(tmp_path):
