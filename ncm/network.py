@@ -16,7 +16,7 @@ from .warp import warp
 
 
 class Prediction(NamedTuple):
-    """The frame (B,3,H,W) in [0,1] and the motion after each block, the last one being what the frame was made with.
+    """The frame (B,3,H,W), nominally in [0,1], and the motion after each block, the last one being what the frame was made with.
 
     Without fine blocks (`lite`) the earlier motions are there in training only.
     """
@@ -58,7 +58,7 @@ class FrameSynthesis(nn.Module):
     def forward(
         self, past: Tensor, future: Tensor, time: float | Tensor = 0.5, noise: Tensor | None = None
     ) -> Prediction:
-        """The frame between past and future (B,3,H,W) in [0,1], H and W multiples of 32.
+        """The frame between past and future (B,3,H,W), nominally in [0,1] and not clipped; H, W multiples of 32.
 
         time in (0,1), a number or (B,); noise (B,) is the RMS error of the references in [0,1] units, absent = clean.
         In extrapolation `past` and `future` are the older and the newer reference, the frame comes after both, and

@@ -12,7 +12,7 @@ BLOCK = 4  # the network's pixel is a block of 4x4
 
 
 class SubpixelSynthesis(nn.Module):
-    """The frame (B,3,H,W) in [0,1]; call, inputs and limits as `Synthesis`.
+    """The frame (B,3,H,W), not clipped; call, inputs and limits as `Synthesis`.
 
     No convolution sees the full picture: the warped references enter as 4x4 blocks, and every pixel's correction of
     colour and mask comes out of its block's channels. The last layer starts at zero, so that the untrained network
@@ -43,7 +43,7 @@ class SubpixelSynthesis(nn.Module):
         x = self.leave(self.mix(x + self.up(self.down(x))))
         correction = F.pixel_shuffle(x, BLOCK).float()
         weight = torch.sigmoid(mask.float() + correction[:, 3:])
-        return (torch.lerp(warped_future, warped_past, weight) + correction[:, :3]).clamp(0, 1)
+        return torch.lerp(warped_future, warped_past, weight) + correction[:, :3]
 
 
 def _conv(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:

@@ -86,7 +86,7 @@ def modulate(x: Tensor, layer: nn.Module | None, quality: Tensor | None) -> Tens
 
 
 class Synthesis(nn.Module):
-    """The frame (B,3,H,W) in [0,1] from two references, flow in pixels and mask logit; H and W multiples of 16.
+    """The frame (B,3,H,W), not clipped, from two references, flow in pixels and mask logit; H and W multiples of 16.
 
     `double` removes the first convolutions' and the last transposed convolution's stride (paper A.1).
     """
@@ -102,7 +102,8 @@ class Synthesis(nn.Module):
         warped_past, warped_future = warp(past, flow[:, :2]), warp(future, flow[:, 2:])
         x = torch.cat([past, future, warped_past, warped_future, mask, flow], 1)
         correction = self.unet(x, self.contextnet(past, flow[:, :2]), self.contextnet(future, flow[:, 2:]), quality)
-        return (blend(warped_past, warped_future, mask) + 2 * correction - 1).clamp(0, 1)
+        # Not clipped: YUV has colours outside RGB, and what the references show of them must survive.
+        return blend(warped_past, warped_future, mask) + 2 * correction - 1
 
 
 def blend(warped_past: Tensor, warped_future: Tensor, mask: Tensor) -> Tensor:

@@ -167,14 +167,14 @@ def _turned(picture: Yuv420, turn: CropAndTurn, factor: int) -> Yuv420:
 def collate(triplets: list[Triplet]) -> Batch:
     """Triplets of one size as a batch, through the conversion that the codec itself uses.
 
-    References may leave [0,1], as they do in the codec; the target may not, since no prediction can follow it there.
+    Pictures may leave [0,1], as they do in the codec: YUV has colours that RGB has not.
     """
     past, target, future = (
         torch.cat([yuv_to_rgb(p, Colour()) for p in pictures])
         for pictures in zip(*((t.past, t.target, t.future) for t in triplets), strict=True)
     )
     time, noise = torch.tensor([t.time for t in triplets]), torch.tensor([t.noise for t in triplets])
-    return Batch(past, target.clamp(0, 1), future, time, noise)
+    return Batch(past, target, future, time, noise)
 
 
 class ValidationItem(NamedTuple):

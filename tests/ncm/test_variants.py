@@ -62,7 +62,6 @@ def opened(network):
 def test_shipped_configurations_build_and_run(path):
     frame = build(config_of(path))(*pair()).frame
     assert frame.shape == (1, 3, 64, 96) and frame.isfinite().all()
-    assert frame.min() >= 0 and frame.max() <= 1
 
 
 # --- ablations
