@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from . import __version__
 from .errors import CodecError
@@ -111,19 +112,28 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
 def _add_train(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     ncm = commands.add_parser("ncm", help="train a frame-synthesis network, or go on with a run")
-    add = ncm.add_argument
-    add("--config", required=True, metavar="FILE", help="the recipe: TOML with [model] and [train], as in configs/")
+    _add_run(ncm, "[model] and [train]")
+    ncm.set_defaults(command=_train_ncm)
+    bframe = commands.add_parser("bframe", help="train the B-frame codec on top of a network, or go on with a run")
+    _add_run(bframe, "[codec], [bframe] and [train]")
+    bframe.add_argument("--base", default="", metavar="MODEL", help="the network that predicts, not the recipe's")
+    bframe.add_argument("--lambda", dest="slope", type=float, metavar="L", help="one rate: L * MSE + bits per pixel")
+    bframe.set_defaults(command=_train_bframe)
+    export = commands.add_parser("export", help="write a run's averaged weights as a model")
+    export.add_argument("--run", required=True, metavar="DIR", help="folder of the run")
+    export.add_argument("-o", "--output", required=True, metavar="FILE", help=".safetensors file to write")
+    export.set_defaults(command=_train_export)
+
+
+def _add_run(parser: argparse.ArgumentParser, tables: str) -> None:
+    add = parser.add_argument
+    add("--config", required=True, metavar="FILE", help=f"the recipe: TOML with {tables}, as in configs/")
     add("--data", required=True, nargs="+", metavar="DIR", help="folders of clips, decoded once into RUN/../cache")
     add("--run", required=True, metavar="DIR", help="checkpoint, log and best weights; resumed if it has a checkpoint")
     add("--init", default="", metavar="MODEL", help="weights to start from, by name or .safetensors file")
     add("--steps", type=_positive, metavar="N", help="optimiser steps, instead of the recipe's")
     add("--threads", type=_positive, metavar="N", help="CPU threads a process")
-    _add_device(ncm)
-    ncm.set_defaults(command=_train_ncm)
-    export = commands.add_parser("export", help="write a run's averaged weights as a model")
-    export.add_argument("--run", required=True, metavar="DIR", help="folder of the run")
-    export.add_argument("-o", "--output", required=True, metavar="FILE", help=".safetensors file to write")
-    export.set_defaults(command=_train_export)
+    _add_device(parser)
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
@@ -216,25 +226,38 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _train_ncm(arguments: argparse.Namespace) -> int:
+    from .train.loop import train
+
+    train(**_run_of(arguments))
+    return 0
+
+
+def _train_bframe(arguments: argparse.Namespace) -> int:
+    from .train.bframe import train
+
+    train(**_run_of(arguments), base=arguments.base, slope=arguments.slope)
+    return 0
+
+
+def _run_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What every training is told; its log goes to standard output."""
     import logging
 
     import torch
 
     from .bframe import choose_device
-    from .train.loop import train
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    train(
-        Path(arguments.config),
-        [Path(folder) for folder in arguments.data],
-        Path(arguments.run),
-        init=arguments.init,
-        steps=arguments.steps,
-        device=choose_device(arguments.device),
-    )
-    return 0
+    return {
+        "config_file": Path(arguments.config),
+        "data": [Path(folder) for folder in arguments.data],
+        "run": Path(arguments.run),
+        "init": arguments.init,
+        "steps": arguments.steps,
+        "device": choose_device(arguments.device),
+    }
 
 
 def _train_export(arguments: argparse.Namespace) -> int:

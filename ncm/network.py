@@ -16,7 +16,7 @@ from .warp import warp
 
 
 class Prediction(NamedTuple):
-    """The frame (B,3,H,W), nominally in [0,1], and the motion after each block, the last one being what the frame was made with.
+    """The frame (B,3,H,W), nominally in [0,1], and the motion after each block; the frame was made with the last.
 
     Without fine blocks (`lite`) the earlier motions are there in training only.
     """

@@ -9,9 +9,10 @@ import torch
 from torch.nn import functional as F
 
 from codec.bcodec import BFrameCodec, BFrameConfig
-from codec.bfeatures import COLOURS, FEATURES, anchor_features, block_basis, luma_plane
+from codec.bfeatures import COLOURS, FEATURES, anchor_features, block_basis, luma_plane, quarter_db
 from codec.errors import ModelError
 from codec.frame import Colour, rgb_to_yuv
+from codec.reconstruct import noise_level
 from entropy import Estimate, Read, Write, freeze
 from entropy.tape import Coded
 from ncm import NcmConfig, build
@@ -45,7 +46,8 @@ def pictures(batch=1, size=(64, 96), seed=0):
     texture = F.interpolate(torch.rand(shape, generator=generator), size=size, mode="bicubic").clamp(0, 1)
     past, target, future = texture.chunk(3)
     planes = [(255 * x[:, 1:2]).round() for x in (past, future)]
-    known = {"time": 0.5, "noise": torch.full((batch,), 0.02), "exact": anchor_features(*planes)}
+    noise = torch.full((batch,), 0.02)
+    known = {"time": 0.5, "noise": noise, "exact": anchor_features(*planes, noise)}
     return past, target, future, known
 
 
@@ -111,17 +113,17 @@ READER = """
 import sys, torch
 sys.path.insert(0, sys.argv[1])
 import test_bcodec as t
-torch.set_num_threads(int(sys.argv[2]))
 model = t.codec()
-model.load_state_dict(torch.load(sys.argv[3], weights_only=True))
-with torch.backends.mkldnn.flags(enabled=sys.argv[2] == "1"):
-    frame = t.read(model.to(memory_format=torch.channels_last), open(sys.argv[4], "rb").read())
-torch.save(frame, sys.argv[5])
+model.load_state_dict(torch.load(sys.argv[2], weights_only=True))
+data = open(sys.argv[3], "rb").read()
+torch.set_num_threads(2)
+with torch.backends.mkldnn.flags(enabled=False):
+    frame = t.read(model.to(memory_format=torch.channels_last), data)
+torch.save(frame, sys.argv[4])
 """
 
 
-@pytest.mark.parametrize("threads", ["1", "2"])
-def test_another_process_reads_the_same(tmp_path, threads):
+def test_another_process_with_other_arithmetic_reads_the_same_symbols(tmp_path):
     model = codec()
     freeze(model)
     frame, data = written(model)
@@ -129,16 +131,18 @@ def test_another_process_reads_the_same(tmp_path, threads):
     (tmp_path / "data").write_bytes(data)
     names = [str(tmp_path / name) for name in ("model.pt", "data", "frame.pt")]
     here = str(Path(__file__).parent)
-    subprocess.run([sys.executable, "-W", "ignore", "-c", READER, here, threads, *names], check=True)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", READER, here, *names], check=True)
     difference = (torch.load(tmp_path / "frame.pt", weights_only=True) - frame).abs()
-    # The stream was read to its end without a word of complaint; the picture may differ by float noise.
-    assert difference.max() < 1 / 255
+    # The string was read to its end without complaint; the picture differs by float noise alone.
+    assert difference.max() < 1e-3
 
 
 def test_gradients_reach_everything():
     model = codec().train()
+    for part in (model.frame, model.motion):
+        part.coder.analysis[-1].weight.data *= 30  # hyper-latents of so few pixels would all be zero
     past, target, future, known = pictures(batch=2)
-    tape = Estimate("noise")  # rounded hyper-latents of so few pixels are all zero
+    tape = Estimate()
     done = model(tape, past, future, quality=torch.tensor([0.5, 1.5]), target=target, **known)
     ((done.frame - target).square().mean() * 1e3 + tape.total().mean()).backward()
     untouched = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
@@ -171,14 +175,20 @@ def test_block_transform_is_orthonormal():
 def test_anchor_features_are_whole_numbers_that_follow_motion():
     generator = torch.Generator().manual_seed(0)
     still = torch.randint(0, 256, (1, 1, 64, 64), generator=generator).float()
-    assert not anchor_features(still, still)[:, :2].any()
+    assert (anchor_features(still, still, None)[:, :2] == -1280).all()
     moved = still.roll(8, 3)
-    features = anchor_features(still, moved)
+    features = anchor_features(still, moved, None)
     assert features.shape == (1, FEATURES, 4, 4) and torch.equal(features, features.round())
-    assert features[0, 0, 1, 1] > 1000 and features[0, 1, 1, 1] == 0
+    assert features[0, 0, 1, 1] > 500 and features[0, 1, 1, 1] == -1280
     # Sums that are whole do not care for their order.
-    double = anchor_features(still.double().flip(3), moved.double().flip(3)).flip(3)
+    double = anchor_features(still.double().flip(3), moved.double().flip(3), None).flip(3)
     assert torch.equal(double[:, :2].float(), features[:, :2])
+
+
+def test_the_level_of_noise_comes_back_from_the_noise():
+    levels = torch.arange(256)
+    noise = torch.tensor([noise_level(level) for level in levels.tolist()])
+    assert torch.equal(quarter_db(noise), levels.double())
 
 
 def test_planes_come_back_from_rgb():

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""What needs no training in the B-frame codec: integer features of the anchors, and the first block transform."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .frame import Plane
+
+FEATURES = 5  # channels of `anchor_features`
+REACH = 3  # how far blocks are matched, in samples of the quarter-size pictures
+BLOCK = 16
+
+
+def luma_plane(plane: Plane, bit_depth: int) -> Tensor:
+    """A luma plane (H,W) as whole numbers (1,1,H,W) from 0 to 255, the lowest bits of deeper samples dropped."""
+    return torch.from_numpy((plane >> (bit_depth - 8)).astype("float32"))[None, None]
+
+
+def anchor_features(past: Tensor, future: Tensor, noise: Tensor | None) -> Tensor:
+    """Whole numbers (B,5,H/16,W/16), some hundreds in magnitude, from luma (B,1,H,W) in 0..255.
+
+    Per block, as logarithms: the difference of both, the smallest such difference over motions that lead through the
+    block in a straight line, and the activity of either; and `quarter_db` of the references' noise (B,), their RMS
+    error in [0,1]. Sums are whole and below 2^24, so all is the same on every machine: scales may depend on it.
+    """
+    sums = [_sums((past - future).abs(), BLOCK), _matched(past, future), _activity(past), _activity(future)]
+    levels = past.new_zeros(len(past)) if noise is None else 2 * quarter_db(noise).to(past)
+    return torch.cat([*map(_logarithm, sums), levels.view(-1, 1, 1, 1).expand_as(sums[0])], 1)
+
+
+def _logarithm(x: Tensor) -> Tensor:
+    """About 128 * log2((1 + x) / 1024), whole: exact, as it is a straight line from power to power of two."""
+    mantissa, exponent = torch.frexp(1 + x)
+    return (128 * (exponent - 11 + 2 * mantissa - 1)).floor()
+
+
+def quarter_db(noise: Tensor) -> Tensor:
+    """PSNR in quarter dB, whole numbers 1 to 255, of RMS errors in [0,1]; 0 where that is 0, unknown.
+
+    Exact where the error was computed from such a number, as it is in the codec: rounding is far from any tie.
+    """
+    level = torch.round(-80 * torch.log10(noise.double().clamp(min=1e-6))).clamp(1, 255)
+    return torch.where(noise > 0, level, torch.zeros_like(level))
+
+
+def _sums(x: Tensor, size: int) -> Tensor:
+    """Sums over blocks of size x size."""
+    batch, channels, height, width = x.shape
+    return x.reshape(batch, channels, height // size, size, width // size, size).sum((3, 5))
+
+
+def _activity(x: Tensor) -> Tensor:
+    """Per block, the sum of absolute differences to the right and lower neighbours."""
+    padded = F.pad(x, (0, 1, 0, 1), mode="replicate")
+    return _sums((padded[..., :-1, 1:] - x).abs() + (padded[..., 1:, :-1] - x).abs(), BLOCK)
+
+
+def _matched(past: Tensor, future: Tensor) -> Tensor:
+    """Per block, the smallest sum of |past(p + v) - future(p - v)| over whole motions v at quarter size."""
+    padded = [F.pad(_sums(x, 4), (REACH,) * 4, mode="replicate") for x in (past, future)]
+    height, width = past.shape[2] // 4, past.shape[3] // 4
+
+    def at(x: Tensor, dy: int, dx: int) -> Tensor:
+        return x[..., REACH + dy : REACH + dy + height, REACH + dx : REACH + dx + width]
+
+    best: Tensor | None = None
+    for dy in range(-REACH, REACH + 1):
+        for dx in range(-REACH, REACH + 1):
+            cost = _sums((at(padded[0], dy, dx) - at(padded[1], -dy, -dx)).abs(), BLOCK // 4)
+            best = cost if best is None else torch.minimum(best, cost)
+    assert best is not None
+    return best
+
+
+# Brightness and two differences of colours, orthonormal.
+COLOURS = torch.tensor([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / torch.tensor([3.0, 2.0, 6.0]).sqrt()[:, None]
+
+
+def block_basis(latents: int, size: int, *, colours: Tensor | None = None) -> Tensor:
+    """(latents,C,size,size): the lowest frequencies of an orthonormal DCT of blocks of C channels.
+
+    `colours` (C,C) mixes the channels, one row for each; by default those of RGB, of which brightness gets three
+    quarters of the latents. Otherwise all rows get the same number. ValueError if there are fewer latents than rows.
+    """
+    rows = COLOURS if colours is None else colours
+    if latents < len(rows):
+        raise ValueError(f"{latents} latents for {len(rows)} channels")
+    shares = [latents // len(rows)] * len(rows) if colours is not None else [latents - 2 * (latents // 8 or 1)]
+    shares += [] if colours is not None else [latents // 8 or 1] * 2
+    shares[0] += latents - sum(shares)
+    frequencies = sorted(((u, v) for u in range(size) for v in range(size)), key=lambda f: (sum(f), f))
+    dct = torch.tensor([[_cosine(k, n, size) for n in range(size)] for k in range(size)])
+    basis = [
+        row[:, None, None] * torch.outer(dct[u], dct[v])
+        for row, share in zip(rows, shares, strict=True)
+        for u, v in frequencies[:share]
+    ]
+    return torch.stack(basis)
+
+
+def _cosine(k: int, n: int, size: int) -> float:
+    return math.sqrt((1 if k == 0 else 2) / size) * math.cos(math.pi * (2 * n + 1) * k / (2 * size))

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""Train the B-frame codec on top of a frozen frame-synthesis network: the loop behind `codec train bframe`.
+
+A run is a folder as that of `codec train ncm`: checkpoint.pt (resumed if there), log.csv, best.safetensors. The
+network that predicts is frozen and named in the recipe; only its fingerprint is exported with the codec.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from entropy import Estimate
+
+from ..bcodec import BFrameCodec
+from ..bfeatures import anchor_features, luma_plane
+from ..errors import OutputError
+from ..frame import Colour, rgb_to_yuv
+from .bstate import BFrameState, BFrameTraining, BWatch, load_training, resume_bframe, start_bframe
+from .data import Library
+from .loop import _stop_between_steps, open_library, share_of_batches
+from .ranks import Ranks, joined
+from .sampling import Batch
+from .state import CHECKPOINT, save
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    config_file: Path,
+    data: Sequence[Path],
+    run: Path,
+    *,
+    base: str = "",
+    init: str = "",
+    steps: int | None = None,
+    slope: float | None = None,
+    device: torch.device,
+) -> BFrameState:
+    """Train as a file says; what is given goes before what the file says, `slope` makes it a model of one lambda."""
+    config = load_training(config_file)
+    codec = config.codec if slope is None else replace(config.codec, lambdas=(slope,))
+    config = replace(
+        config, base=base or config.base, init=init or config.init, steps=steps or config.steps, codec=codec
+    )
+    with joined(device) as ranks:
+        library = open_library(data, run.parent / "cache", ranks=ranks)
+        return train_bframe(config, library, run, ranks=ranks)
+
+
+def train_bframe(config: BFrameTraining, library: Library, run: Path, *, ranks: Ranks) -> BFrameState:
+    """Train until config.steps, from the run's checkpoint if it has one; Ctrl-C or SIGTERM saves and returns."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{run}: {error.strerror or error}") from error
+    if (run / CHECKPOINT).exists():
+        state = resume_bframe(run, ranks.device, steps=config.steps)
+    else:
+        state = start_bframe(config, library.describe(), ranks.device)
+    batches = share_of_batches(state, library, ranks)
+    watch = BWatch(state, library, run, ranks.device) if ranks.first else None
+    if watch:
+        log.info("%s, step %d: %s", run, state.step, state.config)
+        if state.step == 0:
+            watch.validate()
+    with _stop_between_steps() as stop:
+        while state.step < state.config.steps and not ranks.any(stop.is_set()):
+            values = train_step(state, batches, ranks)
+            if watch:
+                watch.after_step(values)
+    if watch:
+        if state.step == state.config.steps:
+            watch.validate()
+        save(state, run)
+        watch.close()
+    return state
+
+
+def train_step(state: BFrameState, batches: Iterator[Batch], ranks: Ranks) -> dict[str, float]:
+    """One optimiser step over `accumulate` batches; what was measured, and the gradient's norm, by name."""
+    config, model = state.config, state.model.train()
+    torch.manual_seed((config.seed << 40) + (state.step << 8) + ranks.rank)  # for the noise of quantisation
+    for group in state.optimizer.param_groups:
+        group["lr"] = state.rate() * group["factor"]
+    sums: dict[str, Tensor] = {}
+    for number in range(config.accumulate):
+        batch = next(batches).to(ranks.device)
+        rng = np.random.default_rng((config.seed, 2, state.step, number, ranks.rank))
+        parts = objective(model, batch, config, quality=draw_qualities(rng, batch, config))
+        torch.autograd.backward(parts["loss"] / config.accumulate)
+        for name, value in parts.items():
+            sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach() / config.accumulate
+    trained = [p for p in model.parameters() if p.grad is not None]
+    ranks.average([*(p.grad for p in trained if p.grad is not None), *sums.values()])
+    norm = torch.nn.utils.clip_grad_norm_(trained, config.clip)
+    if norm.isfinite():  # a sample whose tails overflow is not worth a run
+        state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    state.step += 1
+    state.update_average()
+    return {name: float(value) for name, value in (sums | {"gradient": norm}).items()}
+
+
+def draw_qualities(rng: np.random.Generator, batch: Batch, config: BFrameTraining) -> Tensor:
+    """A quality for each sample (B,), all equally often."""
+    return torch.from_numpy(rng.integers(len(config.codec.lambdas), size=len(batch.past))).to(batch.past.device)
+
+
+def objective(model: BFrameCodec, batch: Batch, config: BFrameTraining, *, quality: Tensor) -> dict[str, Tensor]:
+    """The paper's equation 9, lambda * MSE + bits per pixel, for one batch: "loss" and what it was made of.
+
+    A sample's cost counts with lambda^-balance, or the finest qualities would be all that is learnt. `aid` adds the
+    error of the blend along the decoded motion: a motion that is not yet good for the frame must not fall silent.
+    Of the rates, "bpp_z" is what of them goes into hyper-latents: zero means that these have died.
+    """
+    past, target, future, time, noise = batch
+    exact = exact_of(past, future, noise)
+    tape = Estimate("mixed")
+    with torch.autocast(past.device.type, torch.bfloat16, enabled=config.bf16):
+        done = model(tape, past, future, time=time, noise=noise, quality=quality, target=target, exact=exact)
+    slope = quality.new_tensor(config.codec.lambdas, dtype=torch.float32)[quality]
+    error, error_free, error_blend = (squared(x, target) for x in (done.frame, done.predicted, done.blend))
+    pixels = past.shape[2] * past.shape[3]
+    rates = {name: tape.total(name) / pixels for name in ("frame", "motion") if name != "motion" or model.motion}
+    rate = torch.stack(list(rates.values())).sum(0)
+    cost, cost_free = slope * error + rate, slope * error_free
+    weight = (slope / 256) ** -config.balance
+    aid = config.motion_aid * slope * error_blend if model.motion else torch.zeros_like(cost)
+    return {
+        "loss": (weight * (cost + aid)).mean(),
+        **{f"bpp_{name}": value.mean() for name, value in rates.items()},
+        "bpp_z": torch.stack([bits for name, bits in tape.bits.items() if name.endswith(".z")]).sum(0).mean() / pixels,
+        "psnr": decibels(error).mean(),
+        "psnr_free": decibels(error_free).mean(),
+        "psnr_blend": decibels(error_blend).mean(),
+        "saving": 1 - (weight * cost.detach()).sum() / (weight * cost_free).sum(),
+    }
+
+
+def exact_of(past: Tensor, future: Tensor, noise: Tensor) -> Tensor:
+    """`anchor_features` of references (B,3,H,W) in RGB: their planes come back exactly by our own conversion."""
+    planes = [
+        torch.cat([luma_plane(rgb_to_yuv(picture[None], Colour(), 8).y, 8) for picture in pictures])
+        for pictures in (past, future)
+    ]
+    return anchor_features(planes[0], planes[1], noise.cpu()).to(past.device)
+
+
+def squared(frame: Tensor, target: Tensor) -> Tensor:
+    """The mean squared error of each sample (B,)."""
+    return (frame.float() - target).square().mean((1, 2, 3))
+
+
+def decibels(error: Tensor) -> Tensor:
+    """PSNR of mean squared errors in [0,1] units."""
+    return -10 * torch.log10(error.detach() + 1e-10)

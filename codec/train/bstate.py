@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: MIT
+"""A run of the B-frame codec between two steps: its recipe, state, validation and export."""
+
+import copy
+import json
+import logging
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from entropy import Estimate, freeze
+
+from .. import models
+from ..bcodec import BFrameCodec, BFrameConfig
+from ..bweights import save_codec
+from ..errors import InputError
+from .config import TrainConfig, config_from
+from .data import Library
+from .sampling import ValidationItem, validation_items
+from .state import CHECKPOINT, TrainState, _optimizer, find_weights, load_weights, matches
+from .watch import Watch
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BFrameTraining(TrainConfig):
+    """One run: what training a network has (`loss`, `supervise` and the teacher are not used), and this."""
+
+    codec: BFrameConfig = field(default_factory=BFrameConfig)
+    base: str = models.DEFAULT_MODEL  # the network that predicts, frozen: a name, or a .safetensors file
+    balance: float = 0.5  # costs count with lambda^-balance; 0 = the paper's plain sum
+    motion_aid: float = 0.1  # weight of lambda * MSE of the blend along the decoded motion
+    validation_qualities: tuple[int, ...] = (1, 3, 5)  # those that a model has
+
+
+OWN = ("base", "balance", "motion_aid", "validation_qualities")
+
+
+def load_training(path: Path) -> BFrameTraining:
+    """The recipe in a TOML file with the tables [codec], [bframe] and [train]; its files are relative to its folder.
+
+    InputError names what is wrong.
+    """
+    try:
+        tables = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: {error}") from error
+    config = training_from(tables, str(path))
+    return replace(config, init=_beside(path, config.init), base=_beside(path, config.base))
+
+
+def _beside(path: Path, name: str) -> str:
+    """A file named in a recipe, as seen from where we are; names of models stay."""
+    return str(path.parent / name) if name.endswith(".safetensors") else name
+
+
+def training_from(tables: dict[str, Any], where: str) -> BFrameTraining:
+    """A recipe out of tables; `where` is named in errors."""
+    if unknown := set(tables) - {"codec", "bframe", "train"}:
+        raise InputError(f"{where}: unknown table [{min(unknown)}]; there are [codec], [bframe], [train]")
+    own = _tuples(tables.get("bframe", {}))
+    if unknown := set(own) - set(OWN):
+        raise InputError(f"{where}: [bframe]: unknown key {min(unknown)!r}; known are {', '.join(OWN)}")
+    plain = config_from({"train": {"teacher": 0.0} | tables.get("train", {})}, where)
+    try:
+        codec = BFrameConfig(**_tuples(tables.get("codec", {})))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: [codec]: {error}") from error
+    return BFrameTraining(**vars(plain), codec=codec, **own)
+
+
+def _tuples(table: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+
+
+@dataclass
+class BFrameState(TrainState):
+    """What a checkpoint holds; `average` has parameters alone, and `best_psnr` is the best saving so far."""
+
+    config: BFrameTraining
+    model: BFrameCodec  # type: ignore[assignment]  # trained by the same rules, but another network
+
+    def update_average(self) -> None:
+        """Move the averaged parameters towards the model's."""
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.values()), list(self.model.parameters()), 1 - decay)
+
+
+def start_bframe(config: BFrameTraining, data: str, device: torch.device) -> BFrameState:
+    """A run before its first step."""
+    torch.manual_seed(config.seed)
+    network = models.load(config.base, device).network.to(memory_format=torch.channels_last)
+    model = BFrameCodec(config.codec, network)
+    if config.init:
+        load_weights(model, find_weights(config.init), config.may_be_missing)
+    model = model.to(device).to(memory_format=torch.channels_last)
+    for name, parameter in model.named_parameters():
+        if matches(name, config.freeze):
+            parameter.requires_grad_(False)
+    average = {name: value.detach().clone() for name, value in model.named_parameters()}
+    return BFrameState(config, model, average, _optimizer(model, config), data)
+
+
+def resume_bframe(run: Path, device: torch.device, *, steps: int | None = None) -> BFrameState:
+    """The run as it was when its checkpoint was written; InputError if it has none that can be read."""
+    try:
+        content = torch.load(run / CHECKPOINT, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        reason = (str(error) or "its checkpoint is empty").splitlines()[0]
+        raise InputError(f"{run} holds no run: {reason}") from error
+    values = json.loads(content["config"])["train"]
+    tables = {"codec": values.pop("codec"), "bframe": {key: values.pop(key) for key in OWN}, "train": values}
+    config = training_from(tables, str(run / CHECKPOINT))
+    state = start_bframe(replace(config, init=""), content["data"], device)
+    state.config = replace(config, steps=steps or config.steps)
+    state.model.load_state_dict(content["model"])
+    state.average = content["average"]
+    state.optimizer.load_state_dict(content["optimizer"])
+    for name in ("step", "seconds", "first_psnr", "best_psnr"):
+        setattr(state, name, content[name])
+    return state
+
+
+class BWatch(Watch):
+    """Keeps a run's log and clock, validates, and saves when that is due."""
+
+    state: BFrameState  # type: ignore[assignment]
+
+    def __init__(self, state: BFrameState, library: Library, run: Path, device: torch.device) -> None:
+        super().__init__(state, library, run, device)
+        decoded = bool(state.config.decoded)
+        count, multiple = state.config.validation_clips, state.model.multiple
+        self.items = {"frames": list(validation_items(library, count, multiple=multiple, decoded=decoded))}
+
+    def validate(self) -> None:
+        """Measure the averaged weights at some qualities; keep them as best.safetensors if they are the best so far.
+
+        The saving is 1 - cost / cost of bitfree, costs being lambda * MSE + bpp summed over the clips; the run's is
+        the mean over qualities.
+        """
+        state, savings = self.state, []
+        qualities = [q for q in state.config.validation_qualities if q < len(state.config.codec.lambdas)] or [0]
+        with averaged(state) as model:
+            rows = [measure(model, item, qualities, self.device) for item in self.items["frames"]]
+        for index, quality in enumerate(qualities):
+            means = {name: float(np.mean([row[index][name] for row in rows])) for name in rows[0][index]}
+            means["saving"] = 1 - means["cost"] / means["cost_free"]
+            savings.append(means["saving"])
+            shown = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
+            log.info("step %d: quality %d  %s", state.step, quality, shown)
+            self._record({f"valid{quality}_{name}": value for name, value in means.items()})
+        if np.mean(savings) > state.best_psnr:
+            state.best_psnr = float(np.mean(savings))
+            export_bframe(state, self.run / "best.safetensors")
+        self.clock = time.monotonic()  # validation is not training time
+
+
+@torch.no_grad()
+def measure(
+    model: BFrameCodec, item: ValidationItem, qualities: list[int], device: torch.device
+) -> list[dict[str, float]]:
+    """For each quality, rate, distortion and cost of one picture, and what bitfree gives, in float32."""
+    from .bframe import exact_of
+
+    batch, rows = item.batch.to(device), []
+    past, target, future, at, noise = batch
+    prediction, exact = model.network(past, future, at, noise), exact_of(past, future, noise)
+    pixels = item.width * item.height
+
+    def error(frame: Tensor) -> float:
+        return float((frame - target)[:, :, : item.height, : item.width].square().mean())
+
+    for quality in qualities:
+        tape = Estimate("round")
+        done = model(
+            tape, past, future, time=at, noise=noise, quality=quality, target=target, exact=exact, prediction=prediction
+        )
+        slope, bpp = model.config.lambdas[quality], float(tape.total()) / pixels
+        motion = float(tape.total("motion")) / pixels if model.motion else 0.0
+        mse, free = error(done.frame), error(done.predicted)
+        psnr, psnr_free = (-10 * float(np.log10(e + 1e-10)) for e in (mse, free))
+        row = {"bpp": bpp, "bpp_motion": motion, "psnr": psnr, "psnr_free": psnr_free}
+        rows.append({**row, "cost": slope * mse + bpp, "cost_free": slope * free})
+    return rows
+
+
+@contextmanager
+def averaged(state: BFrameState) -> Iterator[BFrameCodec]:
+    """The model in evaluation mode with its averaged weights, for as long as the context lasts."""
+    current = {name: value.detach().clone() for name, value in state.model.named_parameters()}
+    _put(state.model, state.average)
+    try:
+        yield state.model.eval()
+    finally:
+        _put(state.model, current)
+
+
+@torch.no_grad()
+def _put(model: BFrameCodec, values: dict[str, Tensor]) -> None:
+    for name, parameter in model.named_parameters():
+        parameter.copy_(values[name])
+
+
+def export_bframe(state: BFrameState, path: Path) -> None:
+    """Write the averaged weights with integer networks and tables frozen, and what made them as metadata."""
+    model = copy.deepcopy(state.model)
+    _put(model, state.average)
+    freeze(model.eval())
+    save_codec(
+        model,
+        path,
+        base=models.load(state.config.base),
+        steps=str(state.step),
+        hours=f"{state.seconds / 3600:.2f}",
+        data=state.data,
+    )

@@ -1,0 +1,208 @@
+"""Training the B-frame codec: on a tiny corpus, with a tiny codec on a tiny network."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from codec import models
+from codec.bcodec import BFrameConfig
+from codec.bweights import load_codec
+from codec.cli import main
+from codec.errors import InputError, ModelError, OutputError
+from codec.train import bframe, bstate
+from codec.train.data import Corpus, Library
+from codec.train.loop import share_of_batches
+from codec.train.ranks import Ranks
+from entropy import Write
+from ncm import NcmConfig, build
+
+ALONE = Ranks(torch.device("cpu"))
+TINY = BFrameConfig(
+    widths=(4, 6, 8), latents=12, coder_width=8, motion_latents=8, motion_width=6, lambdas=(64.0, 512.0, 4096.0)
+)
+
+
+def picture_planes(rng, frames, size=64):
+    """A blurred texture that moves two pixels a frame: (frames, size * size * 3 / 2) bytes."""
+    texture = rng.integers(40, 216, (size // 8 + 8,) * 2).repeat(8, 0).repeat(8, 1).astype(float)
+    for axis in (0, 1):
+        texture = sum(np.roll(texture, shift, axis) for shift in range(5)) / 5
+    grey = np.full(size * size // 2, 128, np.uint8)
+    shots = [texture[n : n + size, 2 * n : 2 * n + size].round().astype(np.uint8) for n in range(frames)]
+    return np.stack([np.concatenate([shot.ravel(), grey]) for shot in shots])
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Four clips, of which the first validates, and one decoded pass with some noise in it."""
+    folder = tmp_path_factory.mktemp("corpora") / "tiny"
+    folder.mkdir()
+    rng, frames = np.random.default_rng(0), 5
+    clean = np.concatenate([picture_planes(rng, frames) for _ in range(4)])
+    noisy = clean.copy()
+    noisy[:, : 64 * 64] = (noisy[:, : 64 * 64] + rng.normal(0, 3, (len(clean), 64 * 64))).clip(0, 255)
+    clean.tofile(folder / "clean.yuv")
+    noisy.tofile(folder / "pass0.yuv")
+    shape = {"width": 64, "height": 64, "frames": frames, "runs": [[0, frames - 1]], "source": "made up"}
+    names = [f"clip{n}" for n in range(4)]
+    clips = [
+        {**shape, "name": name, "scene": name, "offset": n * frames * 6144, "held_out": n == 0}
+        for n, name in enumerate(names)
+    ]
+    (folder / "pass0.json").write_text(json.dumps({name: {"noise": 0.012} for name in names}))
+    (folder / "index.json").write_text(json.dumps({"clips": clips}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """Weights of a tiny network that predicts."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "base.safetensors"
+    models.save(build(NcmConfig(widths=(8, 8, 8, 8, 8), context_width=4, teacher_width=8, quality_input=True)), path)
+    return path
+
+
+@pytest.fixture
+def config(base):
+    return bstate.BFrameTraining(
+        codec=TINY,
+        base=str(base),
+        teacher=0.0,
+        decoded=1.0,
+        steps=4,
+        batch=2,
+        crop=32,
+        unequal=0.0,
+        distances=(1.0,),
+        lr=2e-3,
+        warmup=1,
+        bf16=False,
+        validation_clips=1,
+        validation_qualities=(0, 2),
+        log_every=1,
+    )
+
+
+@pytest.fixture
+def library(cache):
+    return Library(Corpus(cache))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def logged(run, name):
+    rows = [line.split(",") for line in (run / "log.csv").read_text().splitlines()]
+    return [float(value) for _, _, key, value in rows if key == name]
+
+
+def test_training_lowers_the_cost(config, library, tmp_path):
+    bframe.train_bframe(replace(config, steps=60, log_every=10, ema=0.9), library, tmp_path / "run", ranks=ALONE)
+    losses = logged(tmp_path / "run", "loss")
+    assert losses[-1] < 0.8 * losses[0]
+    assert logged(tmp_path / "run", "valid2_saving")[-1] > 0
+    assert all(logged(tmp_path / "run", name) for name in ("bpp_frame", "bpp_motion", "psnr", "psnr_free"))
+
+
+def test_a_run_goes_on_from_its_checkpoint(config, library, tmp_path):
+    bframe.train_bframe(replace(config, steps=2), library, tmp_path, ranks=ALONE)
+    state = bframe.train_bframe(config, library, tmp_path, ranks=ALONE)
+    assert state.step == 4 and len(logged(tmp_path, "loss")) == 4
+    assert state.config == config
+
+
+def test_a_checkpoint_holds_everything(config, library, tmp_path):
+    state = bframe.train_bframe(config, library, tmp_path, ranks=ALONE)
+    again = bstate.resume_bframe(tmp_path, ALONE.device)
+    assert again.config == state.config and again.step == 4
+    values = [
+        bframe.train_step(s, share_of_batches(replace_steps(s, 6), library, ALONE), ALONE) for s in (state, again)
+    ]
+    assert values[0] == values[1]
+    assert all(torch.equal(a, b) for a, b in zip(state.model.parameters(), again.model.parameters(), strict=True))
+    assert all(torch.equal(state.average[name], again.average[name]) for name in state.average)
+
+
+def replace_steps(state, steps):
+    state.config = replace(state.config, steps=steps)
+    return state
+
+
+def test_frozen_parts_stay(config, library, tmp_path):
+    before = bstate.start_bframe(config, "", ALONE.device).model.state_dict()
+    after = bframe.train_bframe(
+        replace(config, freeze=("motion.*",)), library, tmp_path, ranks=ALONE
+    ).model.state_dict()
+    assert torch.equal(before["motion.down.0.0.weight"], after["motion.down.0.0.weight"])
+    assert not torch.equal(before["frame.down_half.0.0.weight"], after["frame.down_half.0.0.weight"])
+
+
+def test_what_is_exported_writes_streams(config, library, tmp_path):
+    state = bframe.train_bframe(config, library, tmp_path, ranks=ALONE)
+    bstate.export_bframe(state, tmp_path / "codec.safetensors")
+    base = models.load(config.base)
+    codec = load_codec(tmp_path / "codec.safetensors", base)
+    assert not any(parameter.requires_grad for parameter in codec.parameters())
+    (item,) = bstate.validation_items(library, 1, multiple=codec.multiple, decoded=True)
+    past, target, future, at, noise = item.batch
+    tape = Write()
+    with torch.no_grad():
+        exact = bframe.exact_of(past, future, noise)
+        codec(tape, past, future, time=at, noise=noise, quality=1, target=target, exact=exact)
+    assert tape.finish()
+    with pytest.raises(OutputError, match="safetensors"):
+        bstate.export_bframe(state, tmp_path / "codec.pt")
+    with pytest.raises(ModelError, match="on top of network"):
+        load_codec(tmp_path / "codec.safetensors", replace(base, fingerprint=bytes(8)))
+    with pytest.raises(ModelError, match="not the weights of a B-frame codec"):
+        load_codec(Path(config.base), base)
+
+
+def test_the_command_trains_one_lambda(base, cache, tmp_path, capsys):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        "[codec]\nwidths = [4, 6, 8]\nlatents = 12\ncoder_width = 8\n"
+        "[train]\nbatch = 1\ncrop = 32\nunequal = 0.0\ndistances = [1.0]\nvalidation_clips = 1\ndecoded = 1.0\n"
+    )
+    words = ["train", "bframe", "--config", recipe, "--data", cache, "--run", tmp_path / "run", "--base", base]
+    assert main([str(w) for w in (*words, "--lambda", 256, "--steps", 1, "--device", "cpu")]) == 0
+    state = bstate.resume_bframe(tmp_path / "run", ALONE.device)
+    assert state.step == 1 and state.config.codec.lambdas == (256.0,)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[codec]\nwidht = 3", "widht"),
+        ("[codec]\nwidths = [1]", "three scales"),
+        ("[bframe]\nbalanced = 1", "balanced"),
+        ("[train]\nbatches = 3", "batches"),
+        ("[model]\nwidths = [1]", r"\[model\]"),
+        ("[codec", "recipe"),
+    ],
+)
+def test_recipes_with_mistakes(tmp_path, text, complaint):
+    (tmp_path / "recipe.toml").write_text(text)
+    with pytest.raises(InputError, match=complaint):
+        bstate.load_training(tmp_path / "recipe.toml")
+
+
+@pytest.mark.parametrize("name", ["bframe", "bframe-lambda256", "bframe-paper"])
+def test_recipes_that_ship(name):
+    config = bstate.load_training(Path(__file__).parents[2] / "configs" / f"{name}.toml")
+    assert config.codec.motion_latents and max(config.validation_qualities) < len(config.codec.lambdas)
+
+
+def test_a_run_that_is_none(tmp_path):
+    with pytest.raises(InputError, match="holds no run"):
+        bstate.resume_bframe(tmp_path, ALONE.device)
