@@ -23,11 +23,11 @@ from .report import FrameRow, Progress, Summary, frame_row, quiet
 from .sequence import CodedSegment, Decoder, Encoder
 from .stream import FrameRecord, Header, StreamWriter
 from .streamfile import reading
-from .video import VideoSink, open_sink, open_source
+from .video import VideoSink, VideoSource, open_sink, open_source
 
 PathLike = str | Path
 MODES = ("bitfree", "bitneed")
-MAX_INTRA_PERIOD = 65535  # what the stream can say
+MAX_INTRA_PERIOD, MAX_PARAMS = 65535, 256  # what the stream can say
 
 
 def encode(
@@ -65,6 +65,8 @@ def encode(
     distance = anchor_distance(gop)
     if not 1 <= intra_period <= MAX_INTRA_PERIOD:
         raise InputError(f"--intra-period {intra_period} is out of range; give 1 to {MAX_INTRA_PERIOD} frames")
+    if len(anchor_params) > MAX_PARAMS or not anchor_params.isprintable():
+        raise InputError(f"--anchor-params takes printable text of up to {MAX_PARAMS} characters; give fewer")
     target = _target(src, dst, ".ncm")
     codec = anchor_codec(
         anchor,
@@ -99,19 +101,24 @@ def encode(
             reconstruct=metrics or recon is not None,
             hashes=hashes,
         )
-        writer = StreamWriter(file, header)
         total = min((n for n in (source.frame_count, frames) if n is not None), default=None)
+        writer = StreamWriter(file, header)
         rows: list[FrameRow] = []
         for segment in coded:
             rows += _store(segment, writer, sink, source.info, metrics=metrics)
             progress(len(rows), total)
-        if not rows:
-            raise InputError(f"{source.name}: it holds no frames; there is nothing to encode")
-        writer.finish()
-        summary = Summary(source.info, writer.bytes_written, tuple(rows))
+        summary = _finish(writer, rows, source)
         if table is not None:
             table.write(summary.csv().encode())
         return summary
+
+
+def _finish(writer: StreamWriter, rows: list[FrameRow], source: VideoSource) -> Summary:
+    """End the stream. InputError if there was nothing to code."""
+    if not rows:
+        raise InputError(f"{source.name}: it holds no frames; there is nothing to encode")
+    writer.finish()
+    return Summary(source.info, writer.bytes_written, tuple(rows))
 
 
 def _format(info: VideoInfo) -> dict[str, Any]:

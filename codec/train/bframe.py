@@ -22,7 +22,7 @@ from ..errors import OutputError
 from ..frame import Colour, rgb_to_yuv
 from .bstate import BFrameState, BFrameTraining, BWatch, load_training, resume_bframe, start_bframe
 from .data import Library
-from .loop import _stop_between_steps, open_library, share_of_batches
+from .loop import open_library, share_of_batches, stop_between_steps
 from .ranks import Ranks, joined
 from .sampling import Batch
 from .state import CHECKPOINT, save
@@ -68,7 +68,7 @@ def train_bframe(config: BFrameTraining, library: Library, run: Path, *, ranks: 
         log.info("%s, step %d: %s", run, state.step, state.config)
         if state.step == 0:
             watch.validate()
-    with _stop_between_steps() as stop:
+    with stop_between_steps() as stop:
         while state.step < state.config.steps and not ranks.any(stop.is_set()):
             values = train_step(state, batches, ranks)
             if watch:

@@ -26,7 +26,7 @@ from ..errors import InputError
 from .config import TrainConfig, config_from
 from .data import Library
 from .sampling import ValidationItem, validation_items
-from .state import CHECKPOINT, TrainState, _optimizer, find_weights, load_weights, matches
+from .state import CHECKPOINT, TrainState, find_weights, load_weights, matches, optimizer_of
 from .watch import Watch
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def start_bframe(config: BFrameTraining, data: str, device: torch.device) -> BFr
         if matches(name, config.freeze):
             parameter.requires_grad_(False)
     average = {name: value.detach().clone() for name, value in model.named_parameters()}
-    return BFrameState(config, model, average, _optimizer(model, config), data)
+    return BFrameState(config, model, average, optimizer_of(model, config), data)
 
 
 def resume_bframe(run: Path, device: torch.device, *, steps: int | None = None) -> BFrameState:

@@ -76,7 +76,7 @@ def train_ncm(config: TrainConfig, library: Library, run: Path, *, ranks: Ranks)
         log.info("%s, step %d: %s", run, state.step, state.config)
         if state.step == 0:
             watch.validate()
-    with _stop_between_steps() as stop:
+    with stop_between_steps() as stop:
         while state.step < state.config.steps and not ranks.any(stop.is_set()):
             losses = train_step(state, batches, ranks)
             if watch:
@@ -139,7 +139,7 @@ def _resume(config: TrainConfig, run: Path, ranks: Ranks) -> TrainState:
 
 
 @contextmanager
-def _stop_between_steps() -> Iterator[threading.Event]:
+def stop_between_steps() -> Iterator[threading.Event]:
     """An event that Ctrl-C and SIGTERM set, so that no step is cut in half before it is saved."""
     stop = threading.Event()
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}

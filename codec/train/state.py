@@ -67,10 +67,10 @@ def start(config: TrainConfig, data: str, device: torch.device) -> TrainState:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not matches(name, config.freeze))
     average = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    return TrainState(config, model, average, _optimizer(model, config), data)
+    return TrainState(config, model, average, optimizer_of(model, config), data)
 
 
-def _optimizer(model: nn.Module, config: TrainConfig) -> AdamW:
+def optimizer_of(model: nn.Module, config: TrainConfig) -> AdamW:
     """AdamW with one group a rate; the factor stays in the group, the schedule multiplies it."""
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():

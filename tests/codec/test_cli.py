@@ -41,6 +41,7 @@ BAD = {
     "preset": (["seq.y4m", "--preset", "warp9"], "veryslow"),
     "crf": (["seq.y4m", "--crf", "99"], "51"),
     "both qualities": (["seq.y4m", "--crf", "20", "--qp", "20"], "qp"),
+    "long parameters": (["seq.y4m", "--anchor-params", "a=1:" * 99], "256"),
     "parameter": (["seq.y4m", "--anchor-params", "warp=9"], "warp"),
     "model": (["seq.y4m", "--model", "huge"], "base"),
     "model file": (["seq.y4m", "--model", "text.safetensors"], "text.safetensors"),
