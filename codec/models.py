@@ -43,12 +43,17 @@ def weights_files() -> dict[str, Path]:
 
 def load(name: str, device: str | torch.device = "cpu") -> Model:
     """The model of this name, or at this path if it ends in .safetensors. ModelError if missing or damaged."""
+    return _load_file(find(name), device)
+
+
+def find(name: str) -> Path:
+    """The weights file of this name, or this path if it ends in .safetensors. ModelError if there is none."""
     available = weights_files()
     path = Path(name) if name.endswith(".safetensors") else available.get(name)
     if path is None or not path.is_file():
         known = ", ".join(available)
         raise ModelError(f"model {name!r} is not installed; there are {known}, or give a .safetensors file")
-    return _load_file(path, device)
+    return path
 
 
 def load_fingerprint(fingerprint: bytes, name: str, device: str | torch.device = "cpu") -> Model:

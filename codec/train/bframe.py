@@ -5,7 +5,6 @@ A run is a folder as that of `codec train ncm`: checkpoint.pt (resumed if there)
 network that predicts is frozen and named in the recipe; only its fingerprint is exported with the codec.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,16 +17,13 @@ from entropy import Estimate
 
 from ..bcodec import BFrameCodec
 from ..bfeatures import anchor_features, luma_plane
-from ..errors import OutputError
 from ..frame import Colour, rgb_to_yuv
 from .bstate import BFrameState, BFrameTraining, BWatch, load_training, resume_bframe, start_bframe
 from .data import Library
-from .loop import open_library, share_of_batches, stop_between_steps
+from .loop import drive, make_folder, open_library, share_of_batches
 from .ranks import Ranks, joined
 from .sampling import Batch
-from .state import CHECKPOINT, save
-
-log = logging.getLogger(__name__)
+from .state import CHECKPOINT
 
 
 def train(
@@ -54,30 +50,14 @@ def train(
 
 def train_bframe(config: BFrameTraining, library: Library, run: Path, *, ranks: Ranks) -> BFrameState:
     """Train until config.steps, from the run's checkpoint if it has one; Ctrl-C or SIGTERM saves and returns."""
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{run}: {error.strerror or error}") from error
+    make_folder(run)
     if (run / CHECKPOINT).exists():
         state = resume_bframe(run, ranks.device, steps=config.steps)
     else:
         state = start_bframe(config, library.describe(), ranks.device)
     batches = share_of_batches(state, library, ranks)
     watch = BWatch(state, library, run, ranks.device) if ranks.first else None
-    if watch:
-        log.info("%s, step %d: %s", run, state.step, state.config)
-        if state.step == 0:
-            watch.validate()
-    with stop_between_steps() as stop:
-        while state.step < state.config.steps and not ranks.any(stop.is_set()):
-            values = train_step(state, batches, ranks)
-            if watch:
-                watch.after_step(values)
-    if watch:
-        if state.step == state.config.steps:
-            watch.validate()
-        save(state, run)
-        watch.close()
+    drive(state, run, watch, lambda: train_step(state, batches, ranks), ranks=ranks)
     return state
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,15 @@ from ..errors import InputError
 from .config import TrainConfig, config_from
 from .data import Library
 from .sampling import ValidationItem, validation_items
-from .state import CHECKPOINT, TrainState, find_weights, load_weights, matches, optimizer_of
+from .state import (
+    CHECKPOINT,
+    TrainState,
+    load_weights,
+    matches,
+    optimizer_of,
+    read_checkpoint,
+    restore,
+)
 from .watch import Watch
 
 log = logging.getLogger(__name__)
@@ -90,12 +97,6 @@ class BFrameState(TrainState):
     config: BFrameTraining
     model: BFrameCodec  # type: ignore[assignment]  # trained by the same rules, but another network
 
-    def update_average(self) -> None:
-        """Move the averaged parameters towards the model's."""
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.values()), list(self.model.parameters()), 1 - decay)
-
 
 def start_bframe(config: BFrameTraining, data: str, device: torch.device) -> BFrameState:
     """A run before its first step."""
@@ -103,7 +104,7 @@ def start_bframe(config: BFrameTraining, data: str, device: torch.device) -> BFr
     network = models.load(config.base, device).network.to(memory_format=torch.channels_last)
     model = BFrameCodec(config.codec, network)
     if config.init:
-        load_weights(model, find_weights(config.init), config.may_be_missing)
+        load_weights(model, models.find(config.init), config.may_be_missing)
     model = model.to(device).to(memory_format=torch.channels_last)
     for name, parameter in model.named_parameters():
         if matches(name, config.freeze):
@@ -114,21 +115,13 @@ def start_bframe(config: BFrameTraining, data: str, device: torch.device) -> BFr
 
 def resume_bframe(run: Path, device: torch.device, *, steps: int | None = None) -> BFrameState:
     """The run as it was when its checkpoint was written; InputError if it has none that can be read."""
-    try:
-        content = torch.load(run / CHECKPOINT, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
-        reason = (str(error) or "its checkpoint is empty").splitlines()[0]
-        raise InputError(f"{run} holds no run: {reason}") from error
+    content = read_checkpoint(run, device)
     values = json.loads(content["config"])["train"]
     tables = {"codec": values.pop("codec"), "bframe": {key: values.pop(key) for key in OWN}, "train": values}
     config = training_from(tables, str(run / CHECKPOINT))
     state = start_bframe(replace(config, init=""), content["data"], device)
     state.config = replace(config, steps=steps or config.steps)
-    state.model.load_state_dict(content["model"])
-    state.average = content["average"]
-    state.optimizer.load_state_dict(content["optimizer"])
-    for name in ("step", "seconds", "first_psnr", "best_psnr"):
-        setattr(state, name, content[name])
+    restore(state, content)
     return state
 
 

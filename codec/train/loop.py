@@ -9,7 +9,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -62,23 +62,36 @@ def open_library(data: Sequence[Path], caches: Path, *, ranks: Ranks) -> Library
 
 def train_ncm(config: TrainConfig, library: Library, run: Path, *, ranks: Ranks) -> TrainState:
     """Train until config.steps, from the run's checkpoint if it has one; Ctrl-C or SIGTERM saves and returns."""
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{run}: {error.strerror or error}") from error
+    make_folder(run)
     if (run / CHECKPOINT).exists():
         state = _resume(config, run, ranks)
     else:
         state = start(config, library.describe(), ranks.device)
     batches = share_of_batches(state, library, ranks)
     watch = Watch(state, library, run, ranks.device) if ranks.first else None
+    drive(state, run, watch, lambda: train_step(state, batches, ranks), ranks=ranks)
+    return state
+
+
+def make_folder(run: Path) -> None:
+    """The run's folder. OutputError if it cannot be."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{run}: {error.strerror or error}") from error
+
+
+def drive(
+    state: TrainState, run: Path, watch: Watch | None, step: Callable[[], dict[str, float]], *, ranks: Ranks
+) -> None:
+    """Take steps until config.steps or a signal; the rank with a `watch` validates, logs and saves."""
     if watch:
         log.info("%s, step %d: %s", run, state.step, state.config)
         if state.step == 0:
             watch.validate()
     with stop_between_steps() as stop:
         while state.step < state.config.steps and not ranks.any(stop.is_set()):
-            losses = train_step(state, batches, ranks)
+            losses = step()
             if watch:
                 watch.after_step(losses)
     if watch:
@@ -86,7 +99,6 @@ def train_ncm(config: TrainConfig, library: Library, run: Path, *, ranks: Ranks)
             watch.validate()
         save(state, run)
         watch.close()
-    return state
 
 
 def share_of_batches(state: TrainState, library: Library, ranks: Ranks) -> Iterator[Batch]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -41,7 +42,8 @@ class TrainState:
         """Move the average towards the model; early steps count for more, so that it forgets its start."""
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.values()), list(self.model.state_dict().values()), 1 - decay)
+            current = self.model.state_dict()
+            torch._foreach_lerp_(list(self.average.values()), [current[name] for name in self.average], 1 - decay)
 
     def rate(self) -> float:
         """The learning rate of the coming step: linear warm-up, then a cosine down to final * lr."""
@@ -62,7 +64,7 @@ def start(config: TrainConfig, data: str, device: torch.device) -> TrainState:
     torch.manual_seed(config.seed)
     model = FrameSynthesis(config.model)
     if config.init:
-        load_weights(model, find_weights(config.init), config.may_be_missing)
+        load_weights(model, models.find(config.init), config.may_be_missing)
     model = model.to(device).to(memory_format=torch.channels_last)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not matches(name, config.freeze))
@@ -84,17 +86,6 @@ def optimizer_of(model: nn.Module, config: TrainConfig) -> AdamW:
         lr=config.lr,
         weight_decay=config.weight_decay,
     )
-
-
-def find_weights(name: str) -> Path:
-    """The weights file of this name, or this path if it ends in .safetensors. ModelError if there is none."""
-    known = models.weights_files()
-    path = Path(name) if name.endswith(".safetensors") else known.get(name)
-    if path is None or not path.is_file():
-        raise ModelError(
-            f"no weights {name!r} to start from; there are {', '.join(known)}, or give a .safetensors file"
-        )
-    return path
 
 
 def load_weights(model: nn.Module, path: Path, may_be_missing: tuple[str, ...] = ()) -> None:
@@ -129,21 +120,32 @@ def save(state: TrainState, run: Path) -> None:
         raise OutputError(f"{run / CHECKPOINT}: cannot be written ({error.strerror or error})") from error
 
 
-def resume(run: Path, device: torch.device) -> TrainState:
-    """The run as it was when its checkpoint was written; InputError if it has none that can be read."""
+def read_checkpoint(run: Path, device: torch.device) -> dict[str, Any]:
+    """What `save` wrote; InputError if there is no checkpoint that can be read."""
     try:
-        content = torch.load(run / CHECKPOINT, map_location=device, weights_only=True)
+        content: dict[str, Any] = torch.load(run / CHECKPOINT, map_location=device, weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         reason = (str(error) or "its checkpoint is empty").splitlines()[0]
         raise InputError(f"{run} holds no run: {reason}") from error
-    config = config_from(json.loads(content["config"]), str(run / CHECKPOINT))
-    state = start(TrainConfig(**{**vars(config), "init": ""}), content["data"], device)
-    state.config = config
+    return content
+
+
+def restore(state: TrainState, content: dict[str, Any]) -> None:
+    """Put a fresh run where the one of a checkpoint stood."""
     state.model.load_state_dict(content["model"])
     state.average = content["average"]
     state.optimizer.load_state_dict(content["optimizer"])
     for name in ("step", "seconds", "first_psnr", "best_psnr"):
         setattr(state, name, content[name])
+
+
+def resume(run: Path, device: torch.device) -> TrainState:
+    """The run as it was when its checkpoint was written; InputError if it has none that can be read."""
+    content = read_checkpoint(run, device)
+    config = config_from(json.loads(content["config"]), str(run / CHECKPOINT))
+    state = start(TrainConfig(**{**vars(config), "init": ""}), content["data"], device)
+    state.config = config
+    restore(state, content)
     return state
 
 
