@@ -5,7 +5,7 @@ past, future --NCM--> flow, mask, predicted frame (all of `bitfree`, no bits)
                         |
       [teacher's motion - flow, mask --> MotionCoder --> decoded flow, mask]         part 2, if configured
                         |
-      both references warped, prediction, mask --> contexts at 1/2, 1/4, 1/8, 1/16
+      both references warped, prediction, mask --> contexts at 1/2, 1/4, 1/8
                         |
       target - prediction --> FrameCoder --> decoded residual --> frame              part 1
 
@@ -29,11 +29,12 @@ from ncm.estimator import CoarseToFine
 from ncm.ifblock import Motion
 from ncm.network import blend_of, time_plane
 
-from .bfeatures import FEATURES, block_basis
+from .bfeatures import FEATURES, AnchorFeatures, block_basis
 from .bparts import BlockTransform, Contexts, Residual, zeroed
 from .errors import ModelError
 
-STRIDE = 16  # pixels a latent
+STRIDE = 8  # pixels a latent of the frame: blocks of 16 leave 16 % more cost on motion errors, which are thin
+MOTION_BLOCK = 16  # pixels a latent of the motion
 MOTION_STRIDE = 4  # motion is coded from means of so many pixels squared
 MOTION_STEP = 4.0  # quantiser step of the motion residual to begin with: a pixel for the mean of a block
 FIRST_SCALE = 0.15  # of latents before training, in quantiser steps
@@ -44,11 +45,12 @@ class BFrameConfig:
     """Sizes of a B-frame codec. An unknown key is a TypeError, a value that makes no sense a ValueError."""
 
     widths: tuple[int, ...] = (32, 48, 64)  # contexts and features at 1/2, 1/4, 1/8
-    latents: int = 64  # channels at 1/16
+    latents: int = 96  # channels at 1/8
+    hyper: int = 32  # channels at 1/32
     coder_width: int = 64  # within the entropy model of the frame
     motion_latents: int = 0  # channels of the coded motion residual; 0 = motion is as NCM predicts it
     motion_width: int = 32  # features of the motion coder and its entropy model
-    lambdas: tuple[float, ...] = (64, 128, 256, 512, 1024, 2048, 4096, 8192)  # one a quality: lambda * MSE + bpp
+    lambdas: tuple[float, ...] = (128, 256, 512, 1024, 2048, 4096, 8192, 16384)  # one a quality: lambda * MSE + bpp
 
     def __post_init__(self) -> None:
         if len(self.widths) != 3:
@@ -96,11 +98,10 @@ class FrameCoder(nn.Module):
         self.blocks = BlockTransform(block_basis(latents, STRIDE), config.step)
         self.down_half = nn.Sequential(conv(12 + first, first), conv(first, second, stride=2))
         self.down_quarter = nn.Sequential(conv(2 * second, second), conv(second, third, stride=2))
-        self.down_eighth = nn.Sequential(conv(2 * third, third), conv(third, third, stride=2))
+        self.down_eighth = conv(2 * third, third)
         self.latent = zeroed(nn.Conv2d(third, 2 * latents, 3, padding=1))
-        self.coder = latent_coder(config, latents, width=config.coder_width, context=third)
-        self.up_sixteenth = nn.Sequential(conv(latents + third, third), upsampling(third, third))
-        self.up_eighth = nn.Sequential(conv(2 * third, third), Residual(third), upsampling(third, second))
+        self.coder = latent_coder(config, latents, width=config.coder_width, context=third, hyper=config.hyper)
+        self.up_eighth = nn.Sequential(conv(latents + third, third), Residual(third), upsampling(third, second))
         self.up_quarter = nn.Sequential(conv(2 * second, second), Residual(second), upsampling(second, first))
         self.up_half = nn.Sequential(conv(2 * first, first), conv(first, first))
         self.residual = zeroed(nn.Conv2d(first, 12, 3, padding=1))
@@ -111,21 +112,20 @@ class FrameCoder(nn.Module):
         """The decoded residual (B,3,H,W); the residual itself is None where it is read."""
         y = None if residual is None else self._encode(residual, contexts)
         size = (exact.shape[2], exact.shape[3])
-        prior = contexts[3]
+        prior = contexts[2]
         y_hat = self.coder(tape, "frame", y, quality=quality, size=size, context=prior, exact_context=exact)
         return self._decode(y_hat, contexts)
 
     def _encode(self, residual: Tensor, contexts: tuple[Tensor, ...]) -> Tensor:
-        half, quarter, eighth, _ = contexts
+        half, quarter, eighth = contexts
         x = self.down_half(torch.cat([F.pixel_unshuffle(residual, 2).to(half.dtype), half], 1))
         x = self.down_quarter(torch.cat([x, quarter], 1))
         x = self.down_eighth(torch.cat([x, eighth], 1))
         return adjusted(self.blocks.encode(residual), self.latent(x))
 
     def _decode(self, y: Tensor, contexts: tuple[Tensor, ...]) -> Tensor:
-        half, quarter, eighth, prior = contexts
-        x = self.up_sixteenth(torch.cat([y.to(prior.dtype), prior], 1))
-        x = self.up_eighth(torch.cat([x, eighth], 1))
+        half, quarter, eighth = contexts
+        x = self.up_eighth(torch.cat([y.to(eighth.dtype), eighth], 1))
         x = self.up_quarter(torch.cat([x, quarter], 1))
         x = self.residual(self.up_half(torch.cat([x, half], 1)))
         return self.blocks.decode(y) + F.pixel_shuffle(x, 2).float()
@@ -139,13 +139,13 @@ class MotionCoder(nn.Module):
     def __init__(self, config: BFrameConfig) -> None:
         super().__init__()
         latents, width = config.motion_latents, config.motion_width
-        basis = block_basis(latents, STRIDE // MOTION_STRIDE, colours=torch.eye(self.channels))
+        basis = block_basis(latents, MOTION_BLOCK // MOTION_STRIDE, colours=torch.eye(self.channels))
         self.blocks = BlockTransform(basis, MOTION_STEP)
         self.context = nn.Sequential(conv(self.channels, width), conv(width, width))
         self.prior = nn.Sequential(conv(width, width, stride=2), conv(width, width, stride=2))
         self.down = nn.Sequential(conv(self.channels + width + 2, width), conv(width, width, stride=2))
         self.latent = nn.Sequential(conv(width, width, stride=2), zeroed(nn.Conv2d(width, 2 * latents, 3, padding=1)))
-        self.coder = latent_coder(config, latents, width=width, context=width)
+        self.coder = latent_coder(config, latents, width=width, context=width, hyper=width // 2)
         self.up = nn.Sequential(conv(latents + width, width), upsampling(width, width), upsampling(width, width))
         self.residual = nn.Sequential(conv(2 * width, width), zeroed(nn.Conv2d(width, self.channels, 3, padding=1)))
 
@@ -181,10 +181,11 @@ def adjusted(y: Tensor, deep: Tensor) -> Tensor:
     return y * (1 + gate) + shift
 
 
-def latent_coder(config: BFrameConfig, channels: int, *, width: int, context: int) -> LatentCoder:
+def latent_coder(config: BFrameConfig, channels: int, *, width: int, context: int, hyper: int) -> LatentCoder:
     """An entropy model that says zero where nothing is sent, and begins with small scales."""
     coder = LatentCoder(
         channels,
+        hyper=hyper,
         width=width,
         context=context,
         exact_context=FEATURES,
@@ -232,14 +233,14 @@ class BFrameCodec(nn.Module):
         time: float | Tensor,
         noise: Tensor | None,
         quality: float | Tensor,
-        exact: Tensor,
+        exact: AnchorFeatures,
         target: Tensor | None = None,
         prediction: Prediction | None = None,
     ) -> Reconstruction:
         """The frame at `time` in (0,1) between past and future (B,3,H,W) in [0,1], multiples of 32; target likewise.
 
         noise (B,) is the RMS error of the references; quality in [0, qualities - 1], a number or one a sample;
-        exact (B,FEATURES,H/16,W/16) comes from `anchor_features`. The target is None where it is read. The prediction
+        exact comes from `anchor_features`. The target is None where it is read. The prediction
         may be given if `network` has been asked already. Bits are counted as "motion" and "frame". Errors: LatentCoder.
         """
         if prediction is None:
@@ -249,12 +250,12 @@ class BFrameCodec(nn.Module):
         blend = blend_of(past, future, motion).float()
         if self.motion is not None:
             refined = None if target is None else self._refine(past, future, time, motion=motion, target=target)
-            motion = self.motion(tape, motion, refined, quality=level, exact=exact)
+            motion = self.motion(tape, motion, refined, quality=level, exact=exact.sixteenth)
             old, blend = blend, blend_of(past, future, motion).float()
             before = before + (blend - old)  # exactly the prediction where no motion is sent
         contexts = self._contexts(past, future, motion, before, level=level, noise=noise)
         residual = None if target is None else target - before
-        decoded = self.frame(tape, residual, contexts, quality=level, exact=exact)
+        decoded = self.frame(tape, residual, contexts, quality=level, exact=exact.eighth)
         return Reconstruction(before + decoded, prediction.frame, blend, motion)
 
     @torch.no_grad()

@@ -2,6 +2,7 @@
 """What needs no training in the B-frame codec: integer features of the anchors, and the first block transform."""
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,17 @@ from .frame import Plane
 
 FEATURES = 5  # channels of `anchor_features`
 REACH = 3  # how far blocks are matched, in samples of the quarter-size pictures
-BLOCK = 16
+
+
+class AnchorFeatures(NamedTuple):
+    """Whole numbers about blocks of 8 and of 16 pixels: (B,FEATURES,H/8,W/8) and (B,FEATURES,H/16,W/16)."""
+
+    eighth: Tensor
+    sixteenth: Tensor
+
+    def to(self, device: torch.device) -> "AnchorFeatures":
+        """The same on another device."""
+        return AnchorFeatures(self.eighth.to(device), self.sixteenth.to(device))
 
 
 def luma_plane(plane: Plane, bit_depth: int) -> Tensor:
@@ -19,16 +30,25 @@ def luma_plane(plane: Plane, bit_depth: int) -> Tensor:
     return torch.from_numpy((plane >> (bit_depth - 8)).astype("float32"))[None, None]
 
 
-def anchor_features(past: Tensor, future: Tensor, noise: Tensor | None) -> Tensor:
-    """Whole numbers (B,5,H/16,W/16), some hundreds in magnitude, from luma (B,1,H,W) in 0..255.
+def anchor_features(past: Tensor, future: Tensor, noise: Tensor | None) -> AnchorFeatures:
+    """Whole numbers, some hundreds in magnitude, about luma (B,1,H,W) in 0..255, for either size of block.
 
     Per block, as logarithms: the difference of both, the smallest such difference over motions that lead through the
     block in a straight line, and the activity of either; and `quarter_db` of the references' noise (B,), their RMS
     error in [0,1]. Sums are whole and below 2^24, so all is the same on every machine: scales may depend on it.
     """
-    sums = [_sums((past - future).abs(), BLOCK), _matched(past, future), _activity(past), _activity(future)]
     levels = past.new_zeros(len(past)) if noise is None else 2 * quarter_db(noise).to(past)
-    return torch.cat([*map(_logarithm, sums), levels.view(-1, 1, 1, 1).expand_as(sums[0])], 1)
+    # Sums of blocks of 4 samples, once; larger blocks are sums of these.
+    details = [_sums((past - future).abs(), 4), _activity(past), _activity(future)]
+    matches = _matches(past, future)
+
+    def of_blocks(size: int) -> Tensor:
+        difference, *activities = (_sums(x, size // 4) for x in details)
+        sums = [difference, torch.stack([_sums(x, size // 4) for x in matches]).amin(0), *activities]
+        planes = [_logarithm(x * (256 // size**2)) for x in sums]
+        return torch.cat([*planes, levels.view(-1, 1, 1, 1).expand_as(planes[0])], 1)
+
+    return AnchorFeatures(of_blocks(8), of_blocks(16))
 
 
 def _logarithm(x: Tensor) -> Tensor:
@@ -53,26 +73,21 @@ def _sums(x: Tensor, size: int) -> Tensor:
 
 
 def _activity(x: Tensor) -> Tensor:
-    """Per block, the sum of absolute differences to the right and lower neighbours."""
+    """Per 4x4 samples, the sum of absolute differences to the right and lower neighbours."""
     padded = F.pad(x, (0, 1, 0, 1), mode="replicate")
-    return _sums((padded[..., :-1, 1:] - x).abs() + (padded[..., 1:, :-1] - x).abs(), BLOCK)
+    return _sums((padded[..., :-1, 1:] - x).abs() + (padded[..., 1:, :-1] - x).abs(), 4)
 
 
-def _matched(past: Tensor, future: Tensor) -> Tensor:
-    """Per block, the smallest sum of |past(p + v) - future(p - v)| over whole motions v at quarter size."""
+def _matches(past: Tensor, future: Tensor) -> list[Tensor]:
+    """|past(p + v) - future(p - v)| of quarter-size pictures, one plane for each whole motion v."""
     padded = [F.pad(_sums(x, 4), (REACH,) * 4, mode="replicate") for x in (past, future)]
     height, width = past.shape[2] // 4, past.shape[3] // 4
 
     def at(x: Tensor, dy: int, dx: int) -> Tensor:
         return x[..., REACH + dy : REACH + dy + height, REACH + dx : REACH + dx + width]
 
-    best: Tensor | None = None
-    for dy in range(-REACH, REACH + 1):
-        for dx in range(-REACH, REACH + 1):
-            cost = _sums((at(padded[0], dy, dx) - at(padded[1], -dy, -dx)).abs(), BLOCK // 4)
-            best = cost if best is None else torch.minimum(best, cost)
-    assert best is not None
-    return best
+    reach = range(-REACH, REACH + 1)
+    return [(at(padded[0], dy, dx) - at(padded[1], -dy, -dx)).abs() for dy in reach for dx in reach]
 
 
 # Brightness and two differences of colours, orthonormal.
@@ -82,15 +97,18 @@ COLOURS = torch.tensor([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / torch.tensor([3.0,
 def block_basis(latents: int, size: int, *, colours: Tensor | None = None) -> Tensor:
     """(latents,C,size,size): the lowest frequencies of an orthonormal DCT of blocks of C channels.
 
-    `colours` (C,C) mixes the channels, one row for each; by default those of RGB, of which brightness gets three
-    quarters of the latents. Otherwise all rows get the same number. ValueError if there are fewer latents than rows.
+    `colours` (C,C) mixes the channels, one row for each; by default those of RGB, of which brightness gets two
+    thirds of the latents. Otherwise all rows get the same number. ValueError if latents are too few or too many.
     """
     rows = COLOURS if colours is None else colours
-    if latents < len(rows):
-        raise ValueError(f"{latents} latents for {len(rows)} channels")
-    shares = [latents // len(rows)] * len(rows) if colours is not None else [latents - 2 * (latents // 8 or 1)]
-    shares += [] if colours is not None else [latents // 8 or 1] * 2
-    shares[0] += latents - sum(shares)
+    if not len(rows) <= latents <= len(rows) * size**2:
+        raise ValueError(f"{latents} latents for {len(rows)} channels of {size}x{size}")
+    weights = [4] + [1] * (len(rows) - 1) if colours is None else [1] * len(rows)
+    shares = [min(latents * weight // sum(weights), size**2) for weight in weights]
+    while (spare := latents - sum(shares)) > 0:
+        open_rows = [n for n, share in enumerate(shares) if share < size**2]
+        for n in open_rows[:spare]:
+            shares[n] += 1
     frequencies = sorted(((u, v) for u in range(size) for v in range(size)), key=lambda f: (sum(f), f))
     dct = torch.tensor([[_cosine(k, n, size) for n in range(size)] for k in range(size)])
     basis = [

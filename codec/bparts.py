@@ -48,7 +48,7 @@ class BlockTransform(nn.Module):
 
 
 class Contexts(nn.Module):
-    """Features at 1/2, 1/4, 1/8 and 1/16 of what both sides have: both references along the motion, and more.
+    """Features at 1/2, 1/4 and 1/8 of what both sides have: both references along the motion, and more.
 
     Nothing is convolved at full size. Source: temporal context mining (Sheng et al., "Temporal context mining for
     learned video compression"), from two references as one stack.
@@ -60,7 +60,6 @@ class Contexts(nn.Module):
         self.at_half = nn.Sequential(conv(4 * channels + planes, first), conv(first, first))
         self.at_quarter = nn.Sequential(conv(first, second, stride=2), Residual(second))
         self.at_eighth = nn.Sequential(conv(second, third, stride=2), Residual(third))
-        self.at_sixteenth = conv(third, third, stride=2)
         self.up_quarter, self.up_half = upsampling(third, second), upsampling(second, first)
 
     def forward(self, pictures: Tensor, planes: Tensor) -> tuple[Tensor, ...]:
@@ -71,4 +70,4 @@ class Contexts(nn.Module):
         quarter = self.at_quarter(half)
         eighth = self.at_eighth(quarter)
         quarter = quarter + self.up_quarter(eighth)
-        return half + self.up_half(quarter), quarter, eighth, self.at_sixteenth(eighth)
+        return half + self.up_half(quarter), quarter, eighth

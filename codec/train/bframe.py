@@ -16,7 +16,7 @@ from torch import Tensor
 from entropy import Estimate
 
 from ..bcodec import BFrameCodec
-from ..bfeatures import anchor_features, luma_plane
+from ..bfeatures import AnchorFeatures, anchor_features, luma_plane
 from ..frame import Colour, rgb_to_yuv
 from .bstate import BFrameState, BFrameTraining, BWatch, load_training, resume_bframe, start_bframe
 from .data import Library
@@ -122,7 +122,7 @@ def objective(model: BFrameCodec, batch: Batch, config: BFrameTraining, *, quali
     }
 
 
-def exact_of(past: Tensor, future: Tensor, noise: Tensor) -> Tensor:
+def exact_of(past: Tensor, future: Tensor, noise: Tensor) -> AnchorFeatures:
     """`anchor_features` of references (B,3,H,W) in RGB: their planes come back exactly by our own conversion."""
     planes = [
         torch.cat([luma_plane(rgb_to_yuv(picture[None], Colour(), 8).y, 8) for picture in pictures])

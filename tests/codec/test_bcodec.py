@@ -164,24 +164,30 @@ def test_sizes_that_make_no_sense(wrong):
 
 
 def test_block_transform_is_orthonormal():
-    for basis in (block_basis(24, 16), block_basis(12, 4, colours=torch.eye(5))):
+    for basis in (block_basis(24, 16), block_basis(96, 8), block_basis(150, 8), block_basis(12, 4, colours=torch.eye(5))):
         flat = basis.flatten(1)
         assert torch.allclose(flat @ flat.T, torch.eye(len(flat)), atol=1e-5)
     assert torch.allclose(COLOURS @ COLOURS.T, torch.eye(3), atol=1e-6)
     with pytest.raises(ValueError, match="2 latents for 3"):
         block_basis(2, 16)
+    with pytest.raises(ValueError, match="49 latents for 3"):
+        block_basis(49, 4)
 
 
-def test_anchor_features_are_whole_numbers_that_follow_motion():
+@pytest.mark.parametrize("size", [8, 16])
+def test_anchor_features_are_whole_numbers_that_follow_motion(size):
+    def of(past, future):
+        return anchor_features(past, future, None)[(8, 16).index(size)]
+
     generator = torch.Generator().manual_seed(0)
     still = torch.randint(0, 256, (1, 1, 64, 64), generator=generator).float()
-    assert (anchor_features(still, still, None)[:, :2] == -1280).all()
+    assert (of(still, still)[:, :2] == -1280).all()
     moved = still.roll(8, 3)
-    features = anchor_features(still, moved, None)
-    assert features.shape == (1, FEATURES, 4, 4) and torch.equal(features, features.round())
-    assert features[0, 0, 1, 1] > 500 and features[0, 1, 1, 1] == -1280
+    features, middle = of(still, moved), 32 // size
+    assert features.shape == (1, FEATURES, 64 // size, 64 // size) and torch.equal(features, features.round())
+    assert features[0, 0, middle, middle] > 500 and features[0, 1, middle, middle] == -1280
     # Sums that are whole do not care for their order.
-    double = anchor_features(still.double().flip(3), moved.double().flip(3), None).flip(3)
+    double = of(still.double().flip(3), moved.double().flip(3)).flip(3)
     assert torch.equal(double[:, :2].float(), features[:, :2])
 
 
