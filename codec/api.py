@@ -11,22 +11,23 @@ from types import TracebackType
 from typing import Any
 
 from .anchors import anchor_codec
-from .bframe import Predictor, choose_device
-from .errors import DamageError, InputError, StreamError
+from .bframe import Between, Predictor, choose_device, predictor
+from .errors import DamageError, InputError, ModelError, StreamError
 from .files import replacing
-from .frame import Frame, VideoInfo
+from .frame import Frame, VideoInfo, Yuv420
 from .gop import DEFAULT_INTRA_PERIOD, anchor_distance, longest_group
 from .metrics import compare
-from .models import DEFAULT_MODEL, load, load_fingerprint
+from .models import DEFAULT_CODEC, DEFAULT_MODEL, load, load_fingerprint
+from .packets import BFramePacket
 from .reconstruct import Reconstructor
 from .report import FrameRow, Progress, Summary, frame_row, quiet
-from .sequence import CodedSegment, Decoder, Encoder
+from .sequence import CodedSegment, Decoder, Encoder, WriteBFrame
 from .stream import FrameRecord, Header, StreamWriter
 from .streamfile import reading
 from .video import VideoSink, VideoSource, open_sink, open_source
 
 PathLike = str | Path
-MODES = ("bitfree", "bitneed")
+MODES = {"bitfree": DEFAULT_MODEL, "bitneed": DEFAULT_CODEC}  # each with the model it takes by default
 MAX_INTRA_PERIOD, MAX_PARAMS = 65535, 256  # what the stream can say
 
 
@@ -43,7 +44,8 @@ def encode(
     gop: str = "ibpb",
     intra_period: int = DEFAULT_INTRA_PERIOD,
     frames: int | None = None,
-    model: str = DEFAULT_MODEL,
+    b_offset: float = 0.0,
+    model: str | None = None,
     device: str = "auto",
     metrics: bool = True,
     hashes: bool = False,
@@ -57,11 +59,13 @@ def encode(
     """Code a video file into an .ncm stream and return what it cost and how good it is.
 
     src and dst are paths, '-' a pipe; dst is src with the suffix .ncm if absent. `frames` stops after so many.
+    In bitneed, B-frames are coded to the slope of their anchors times 2^b_offset. `model` is the mode's own if absent.
     `recon` also writes the decoded video; `metrics` compares it with the source; `hashes` stores a check for every
     picture; `csv` writes a line of statistics a frame. size, frame_rate and pixel_format describe raw .yuv input.
     Raises a CodecError: InputError, OutputError, AnchorError or ModelError.
     """
-    _check_mode(mode)
+    if mode not in MODES:
+        raise InputError(f"--mode {mode!r} is not a mode; choose from {', '.join(MODES)}")
     distance = anchor_distance(gop)
     if not 1 <= intra_period <= MAX_INTRA_PERIOD:
         raise InputError(f"--intra-period {intra_period} is out of range; give 1 to {MAX_INTRA_PERIOD} frames")
@@ -77,7 +81,7 @@ def encode(
         anchor_distance=distance,
         longest_group=longest_group(intra_period, distance),
     )
-    network = load(model, choose_device(device))
+    network = load(model or MODES[mode], choose_device(device))
     with ExitStack() as stack:
         source = stack.enter_context(open_source(src, size=size, frame_rate=frame_rate, pixel_format=pixel_format))
         file = stack.enter_context(replacing(target))
@@ -93,7 +97,9 @@ def encode(
             model=network.name,
             fingerprint=network.fingerprint,
         )
-        encoder = Encoder(source.info, codec, Reconstructor(source.info, codec, Predictor(network, source.info)))
+        bframes = predictor(network, source.info)
+        write = _writer(bframes, codec.slope * 2**b_offset) if mode == "bitneed" else None
+        encoder = Encoder(source.info, codec, Reconstructor(source.info, codec, bframes), write)
         coded = encoder.encode(
             islice(source, frames),
             distance=distance,
@@ -111,6 +117,20 @@ def encode(
         if table is not None:
             table.write(summary.csv().encode())
         return summary
+
+
+def _writer(bframes: Predictor, slope: float) -> WriteBFrame:
+    """What codes B-frames at a slope. ModelError if the model is a network alone."""
+    from .bcoding import BFrameCoder  # CompressAI takes seconds to import
+
+    if not isinstance(bframes, BFrameCoder):
+        need = f"--mode bitneed needs one that codes, such as {DEFAULT_CODEC!r}"
+        raise ModelError(f"model {bframes.model.name!r} only predicts; {need}")
+
+    def write(where: Between, source: Yuv420, poc: int) -> tuple[Yuv420, BFramePacket | None]:
+        return bframes.write(where, source, poc, slope=slope)
+
+    return write
 
 
 def _finish(writer: StreamWriter, rows: list[FrameRow], source: VideoSource) -> Summary:
@@ -157,7 +177,7 @@ class Video:
             self.frame_count = self._reader.picture_count()
             network = load_fingerprint(self.header.fingerprint, self.header.model, choose_device(device))
             anchors = anchor_codec(self.header.anchor_codec)
-            reconstructor = Reconstructor(self.info, anchors, Predictor(network, self.info))
+            reconstructor = Reconstructor(self.info, anchors, predictor(network, self.info))
             self._decoder = Decoder(self._reader, reconstructor)
             self._stack = stack.pop_all()
 
@@ -236,13 +256,6 @@ def _report(video: Video) -> None:
         more = f" (and {len(video.problems) - 1} more)" if len(video.problems) > 1 else ""
         remedy = "what was lost is concealed; fetch the file again"
         raise DamageError(f"{video.name}: {video.problems[0]}{more}; {remedy}")
-
-
-def _check_mode(mode: str) -> None:
-    if mode not in MODES:
-        raise InputError(f"--mode {mode!r} is not a mode; choose from {', '.join(MODES)}")
-    if mode == "bitneed":
-        raise InputError("--mode bitneed is not available in this version; use --mode bitfree")
 
 
 def _target(src: PathLike, dst: PathLike | None, suffix: str) -> str:

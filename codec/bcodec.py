@@ -50,7 +50,7 @@ class BFrameConfig:
     coder_width: int = 64  # within the entropy model of the frame
     motion_latents: int = 0  # channels of the coded motion residual; 0 = motion is as NCM predicts it
     motion_width: int = 32  # features of the motion coder and its entropy model
-    lambdas: tuple[float, ...] = (128, 256, 512, 1024, 2048, 4096, 8192, 16384)  # one a quality: lambda * MSE + bpp
+    lambdas: tuple[float, ...] = (32, 64, 128, 256, 512, 1024, 2048, 4096)  # one a quality: lambda * MSE + bpp
 
     def __post_init__(self) -> None:
         if len(self.widths) != 3:

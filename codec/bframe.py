@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: MIT
 """B-frames from the two decoded pictures around them: planes in, network, planes out."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from .errors import InputError
+from ncm import Prediction
+
+from .errors import InputError, StreamError
 from .frame import VideoInfo, Yuv420, crop, pad, rgb_to_yuv, yuv_to_rgb
 from .models import Model
+from .packets import BFramePacket
 
 
 def choose_device(name: str) -> torch.device:
@@ -21,8 +26,29 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+class Reference(NamedTuple):
+    """A decoded picture, padded as the network needs it, and its RGB (1,3,H,W) on the network's device."""
+
+    picture: Yuv420
+    rgb: Tensor
+
+
+class Between(NamedTuple):
+    """Where a B-frame stands: its references, its `time` between them in (0,1), and the anchors around it.
+
+    `noise` is the RMS error of the anchors in [0,1] RGB, 0 if unknown. The anchors are the references, or pictures
+    further away where those are B-frames themselves.
+    """
+
+    past: Reference
+    future: Reference
+    time: float
+    noise: float
+    anchors: tuple[Reference, Reference]
+
+
 class Predictor:
-    """Predict B-frames of one video with one model."""
+    """Predict B-frames of one video with one model; `BFrameCoder` also reads and writes what corrects them."""
 
     def __init__(self, model: Model, info: VideoInfo) -> None:
         self.model = model
@@ -30,16 +56,31 @@ class Predictor:
         self.device = next(model.network.parameters()).device
 
     @torch.inference_mode()
-    def reference(self, picture: Yuv420) -> Tensor:
-        """RGB (1,3,H,W) of a decoded picture, padded as the network needs it."""
-        return yuv_to_rgb(pad(picture, self.model.network.multiple), self.info.colour, self.device)
+    def reference(self, picture: Yuv420) -> Reference:
+        """A decoded picture as a reference."""
+        padded = pad(picture, self.model.network.multiple)
+        return Reference(padded, yuv_to_rgb(padded, self.info.colour, self.device))
 
     @torch.inference_mode()
-    def predict(self, past: Tensor, future: Tensor, time: float, noise: float) -> Yuv420:
-        """The B-frame at `time` in (0,1) between two references from `reference`.
+    def predict(self, past: Reference, future: Reference, time: float, noise: float) -> Yuv420:
+        """The B-frame at `time` in (0,1) between two references; `noise` is their RMS error, 0 if unknown."""
+        return self._shown(self._prediction(past, future, time, noise).frame)
 
-        `noise` is the RMS error of the references in [0,1] RGB, 0 if unknown.
-        """
-        level = torch.tensor([noise], device=self.device)
-        rgb = self.model.network(past, future, time, level).frame
+    def read(self, where: Between, packet: BFramePacket) -> Yuv420:
+        """The B-frame that a payload describes. StreamError if it cannot be read."""
+        raise StreamError(f"model {self.model.name!r} reads no B-frame payloads")
+
+    def _prediction(self, past: Reference, future: Reference, time: float, noise: float) -> Prediction:
+        return self.model.network(past.rgb, future.rgb, time, torch.tensor([noise], device=self.device))
+
+    def _shown(self, rgb: Tensor) -> Yuv420:
         return crop(rgb_to_yuv(rgb, self.info.colour, self.info.bit_depth), self.info.width, self.info.height)
+
+
+def predictor(model: Model, info: VideoInfo) -> Predictor:
+    """What makes B-frames with this model: a `BFrameCoder` if the model can code them, else a `Predictor`."""
+    if model.codec is None:
+        return Predictor(model, info)
+    from .bcoding import BFrameCoder  # CompressAI takes seconds to import
+
+    return BFrameCoder(model, info)

@@ -14,7 +14,7 @@ from typing import Any
 from . import __version__
 from .errors import CodecError
 from .gop import DEFAULT_INTRA_PERIOD
-from .models import DEFAULT_MODEL
+from .models import DEFAULT_CODEC, DEFAULT_MODEL
 from .report import Progress, quiet
 
 INTERRUPTED, CLOSED_PIPE = 130, 141  # what a shell expects after SIGINT and SIGPIPE
@@ -56,7 +56,7 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("src", metavar="VIDEO", help=".yuv, .y4m, anything PyAV opens, or - for standard input")
     add("-o", "--output", metavar="FILE", help="the stream (default: VIDEO with suffix .ncm; - is a pipe)")
-    add("--mode", default="bitfree", help="bitfree: B-frames cost nothing (default); bitneed: not in this version")
+    add("--mode", default="bitfree", help="bitfree: nothing is sent for B-frames (default); bitneed: what pays is")
     add("--gop", default="ibpb", help="ibpb (default), or fixed:N with N = 1, 2, 4, 8 frames from anchor to anchor")
     add(
         "--intra-period",
@@ -66,7 +66,8 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
         help="frames from I to I (default 32)",
     )
     add("--frames", type=_positive, metavar="N", help="stop after N frames")
-    add("--model", default=DEFAULT_MODEL, help=f"network, by name or .safetensors file (default {DEFAULT_MODEL})")
+    add("--model", help=f"by name or .safetensors file (default {DEFAULT_MODEL}; {DEFAULT_CODEC} for bitneed)")
+    add("--b-offset", type=float, default=0.0, metavar="X", help="bitneed: B-frames at 2^X times the anchors' slope")
     _add_device(parser)
     group = parser.add_argument_group("anchors")
     add = group.add_argument
@@ -179,6 +180,7 @@ def _encode(arguments: argparse.Namespace) -> int:
             gop=arguments.gop,
             intra_period=arguments.intra_period,
             frames=arguments.frames,
+            b_offset=arguments.b_offset,
             model=arguments.model,
             device=arguments.device,
             metrics=not arguments.no_metrics,

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Networks by name: build from the config in the weights file, load strictly, identify by fingerprint."""
+"""Models by name: build from the config in the weights file, load strictly, identify by fingerprint.
+
+A weights file holds a network, which predicts B-frames, or a B-frame codec, which names the network it stands on.
+"""
 
 import hashlib
 import json
@@ -7,7 +10,7 @@ import os
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,18 +20,26 @@ from ncm import FrameSynthesis, NcmConfig, build
 
 from .errors import ModelError
 
+if TYPE_CHECKING:
+    from .bcodec import BFrameCodec
+
 DEFAULT_MODEL = "base"
+DEFAULT_CODEC = "bframe"
 FINGERPRINT_BYTES = 8
 SEARCH_PATH = "NCM_WEIGHTS"  # folders with further weights, separated as in PATH
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network ready for inference, its name, and the first eight bytes of its weights file's SHA-256."""
+    """A network ready for inference, its name, and the first eight bytes of its weights file's SHA-256.
+
+    With a `codec`, that is what has the name, and the network is the one it was trained with.
+    """
 
     name: str
     fingerprint: bytes
     network: FrameSynthesis
+    codec: "BFrameCodec | None" = None
 
 
 def weights_files() -> dict[str, Path]:
@@ -62,7 +73,7 @@ def load_fingerprint(fingerprint: bytes, name: str, device: str | torch.device =
         if _fingerprint(path) == fingerprint:
             return _load_file(path, device)
     raise ModelError(
-        f"the stream was made with model {name!r}, fingerprint {fingerprint.hex()}, which is not installed; "
+        f"model {name!r}, fingerprint {fingerprint.hex()}, is needed and not installed; "
         f"put its .safetensors file into a folder named in ${SEARCH_PATH}"
     )
 
@@ -89,6 +100,11 @@ def read_config(path: Path) -> tuple[NcmConfig, dict[str, str]]:
 
 
 def _load_file(path: Path, device: str | torch.device) -> Model:
+    if _is_codec(path):
+        from .bweights import load_codec  # CompressAI takes seconds to import
+
+        codec = load_codec(path, device)
+        return Model(path.stem, _fingerprint(path), codec.network, codec)
     config, _ = read_config(path)
     network = build(config)
     try:
@@ -99,6 +115,14 @@ def _load_file(path: Path, device: str | torch.device) -> Model:
         raise ModelError(f"{path}: its weights do not fit its config ({str(err).splitlines()[0]})") from err
     network.requires_grad_(False)
     return Model(path.stem, _fingerprint(path), network.to(device))
+
+
+def _is_codec(path: Path) -> bool:
+    try:
+        with safe_open(path, "pt") as file:
+            return "bframe" in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False  # whoever reads on says what is wrong
 
 
 def _fingerprint(path: Path) -> bytes:

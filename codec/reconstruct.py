@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: MIT
 """From one coded segment to the pictures that are shown: the same lines in the encoder and in the decoder."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-from torch import Tensor
-
 from .anchors import AnchorCodec
-from .bframe import Predictor
+from .bframe import Between, Predictor, Reference
+from .errors import StreamError
 from .frame import Frame, VideoInfo, Yuv420, blank
-from .gop import dyadic
-from .stream import Unit
+from .gop import Picture, dyadic
+from .stream import Damage, Unit
+
+WriteOne = Callable[[Between, int], Yuv420]  # codes the B-frame of this POC and returns it as it will be shown
 
 
 class Shown(NamedTuple):
@@ -36,17 +38,16 @@ class Reconstructor:
         pocs = unit.segment.anchors
         return {pocs[index - unit.first_anchor]: picture for index, picture in decoded.items()}
 
-    def pictures(self, unit: Unit, anchors: dict[int, Yuv420]) -> list[Shown]:
-        """All pictures of a segment in display order, made from its decoded anchors.
+    def pictures(self, unit: Unit, anchors: dict[int, Yuv420], write: WriteOne | None = None) -> list[Shown]:
+        """All pictures of a segment in display order, made from its decoded anchors; B-frames by `write` if given.
 
         A lost anchor is concealed by the last good picture, and all that refers to it counts as concealed too.
         B-frames that lead the very first segment given (after a seek) have lost their past and are left out.
         """
         shown = self._references(unit, anchors)
-        pts = dict(zip(unit.segment.pocs, unit.pts, strict=True))
         for low, high in unit.segment.spans():
             if low in shown:
-                self._fill(shown, low, high, pts, noise_level(unit.noise))
+                self._fill(shown, unit, low, high, write)
         self._last = shown[unit.segment.stop - 1]
         return [shown[poc] for poc in unit.segment.pocs if poc in shown]
 
@@ -62,21 +63,34 @@ class Reconstructor:
             shown[poc] = Shown(poc, kind, Frame(unit.pts[poc - segment.first], good), poc not in anchors)
         return shown
 
-    def _fill(self, shown: dict[int, Shown], low: int, high: int, pts: dict[int, int], noise: float) -> None:
+    def _fill(self, shown: dict[int, Shown], unit: Unit, low: int, high: int, write: WriteOne | None) -> None:
         """Add the B-frames between two anchors to `shown`."""
-        rgb: dict[int, Tensor] = {}
+        references: dict[int, Reference] = {}
 
-        def reference(poc: int) -> Tensor:
-            if poc not in rgb:
-                rgb[poc] = self.predictor.reference(shown[poc].frame.picture)
-            return rgb[poc]
+        def reference(poc: int) -> Reference:
+            if poc not in references:
+                references[poc] = self.predictor.reference(shown[poc].frame.picture)
+            return references[poc]
 
         for picture in dyadic(low, high):
             past, future = (shown[poc] for poc in picture.refs)
-            time = (pts[picture.poc] - past.frame.pts) / (future.frame.pts - past.frame.pts)
-            predicted = self.predictor.predict(reference(past.poc), reference(future.poc), time, noise)
-            concealed = past.concealed or future.concealed
-            shown[picture.poc] = Shown(picture.poc, "B", Frame(pts[picture.poc], predicted), concealed)
+            pts = unit.pts[picture.poc - unit.segment.first]
+            time = (pts - past.frame.pts) / (future.frame.pts - past.frame.pts)
+            between, anchors = (reference(past.poc), reference(future.poc)), (reference(low), reference(high))
+            where = Between(*between, time, noise_level(unit.noise), anchors)
+            lost = past.concealed or future.concealed
+            made = write(where, picture.poc) if write else self._bframe(unit, picture, where, lost=lost)
+            shown[picture.poc] = Shown(picture.poc, "B", Frame(pts, made), lost)
+
+    def _bframe(self, unit: Unit, picture: Picture, where: Between, *, lost: bool) -> Yuv420:
+        """A B-frame by its payload; by prediction where there is none, or none that fits these references."""
+        packet = unit.bframes.get(picture.poc)
+        if packet is not None and not lost:
+            try:
+                return self.predictor.read(where, packet)
+            except StreamError as error:
+                unit.damage.append(Damage(picture.poc, str(error)))
+        return self.predictor.predict(*where[:4])
 
 
 def noise_level(quarter_db: int) -> float:

@@ -3,16 +3,21 @@
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 from .anchors import AnchorCodec, AnchorFrame, AnchorPacket
+from .bframe import Between
 from .frame import Colour, Frame, VideoInfo, Yuv420
 from .metrics import psnr, rgb_of
+from .packets import BFramePacket
 from .reconstruct import Reconstructor, Shown
 from .segments import SourceSegment, segments
 from .stream import StreamReader, Unit
+
+# Codes a source picture, the B-frame of this POC: what a decoder will show, and the payload if it is worth one.
+WriteBFrame = Callable[[Between, Yuv420, int], tuple[Yuv420, BFramePacket | None]]
 
 
 class CodedSegment(NamedTuple):
@@ -26,15 +31,22 @@ class CodedSegment(NamedTuple):
 class Encoder:
     """Code a video's frames into the units of a stream; memory is bounded by the anchor encoder's lookahead."""
 
-    def __init__(self, info: VideoInfo, anchors: AnchorCodec, reconstructor: Reconstructor) -> None:
+    def __init__(
+        self,
+        info: VideoInfo,
+        anchors: AnchorCodec,
+        reconstructor: Reconstructor,
+        write: WriteBFrame | None = None,
+    ) -> None:
         self.info = info
         self.anchors = anchors
         self.reconstructor = reconstructor
+        self.write = write
 
     def encode(
         self, frames: Iterable[Frame], *, distance: int, intra_period: int, reconstruct: bool, hashes: bool = False
     ) -> Iterator[CodedSegment]:
-        """The coded segments in order. B-frames are made only if `reconstruct` or `hashes` asks for them."""
+        """The coded segments in order. B-frames without payload are made only if `reconstruct` or `hashes` asks."""
         waiting: deque[SourceSegment] = deque()
 
         def anchor_frames() -> Iterator[AnchorFrame]:
@@ -57,10 +69,29 @@ class Encoder:
     def _finish(self, source: SourceSegment, unit: Unit, *, reconstruct: bool, hashes: bool) -> CodedSegment:
         decoded = self.reconstructor.anchors(unit)
         unit = replace(unit, noise=_noise(source, decoded, self.info.colour))
-        shown = self.reconstructor.pictures(unit, decoded) if reconstruct or hashes else []
+        shown: list[Shown] = []
+        if self.write:
+            shown, bframes = self._code(source, unit, decoded, self.write)
+            unit = replace(unit, bframes=bframes, coded=frozenset(bframes))
+        elif reconstruct or hashes:
+            shown = self.reconstructor.pictures(unit, decoded)
         if hashes:
             unit = replace(unit, hashes=tuple(s.frame.picture.digest() for s in shown))
         return CodedSegment(source, unit, shown)
+
+    def _code(
+        self, source: SourceSegment, unit: Unit, decoded: dict[int, Yuv420], write: WriteBFrame
+    ) -> tuple[list[Shown], dict[int, BFramePacket]]:
+        """The pictures of a unit and the payloads of those B-frames that have one."""
+        packets: dict[int, BFramePacket] = {}
+
+        def write_one(where: Between, poc: int) -> Yuv420:
+            picture, packet = write(where, source.at(poc).picture, poc)
+            if packet is not None:
+                packets[poc] = packet
+            return picture
+
+        return self.reconstructor.pictures(unit, decoded, write_one), packets
 
 
 def _unit(source: SourceSegment, first_anchor: int, packets: list[AnchorPacket]) -> Unit:
@@ -88,8 +119,8 @@ class Decoder:
 
     def __iter__(self) -> Iterator[Shown]:
         for unit in self.reader.units():
-            self.problems += [f"frame {damage.poc}: {damage.what}" for damage in unit.damage]
             pictures = self.reconstructor.pictures(unit, self.reconstructor.anchors(unit))
+            self.problems += [f"frame {damage.poc}: {damage.what}" for damage in unit.damage]
             concealed = [s.poc for s in pictures if s.concealed]
             if concealed and not unit.damage:
                 self.problems.append(f"frame {concealed[0]}: its anchor cannot be decoded")

@@ -4,9 +4,9 @@
 import copy
 
 import torch
-from compressai.entropy_models import EntropyBottleneck
 from torch import Tensor
 
+from .compress import EntropyBottleneck
 from .tables import TAIL_MASS, CdfTables, Lists
 
 

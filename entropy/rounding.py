@@ -2,8 +2,9 @@
 """Rounding and clipping whose forward is exact and whose backward lets training through."""
 
 import torch
-from compressai.ops.bound_ops import LowerBoundFunction
 from torch import Tensor
+
+from .compress import LowerBoundFunction
 
 
 class _Round(torch.autograd.Function):

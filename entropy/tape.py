@@ -10,9 +10,9 @@ import struct
 from typing import Literal, NamedTuple, Protocol
 
 import torch
-from compressai.ans import BufferedRansEncoder, RansDecoder
 from torch import Tensor
 
+from .compress import BufferedRansEncoder, RansDecoder
 from .errors import EntropyError
 from .rounding import bounded, round_through
 from .tables import TOTAL, Lists, Table

@@ -163,8 +163,8 @@ def predict(model: codec.Model, triplet: Triplet | VideoTriplet) -> tuple[Tensor
     """RGB (1,3,H,W) in [0,1] of what would be shown, and of the target."""
     if isinstance(triplet, VideoTriplet):
         predictor = codec.Predictor(model, triplet.info)
-        past, future = map(predictor.reference, triplet.inputs)
-        shown = predictor.predict(past, future, triplet.time, triplet.noise)
+        before, after = map(predictor.reference, triplet.inputs)
+        shown = predictor.predict(before, after, triplet.time, triplet.noise)
         return codec.rgb_of(shown, triplet.info.colour), codec.rgb_of(triplet.target, triplet.info.colour)
     device = next(model.network.parameters()).device
     past, future, target = (_tensor(image, device) for image in (*triplet.inputs, triplet.target))

@@ -27,6 +27,11 @@ class AnchorCodec(Protocol):
 
     name: str
 
+    @property
+    def slope(self) -> float:
+        """What a unit of mean squared error, of RGB in [0,1], costs at this quality: -dR/dD in bits a pixel."""
+        ...
+
     def encode(self, frames: Iterable[AnchorFrame], info: VideoInfo) -> Iterator[AnchorPacket]:
         """Packets in coding order, one an anchor; pulls frames only as its own lookahead needs them.
 

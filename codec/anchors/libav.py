@@ -78,6 +78,13 @@ class LibavAnchors:
     anchor_distance: int
     threads: int
 
+    @property
+    def slope(self) -> float:
+        """-dR/dD at this quality: bits a pixel for a unit of MSE of RGB in [0,1], as a table has it."""
+        option, value = self.quality
+        start, fall = self.row.slopes[option]
+        return float(2 ** (start - fall * float(value)))
+
     def describe(self) -> str:
         """The settings that made the stream, in one line."""
         settings = {"preset": self.preset, self.quality[0]: self.quality[1], **self.params}

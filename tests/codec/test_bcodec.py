@@ -164,7 +164,8 @@ def test_sizes_that_make_no_sense(wrong):
 
 
 def test_block_transform_is_orthonormal():
-    for basis in (block_basis(24, 16), block_basis(96, 8), block_basis(150, 8), block_basis(12, 4, colours=torch.eye(5))):
+    five = block_basis(12, 4, colours=torch.eye(5))
+    for basis in (block_basis(24, 16), block_basis(96, 8), block_basis(150, 8), five):
         flat = basis.flatten(1)
         assert torch.allclose(flat @ flat.T, torch.eye(len(flat)), atol=1e-5)
     assert torch.allclose(COLOURS @ COLOURS.T, torch.eye(3), atol=1e-6)
