@@ -53,4 +53,5 @@ def load_codec(path: Path, device: str | torch.device = "cpu") -> BFrameCodec:
         codec.load_state_dict(tensors)
     except RuntimeError as error:
         raise ModelError(f"{path}: its weights do not fit its sizes ({str(error).splitlines()[-1].strip()})") from error
-    return codec.eval().requires_grad_(False).to(device)
+    codec.eval().requires_grad_(False)
+    return codec.to(device).to(memory_format=torch.channels_last)

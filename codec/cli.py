@@ -265,9 +265,13 @@ def _run_of(arguments: argparse.Namespace) -> dict[str, Any]:
 def _train_export(arguments: argparse.Namespace) -> int:
     import torch
 
-    from .train.state import export, resume
+    from .train import bstate, state
 
-    export(resume(Path(arguments.run), torch.device("cpu")), Path(arguments.output))
+    run, output, device = Path(arguments.run), Path(arguments.output), torch.device("cpu")
+    if bstate.is_bframe_run(run):
+        bstate.export_bframe(bstate.resume_bframe(run, device), output)
+    else:
+        state.export(state.resume(run, device), output)
     return 0
 
 

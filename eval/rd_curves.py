@@ -3,6 +3,7 @@
 
     python eval/rd_curves.py run --sequences DIR --codecs ncm-bitfree@x265 x265 -o results.csv
     python eval/rd_curves.py table results.csv
+    python eval/rd_curves.py plot results.csv -o figures
 
 A codec is an anchor encoder's name, which then codes all frames with its own B-frames; or `ncm-MODE@ENCODER`, the
 codec of this project on top of it; `:ibpb` after an encoder makes it use the order I-B-P-B with its own B-frames.
@@ -57,7 +58,7 @@ class Row:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one of the two commands and return its exit status."""
+    """Run one of the commands and return its exit status."""
     parser = argparse.ArgumentParser(prog="rd_curves.py", description=(__doc__ or "").split("\n", 1)[0])
     commands = parser.add_subparsers(required=True)
     run = commands.add_parser("run", help="code every sequence at every rate point; rows already in the CSV are kept")
@@ -66,14 +67,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     run.add_argument("--frames", type=int, help="frames of each sequence (default: all)")
     run.add_argument("--intra-period", type=int, default=32)
     run.add_argument("--preset", help="the anchor encoder's preset")
-    run.add_argument("--model", default="base", help="network of the ncm codecs")
+    run.add_argument("--model", help="model of the ncm codecs (default: that of their mode)")
     run.add_argument("-o", "--output", type=Path, required=True, metavar="CSV")
     run.set_defaults(action=_run)
     table = commands.add_parser("table", help="BD-rate of each codec against a reference, as Markdown")
-    table.add_argument("results", type=Path)
+    table.add_argument("results", type=Path, nargs="+")
     table.add_argument("--reference", metavar="NAME", help="default: for ncm-MODE@ENCODER its own ENCODER")
     table.add_argument("--measure", default="psnr_rgb", choices=["psnr_y", "psnr_yuv", "psnr_rgb", "ms_ssim"])
     table.set_defaults(action=_table)
+    plot = commands.add_parser("plot", help="PSNR and MS-SSIM over bits per pixel, a figure a sequence, PNG and PDF")
+    plot.add_argument("results", type=Path, nargs="+")
+    plot.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    plot.set_defaults(action=_plot)
     arguments = parser.parse_args(argv)
     try:
         arguments.action(arguments)
@@ -172,7 +177,22 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def _table(arguments: argparse.Namespace) -> None:
-    print(bd_table(read_rows(arguments.results), arguments.reference, arguments.measure))
+    print(bd_table(_rows_of(arguments.results), arguments.reference, arguments.measure))
+
+
+def _plot(arguments: argparse.Namespace) -> None:
+    from eval.plots import draw  # matplotlib takes a second to import
+
+    for path in draw(_rows_of(arguments.results), arguments.output):
+        print(path)
+
+
+def _rows_of(files: Sequence[Path]) -> list[Row]:
+    """The rows of several results files. InputError if one cannot be read."""
+    try:
+        return [row for file in files for row in read_rows(file)]
+    except (OSError, KeyError, ValueError, TypeError) as err:
+        raise codec.InputError(f"no results file: {err}") from err
 
 
 def bd_table(rows: Sequence[Row], reference: str | None, measure: str) -> str:

@@ -125,6 +125,11 @@ def resume_bframe(run: Path, device: torch.device, *, steps: int | None = None) 
     return state
 
 
+def is_bframe_run(run: Path) -> bool:
+    """Whether a run trains a B-frame codec, and not a network. InputError if it has no checkpoint."""
+    return "codec" in json.loads(read_checkpoint(run, torch.device("cpu"))["config"])["train"]
+
+
 class BWatch(Watch):
     """Keeps a run's log and clock, validates, and saves when that is due."""
 

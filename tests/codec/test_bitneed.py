@@ -174,7 +174,9 @@ def test_threads_and_kernels_change_no_symbol(stream):
             with torch.backends.mkldnn.flags(enabled=count == 1), codec.open(path) as video:
                 shown = [frame.picture for frame in video]
                 assert not any("payload" in problem for problem in video.problems)
-            difference = np.concatenate([np.abs(a.y.astype(int) - b.y).ravel() for a, b in zip(shown, good, strict=True)])
+            difference = np.concatenate(
+                [np.abs(a.y.astype(int) - b.y).ravel() for a, b in zip(shown, good, strict=True)]
+            )
             assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
     finally:
         torch.set_num_threads(threads)
@@ -212,7 +214,7 @@ def test_float_noise_in_the_decoder_changes_no_symbol(stream):
 
 def test_a_network_cannot_code(tmp_path):
     src = write(tmp_path / "seq.y4m", moving(3))
-    with pytest.raises(codec.ModelError, match="'tiny' only predicts.*bframe"):
+    with pytest.raises(codec.ModelError, match=r"'tiny' only predicts.*bframe"):
         codec.encode(src, mode="bitneed", model="tiny")
     assert not (tmp_path / "seq.ncm").exists()
 
@@ -237,5 +239,5 @@ def test_payloads_for_a_model_that_only_predicts(stream):
 def test_a_codec_without_its_network(tmp_path, monkeypatch, tiny_weights):
     (tmp_path / "alone.safetensors").write_bytes((tiny_weights / "small-bframe.safetensors").read_bytes())
     monkeypatch.setenv("NCM_WEIGHTS", str(tmp_path))
-    with pytest.raises(codec.ModelError, match="'small', fingerprint .* not installed"):
+    with pytest.raises(codec.ModelError, match=r"'small', fingerprint .* not installed"):
         models.load("alone")

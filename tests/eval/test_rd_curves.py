@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from helpers import moving, write
 
+from eval import tables
 from eval.bdrate import bd_rate
+from eval.plots import AVERAGE, average, curves
 from eval.rd_curves import Row, bd_table, main, read_rows, sequences
 
 RATES, QUALITIES = (0.05, 0.1, 0.2, 0.4), (30.0, 33.0, 35.5, 38.0)
@@ -81,3 +83,22 @@ def test_it_runs_as_a_script():
     script = Path(__file__).parents[2] / "eval" / "rd_curves.py"
     result = subprocess.run([sys.executable, script, "--help"], capture_output=True, cwd="/")
     assert result.returncode == 0 and b"rd_curves.py" in result.stdout
+
+
+def test_plot(tmp_path, capsys):
+    """Curves rise with the rate, the average is of sequences that all codecs have, files are pictures."""
+    rows = [
+        row(f"{s}.mkv", name, n, f * rate, q)
+        for s, names in (("a", "xy"), ("b", "xy"), ("c", "x"))
+        for name, f in zip(names, (1, 0.9), strict=False)
+        for n, (rate, q) in reversed(list(enumerate(curve())))
+    ]
+    assert [point.bpp for point in curves(rows, "a.mkv", "psnr_rgb")["x"]] == list(RATES)
+    assert average(rows, "psnr_rgb")["y"][0] == pytest.approx((0.9 * RATES[0], QUALITIES[0]))
+    tables.write_rows(tmp_path / "r.csv", rows)
+    assert main(["plot", str(tmp_path / "r.csv"), "-o", str(tmp_path / "figures")]) == 0
+    names = {f"{title}.{suffix}" for title in ("a", "b", "c", AVERAGE) for suffix in ("png", "pdf")}
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == names
+    assert (tmp_path / "figures" / "a.png").read_bytes().startswith(b"\x89PNG") and len(capsys.readouterr().out) > 0
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
+    assert main(["plot", str(tmp_path / "bad.csv"), "-o", str(tmp_path)]) == 2
