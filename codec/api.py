@@ -5,20 +5,20 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import ExitStack
 from fractions import Fraction
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from .anchors import anchor_codec
-from .bframe import Between, Predictor, choose_device, predictor
+from .bframe import Predictor, choose_device, predictor
 from .errors import DamageError, InputError, ModelError, StreamError
 from .files import replacing
-from .frame import Frame, VideoInfo, Yuv420
+from .frame import Frame, VideoInfo
 from .gop import DEFAULT_INTRA_PERIOD, anchor_distance, longest_group
 from .metrics import compare
 from .models import DEFAULT_CODEC, DEFAULT_MODEL, load, load_fingerprint
-from .packets import BFramePacket
 from .reconstruct import Reconstructor
 from .report import FrameRow, Progress, Summary, frame_row, quiet
 from .sequence import CodedSegment, Decoder, Encoder, WriteBFrame
@@ -45,6 +45,7 @@ def encode(
     intra_period: int = DEFAULT_INTRA_PERIOD,
     frames: int | None = None,
     b_offset: float = 0.0,
+    effort: int = 0,
     model: str | None = None,
     device: str = "auto",
     metrics: bool = True,
@@ -59,7 +60,8 @@ def encode(
     """Code a video file into an .ncm stream and return what it cost and how good it is.
 
     src and dst are paths, '-' a pipe; dst is src with the suffix .ncm if absent. `frames` stops after so many.
-    In bitneed, B-frames are coded to the slope of their anchors times 2^b_offset. `model` is the mode's own if absent.
+    In bitneed, B-frames are coded to the slope of their anchors times 2^b_offset, after `effort` steps of refinement.
+    `model` is the mode's own if absent.
     `recon` also writes the decoded video; `metrics` compares it with the source; `hashes` stores a check for every
     picture; `csv` writes a line of statistics a frame. size, frame_rate and pixel_format describe raw .yuv input.
     Raises a CodecError: InputError, OutputError, AnchorError or ModelError.
@@ -67,6 +69,8 @@ def encode(
     if mode not in MODES:
         raise InputError(f"--mode {mode!r} is not a mode; choose from {', '.join(MODES)}")
     distance = anchor_distance(gop)
+    if effort < 0:
+        raise InputError(f"--effort {effort} is out of range; give 0 steps or more")
     if not 1 <= intra_period <= MAX_INTRA_PERIOD:
         raise InputError(f"--intra-period {intra_period} is out of range; give 1 to {MAX_INTRA_PERIOD} frames")
     if len(anchor_params) > MAX_PARAMS or not anchor_params.isprintable():
@@ -98,7 +102,7 @@ def encode(
             fingerprint=network.fingerprint,
         )
         bframes = predictor(network, source.info)
-        write = _writer(bframes, codec.slope * 2**b_offset) if mode == "bitneed" else None
+        write = _writer(bframes, codec.slope * 2**b_offset, effort) if mode == "bitneed" else None
         encoder = Encoder(source.info, codec, Reconstructor(source.info, codec, bframes), write)
         coded = encoder.encode(
             islice(source, frames),
@@ -119,7 +123,7 @@ def encode(
         return summary
 
 
-def _writer(bframes: Predictor, slope: float) -> WriteBFrame:
+def _writer(bframes: Predictor, slope: float, effort: int) -> WriteBFrame:
     """What codes B-frames at a slope. ModelError if the model is a network alone."""
     from .bcoding import BFrameCoder  # CompressAI takes seconds to import
 
@@ -127,10 +131,7 @@ def _writer(bframes: Predictor, slope: float) -> WriteBFrame:
         need = f"--mode bitneed needs one that codes, such as {DEFAULT_CODEC!r}"
         raise ModelError(f"model {bframes.model.name!r} only predicts; {need}")
 
-    def write(where: Between, source: Yuv420, poc: int) -> tuple[Yuv420, BFramePacket | None]:
-        return bframes.write(where, source, poc, slope=slope)
-
-    return write
+    return partial(bframes.write, slope=slope, effort=effort)
 
 
 def _finish(writer: StreamWriter, rows: list[FrameRow], source: VideoSource) -> Summary:
@@ -157,7 +158,7 @@ def _store(
     for poc in coded.unit.segment.pocs:
         source = coded.source.at(poc)
         quality = compare(source.picture, shown[poc].picture, info.colour) if metrics else None
-        rows.append(frame_row(records[poc], source.pts, quality))
+        rows.append(frame_row(records[poc], source.pts, quality, coded.trials.get(poc, [])))
         if sink is not None:
             sink.write(shown[poc])
     return rows

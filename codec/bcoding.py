@@ -2,33 +2,27 @@
 """Payloads of B-frames: what the encoder writes if it is worth its bits, and what the decoder makes of it."""
 
 import math
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from entropy import EntropyError, Read, Tape, Write
+from entropy import EntropyError, Estimate, Read, Tape, Write
 from ncm import Prediction
 
 from .bcodec import BFrameCodec
 from .bfeatures import AnchorFeatures, anchor_features, luma_plane
-from .bframe import Between, Predictor
+from .bframe import Between, Choice, Predictor, Trial
 from .errors import StreamError
-from .frame import Yuv420, pad, yuv_to_rgb
+from .frame import Yuv420, crop_rgb, pad, yuv_to_rgb
 from .metrics import rgb_of
 from .packets import BFramePacket
+from .refine import Shifted, Shifts, refine
 
 MODE = 0  # the one way there is to code a B-frame
 PACKET_OVERHEAD = 3  # bytes that a payload costs besides its own, about
 LEVEL_STEPS = 32  # of the stream's quality byte in one quality of the model
-
-
-class Choice(NamedTuple):
-    """A B-frame as it will be shown, and its payload; None if the prediction is better or nothing would be sent."""
-
-    picture: Yuv420
-    packet: BFramePacket | None
 
 
 class BFrameCoder(Predictor):
@@ -46,38 +40,56 @@ class BFrameCoder(Predictor):
         exact = np.interp(math.log(slope), np.log(lambdas), np.arange(len(lambdas)))
         return round(float(exact) * LEVEL_STEPS)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def read(self, where: Between, packet: BFramePacket) -> Yuv420:
         """The B-frame that a payload describes. StreamError if it cannot be read."""
         if packet.mode != MODE or packet.quality > (len(self.codec.config.lambdas) - 1) * LEVEL_STEPS:
             raise StreamError(f"payload of mode {packet.mode}, quality {packet.quality}; the model knows none such")
         try:
             tape = Read(packet.data)
-            frame = self._run(tape, where, packet.quality)
+            frame = self._run(tape, where=where, quality=packet.quality)
             tape.finish()
         except EntropyError as error:
             raise StreamError(f"its payload cannot be read ({error})") from error
         return self._shown(frame)
 
-    @torch.inference_mode()
-    def write(self, where: Between, source: Yuv420, poc: int, *, slope: float) -> Choice:
-        """Code a source picture if slope * MSE + bits per pixel is less with the payload than without."""
+    @torch.no_grad()
+    def write(self, where: Between, source: Yuv420, poc: int, *, slope: float, effort: int = 0) -> Choice:
+        """Code a source picture if slope * MSE + bits per pixel is less with the payload than without.
+
+        `effort` is the number of steps of gradient descent on its latents; the best of all attempts is taken.
+        """
         prediction = self._prediction(*where[:4])
         free = self._shown(prediction.frame)
-        tape, quality = Write(), self.level(slope)
+        quality, pixels = self.level(slope), self.info.width * self.info.height
         target = yuv_to_rgb(pad(source, self.model.network.multiple), self.info.colour, self.device)
-        shown = self._shown(self._run(tape, where, quality, target=target, prediction=prediction))
-        packet = BFramePacket(poc, MODE, quality, tape.finish())
-        bits = 8 * (len(packet.data) + PACKET_OVERHEAD) / (self.info.width * self.info.height)
-        saved = slope * (self._error(source, free) - self._error(source, shown))
-        return Choice(shown, packet) if packet.data and bits < saved else Choice(free, None)
+        run = partial(self._run, where=where, quality=quality, target=target, prediction=prediction)
+
+        def attempt(shifts: Shifts) -> Trial:
+            tape = Write()
+            shown = self._shown(run(Shifted(tape, shifts)))
+            data, error = tape.finish(), self._error(source, shown)
+            return Trial(shown, data, slope * error + 8 * (len(data) + PACKET_OVERHEAD) / pixels, error)
+
+        def cost(shifts: Shifts) -> Tensor:
+            tape = Estimate("mixed")
+            difference = crop_rgb(run(Shifted(tape, shifts)) - target, self.info.width, self.info.height)
+            return pixels * slope * difference.square().mean() + tape.total().sum()
+
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(poc)  # the noise of quantisation: the same video gives the same bytes
+            trials = refine(attempt, cost, steps=effort)
+        best = min(trials, key=lambda trial: trial.cost)
+        if not best.data or best.cost >= slope * self._error(source, free):
+            return Choice(free, None, trials)
+        return Choice(best.picture, BFramePacket(poc, MODE, quality, best.data), trials)
 
     def _run(
         self,
         tape: Tape,
+        *,
         where: Between,
         quality: int,
-        *,
         target: Tensor | None = None,
         prediction: Prediction | None = None,
     ) -> Tensor:

@@ -47,6 +47,26 @@ class Between(NamedTuple):
     anchors: tuple[Reference, Reference]
 
 
+class Trial(NamedTuple):
+    """A B-frame as one attempt codes it: cost in bits a pixel, distortion included; error in MSE of RGB."""
+
+    picture: Yuv420
+    data: bytes
+    cost: float
+    error: float
+
+
+class Choice(NamedTuple):
+    """A B-frame as it will be shown, and its payload; None if the prediction is better or nothing would be sent.
+
+    `trials` are what was tried, in order, the prediction left out.
+    """
+
+    picture: Yuv420
+    packet: BFramePacket | None
+    trials: list[Trial]
+
+
 class Predictor:
     """Predict B-frames of one video with one model; `BFrameCoder` also reads and writes what corrects them."""
 
@@ -55,13 +75,13 @@ class Predictor:
         self.info = info
         self.device = next(model.network.parameters()).device
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def reference(self, picture: Yuv420) -> Reference:
         """A decoded picture as a reference."""
         padded = pad(picture, self.model.network.multiple)
         return Reference(padded, yuv_to_rgb(padded, self.info.colour, self.device))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def predict(self, past: Reference, future: Reference, time: float, noise: float) -> Yuv420:
         """The B-frame at `time` in (0,1) between two references; `noise` is their RMS error, 0 if unknown."""
         return self._shown(self._prediction(past, future, time, noise).frame)

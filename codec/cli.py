@@ -67,6 +67,7 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     )
     add("--frames", type=_positive, metavar="N", help="stop after N frames")
     add("--model", help=f"by name or .safetensors file (default {DEFAULT_MODEL}; {DEFAULT_CODEC} for bitneed)")
+    add("--effort", type=int, default=0, metavar="N", help="bitneed: N steps to refine each B-frame (slow; try 8)")
     add("--b-offset", type=float, default=0.0, metavar="X", help="bitneed: B-frames at 2^X times the anchors' slope")
     _add_device(parser)
     group = parser.add_argument_group("anchors")
@@ -181,6 +182,7 @@ def _encode(arguments: argparse.Namespace) -> int:
             intra_period=arguments.intra_period,
             frames=arguments.frames,
             b_offset=arguments.b_offset,
+            effort=arguments.effort,
             model=arguments.model,
             device=arguments.device,
             metrics=not arguments.no_metrics,

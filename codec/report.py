@@ -4,11 +4,12 @@
 import csv
 import io
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 
+from .bframe import Trial
 from .frame import VideoInfo
-from .metrics import Quality
+from .metrics import Quality, psnr
 from .stream import FrameRecord
 
 
@@ -27,6 +28,7 @@ class FrameRow:
     psnr_v: float = math.nan
     psnr_rgb: float = math.nan
     ms_ssim: float = math.nan
+    tried: str = ""  # of a B-frame, bits:PSNR-RGB of every attempt to code it
 
 
 def mode_name(record: FrameRecord) -> str:
@@ -36,10 +38,11 @@ def mode_name(record: FrameRecord) -> str:
     return "bitfree" if record.mode is None else "bitneed"
 
 
-def frame_row(record: FrameRecord, pts: int, quality: Quality | None) -> FrameRow:
+def frame_row(record: FrameRecord, pts: int, quality: Quality | None, trials: Sequence[Trial] = ()) -> FrameRow:
     """The row of one picture."""
-    measured = asdict(quality) if quality else {}
-    return FrameRow(record.poc, pts, record.kind, mode_name(record), record.bits, record.offset, **measured)
+    row = FrameRow(record.poc, pts, record.kind, mode_name(record), record.bits, record.offset)
+    tried = " ".join(f"{8 * len(trial.data)}:{psnr(trial.error):.3f}" for trial in trials)
+    return replace(row, tried=tried, **(asdict(quality) if quality else {}))
 
 
 @dataclass(frozen=True)

@@ -8,24 +8,26 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from .anchors import AnchorCodec, AnchorFrame, AnchorPacket
-from .bframe import Between
+from .bframe import Between, Choice, Trial
 from .frame import Colour, Frame, VideoInfo, Yuv420
 from .metrics import psnr, rgb_of
-from .packets import BFramePacket
 from .reconstruct import Reconstructor, Shown
 from .segments import SourceSegment, segments
 from .stream import StreamReader, Unit
 
-# Codes a source picture, the B-frame of this POC: what a decoder will show, and the payload if it is worth one.
-WriteBFrame = Callable[[Between, Yuv420, int], tuple[Yuv420, BFramePacket | None]]
+WriteBFrame = Callable[[Between, Yuv420, int], Choice]  # codes a source picture, the B-frame of this POC
 
 
 class CodedSegment(NamedTuple):
-    """A segment with its source, what goes into the stream, and what a decoder will show (empty if nobody asked)."""
+    """A segment with its source, what goes into the stream, and what a decoder will show (empty if nobody asked).
+
+    `trials` are what was tried for B-frames, by POC.
+    """
 
     source: SourceSegment
     unit: Unit
     shown: list[Shown]
+    trials: dict[int, list[Trial]]
 
 
 class Encoder:
@@ -70,28 +72,28 @@ class Encoder:
         decoded = self.reconstructor.anchors(unit)
         unit = replace(unit, noise=_noise(source, decoded, self.info.colour))
         shown: list[Shown] = []
+        choices: dict[int, Choice] = {}
         if self.write:
-            shown, bframes = self._code(source, unit, decoded, self.write)
+            shown, choices = self._code(source, unit, decoded, self.write)
+            bframes = {poc: choice.packet for poc, choice in choices.items() if choice.packet is not None}
             unit = replace(unit, bframes=bframes, coded=frozenset(bframes))
         elif reconstruct or hashes:
             shown = self.reconstructor.pictures(unit, decoded)
         if hashes:
             unit = replace(unit, hashes=tuple(s.frame.picture.digest() for s in shown))
-        return CodedSegment(source, unit, shown)
+        return CodedSegment(source, unit, shown, {poc: choice.trials for poc, choice in choices.items()})
 
     def _code(
         self, source: SourceSegment, unit: Unit, decoded: dict[int, Yuv420], write: WriteBFrame
-    ) -> tuple[list[Shown], dict[int, BFramePacket]]:
-        """The pictures of a unit and the payloads of those B-frames that have one."""
-        packets: dict[int, BFramePacket] = {}
+    ) -> tuple[list[Shown], dict[int, Choice]]:
+        """The pictures of a unit, and what was chosen for its B-frames."""
+        choices: dict[int, Choice] = {}
 
         def write_one(where: Between, poc: int) -> Yuv420:
-            picture, packet = write(where, source.at(poc).picture, poc)
-            if packet is not None:
-                packets[poc] = packet
-            return picture
+            choices[poc] = write(where, source.at(poc).picture, poc)
+            return choices[poc].picture
 
-        return self.reconstructor.pictures(unit, decoded, write_one), packets
+        return self.reconstructor.pictures(unit, decoded, write_one), choices
 
 
 def _unit(source: SourceSegment, first_anchor: int, packets: list[AnchorPacket]) -> Unit:

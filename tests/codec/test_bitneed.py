@@ -241,3 +241,25 @@ def test_a_codec_without_its_network(tmp_path, monkeypatch, tiny_weights):
     monkeypatch.setenv("NCM_WEIGHTS", str(tmp_path))
     with pytest.raises(codec.ModelError, match=r"'small', fingerprint .* not installed"):
         models.load("alone")
+
+
+def test_effort_saves_and_the_decoder_does_not_know(tmp_path):
+    """More steps never cost more; what was tried is in the CSV; the same video gives the same bytes."""
+    src = write(tmp_path / "seq.y4m", moving(3, 96, 64, step=5))
+    slope, costs = anchor_codec("x265", qp=16).slope, []
+    for effort in (0, 4):
+        summary = codec.encode(
+            src, effort=effort, recon=tmp_path / "recon.y4m", csv=tmp_path / "rows.csv", **FINE | {"qp": 16}
+        )
+        codec.decode(tmp_path / "seq.ncm", tmp_path / "dec.y4m")
+        assert (tmp_path / "dec.y4m").read_bytes() == (tmp_path / "recon.y4m").read_bytes()
+        row = summary.rows[1]
+        costs.append(slope * 10 ** (-row.psnr_rgb / 10) + row.bits / (96 * 64))
+        tried = (tmp_path / "rows.csv").read_text().splitlines()[2].split(",")[-1].split()
+        assert len(tried) == effort + 1 and f"{row.bits}:{row.psnr_rgb:.3f}" in tried
+    assert costs[1] < costs[0]
+    first = (tmp_path / "seq.ncm").read_bytes()
+    codec.encode(src, effort=4, metrics=False, **FINE | {"qp": 16})
+    assert (tmp_path / "seq.ncm").read_bytes() == first
+    with pytest.raises(codec.InputError, match="--effort -1"):
+        codec.encode(src, effort=-1, **FINE)
