@@ -1,6 +1,6 @@
 """A stream made once must be read for ever: anchors to the bit, B-frames to a rounding error of float sums.
 
-UPDATE_GOLDEN=1 makes the stream and its pictures anew; do that only if the format changes on purpose.
+UPDATE_GOLDEN=NAME makes a stream and its pictures anew; do that only if the format changes on purpose.
 """
 
 import os
@@ -12,7 +12,10 @@ from helpers import DATA, moving, write
 import codec
 from codec.video import open_source
 
-STREAM, PICTURES = DATA / "golden.ncm", DATA / "golden.y4m"
+MODES = {
+    "golden": {"mode": "bitfree", "model": "tiny", "qp": 30},
+    "golden-bitneed": {"mode": "bitneed", "model": "small-bframe", "qp": 12},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -20,18 +23,23 @@ def weights(monkeypatch, tiny_weights):
     monkeypatch.setenv("NCM_WEIGHTS", str(tiny_weights))
 
 
-def update(tmp_path):
+def update(name, tmp_path):
     src = write(tmp_path / "seq.y4m", moving(11, 66, 50))
-    codec.encode(src, STREAM, model="tiny", intra_period=6, qp=30, metrics=False, hashes=True, recon=PICTURES)
+    recon = DATA / f"{name}.y4m"
+    codec.encode(src, DATA / f"{name}.ncm", intra_period=6, metrics=False, hashes=True, recon=recon, **MODES[name])
 
 
-def test_golden_stream(tmp_path):
-    if os.environ.get("UPDATE_GOLDEN"):
-        update(tmp_path)
-    kinds = [frame.kind for frame in codec.info(STREAM).frames]
-    with codec.open(STREAM) as video, open_source(PICTURES) as expected:
+@pytest.mark.parametrize("name", MODES)
+def test_golden_stream(name, tmp_path):
+    if os.environ.get("UPDATE_GOLDEN") == name:
+        update(name, tmp_path)
+    frames = codec.info(DATA / f"{name}.ncm").frames
+    kinds = [frame.kind for frame in frames]
+    with codec.open(DATA / f"{name}.ncm") as video, open_source(DATA / f"{name}.y4m") as expected:
         pairs = list(zip(video, expected, kinds, strict=True))
+        assert not any("payload" in problem for problem in video.problems)
     assert "".join(kinds) == "IBPBPBIBPBP"
+    assert all((frame.mode == 0) == (name == "golden-bitneed") for frame in frames if frame.kind == "B")
     for shown, golden, kind in pairs:
         planes = zip(shown.picture.planes, golden.picture.planes, strict=True)
         difference = np.concatenate([np.abs(a.astype(int) - b).ravel() for a, b in planes])
@@ -41,7 +49,10 @@ def test_golden_stream(tmp_path):
             assert difference.max() == 0
 
 
-def test_the_header_says_what_it_said():
-    header = codec.info(STREAM).header
+@pytest.mark.parametrize("name", MODES)
+def test_the_header_says_what_it_said(name):
+    header = codec.info(DATA / f"{name}.ncm").header
+    settings = MODES[name]
     assert (header.width, header.height, header.gop, header.intra_period) == (66, 50, "ibpb", 6)
-    assert header.anchor_settings == "x265 preset=medium qp=30" and header.model == "tiny"
+    assert header.anchor_settings == f"x265 preset=medium qp={settings['qp']}"
+    assert (header.mode, header.model) == (settings["mode"], settings["model"])
