@@ -37,7 +37,7 @@ def save_codec(codec: BFrameCodec, path: Path, *, base: Model, **notes: str) -> 
 def load_codec(path: Path, device: str | torch.device = "cpu") -> BFrameCodec:
     """The codec in a weights file, on top of the network it was trained with, ready for use.
 
-    ModelError if the file is none of ours, or if that network is not installed.
+    ModelError if the file is none of ours, or if that network is neither installed nor in the same folder.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -48,7 +48,8 @@ def load_codec(path: Path, device: str | torch.device = "cpu") -> BFrameCodec:
         config, fingerprint = BFrameConfig(**values), bytes.fromhex(notes["base"])
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"{path}: not the weights of a B-frame codec ({error})") from error
-    codec = BFrameCodec(config, load_fingerprint(fingerprint, notes.get("base_name", "?"), device).network)
+    base = load_fingerprint(fingerprint, notes.get("base_name", "?"), device, beside=path.parent)
+    codec = BFrameCodec(config, base.network)
     try:
         codec.load_state_dict(tensors)
     except RuntimeError as error:

@@ -67,9 +67,12 @@ def find(name: str) -> Path:
     return path
 
 
-def load_fingerprint(fingerprint: bytes, name: str, device: str | torch.device = "cpu") -> Model:
-    """The model with this fingerprint, whatever it is called here. ModelError names what the stream asks for."""
-    for path in weights_files().values():
+def load_fingerprint(
+    fingerprint: bytes, name: str, device: str | torch.device = "cpu", *, beside: Path | None = None
+) -> Model:
+    """The model with this fingerprint, whatever it is called, here or in a folder. ModelError says what is missing."""
+    nearby = sorted(beside.glob("*.safetensors")) if beside else []
+    for path in (*weights_files().values(), *nearby):
         if _fingerprint(path) == fingerprint:
             return _load_file(path, device)
     raise ModelError(

@@ -113,7 +113,14 @@ BFRAMES = (
     Field("first", "uint", "poc of the first B-frame", 0, MAX_POC + MAX_PICTURES),
     Field("count", "uint", "B-frames: these are the next with a payload in coding order", 1, MAX_PICTURES),
     Field("modes", "uints", "how each was coded; 0, the one way there is so far", 0, 255, count=lambda v: v["count"]),
-    Field("qualities", "uints", "the quality each was coded with, in 1/32 of those that the model was trained for", 0, 255, count=lambda v: v["count"]),
+    Field(
+        "qualities",
+        "uints",
+        "the quality each was coded with, in 1/32 of those that the model was trained for",
+        0,
+        255,
+        count=lambda v: v["count"],
+    ),
     Field("lengths", "uints", "bytes of each payload", 0, MAX_BODY, count=lambda v: v["count"]),
     Field("data", "rest", "the payloads, one after the other"),
 )

@@ -123,6 +123,6 @@ def test_exit_statuses_and_one_line(stream, tmp_path):
 def test_a_model_that_is_not_here(stream, monkeypatch):
     path, _ = stream
     monkeypatch.delenv("NCM_WEIGHTS")
-    with pytest.raises(codec.ModelError, match=r"'tiny', fingerprint [0-9a-f]{16}, which is not.*NCM_WEIGHTS"):
+    with pytest.raises(codec.ModelError, match=r"'tiny', fingerprint [0-9a-f]{16}, is needed and not.*NCM_WEIGHTS"):
         codec.decode(path)
     assert not path.with_suffix(".dec.yuv").exists()
