@@ -2,20 +2,19 @@
 """The codec from Python: encode, decode, open, info. The command line calls the same functions."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from .anchors import anchor_codec
-from .bframe import Predictor, choose_device, predictor
+from .bframe import Between, Choice, Predictor, choose_device, predictor
 from .errors import DamageError, InputError, ModelError, StreamError
 from .files import replacing
-from .frame import Frame, VideoInfo
+from .frame import Frame, VideoInfo, Yuv420
 from .gop import DEFAULT_INTRA_PERIOD, anchor_distance, longest_group
 from .metrics import compare
 from .models import DEFAULT_CODEC, DEFAULT_MODEL, load, load_fingerprint
@@ -102,7 +101,10 @@ def encode(
             fingerprint=network.fingerprint,
         )
         bframes = predictor(network, source.info)
-        write = _writer(bframes, codec.slope * 2**b_offset, effort) if mode == "bitneed" else None
+        total = min((n for n in (source.frame_count, frames) if n is not None), default=None)
+        write = None
+        if mode == "bitneed":
+            write = _writer(bframes, codec.slope * 2**b_offset, effort, lambda poc: progress(poc, total))
         encoder = Encoder(source.info, codec, Reconstructor(source.info, codec, bframes), write)
         coded = encoder.encode(
             islice(source, frames),
@@ -111,7 +113,6 @@ def encode(
             reconstruct=metrics or recon is not None,
             hashes=hashes,
         )
-        total = min((n for n in (source.frame_count, frames) if n is not None), default=None)
         writer = StreamWriter(file, header)
         rows: list[FrameRow] = []
         for segment in coded:
@@ -123,15 +124,20 @@ def encode(
         return summary
 
 
-def _writer(bframes: Predictor, slope: float, effort: int) -> WriteBFrame:
-    """What codes B-frames at a slope. ModelError if the model is a network alone."""
+def _writer(bframes: Predictor, slope: float, effort: int, done: Callable[[int], None]) -> WriteBFrame:
+    """What codes B-frames at a slope, and tells their POCs to `done`. ModelError if the model is a network alone."""
     from .bcoding import BFrameCoder  # CompressAI takes seconds to import
 
     if not isinstance(bframes, BFrameCoder):
         need = f"--mode bitneed needs one that codes, such as {DEFAULT_CODEC!r}"
         raise ModelError(f"model {bframes.model.name!r} only predicts; {need}")
 
-    return partial(bframes.write, slope=slope, effort=effort)
+    def write(where: Between, source: Yuv420, poc: int) -> Choice:
+        choice = bframes.write(where, source, poc, slope=slope, effort=effort)
+        done(poc)
+        return choice
+
+    return write
 
 
 def _finish(writer: StreamWriter, rows: list[FrameRow], source: VideoSource) -> Summary:
