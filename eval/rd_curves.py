@@ -6,7 +6,8 @@
     python eval/rd_curves.py plot results.csv -o figures
 
 A codec is an anchor encoder's name, which then codes all frames with its own B-frames; or `ncm-MODE@ENCODER`, the
-codec of this project on top of it; `:ibpb` after an encoder makes it use the order I-B-P-B with its own B-frames.
+codec of this project on top of it (`ncm-bitneed:N@ENCODER` with --effort N); `:ibpb` after an encoder makes it use the
+order I-B-P-B with its own B-frames.
 Both sides run through the same scheduler and container, so both have the same intra pictures; bytes are whole files,
 pictures are what a decoder in a process of its own wrote.
 """
@@ -123,7 +124,7 @@ def measure(path: Path, name: str, crf: float, arguments: argparse.Namespace) ->
     """Encode, decode in another process, compare what that wrote with the source."""
     encoder = _encoder(name)
     learned, own_order = name.startswith("ncm-"), name.endswith(":ibpb")
-    mode = name.removeprefix("ncm-").partition("@")[0] if learned else "bitfree"
+    mode, _, effort = (name.removeprefix("ncm-").partition("@")[0] if learned else "bitfree").partition(":")
     with tempfile.TemporaryDirectory() as folder:
         stream, decoded = Path(folder) / "x.ncm", Path(folder) / "x.y4m"
         start = time.perf_counter()
@@ -131,6 +132,7 @@ def measure(path: Path, name: str, crf: float, arguments: argparse.Namespace) ->
             path,
             stream,
             mode=mode,
+            effort=int(effort or 0),
             anchor=encoder,
             crf=crf,
             preset=arguments.preset,
