@@ -20,7 +20,7 @@ from ..bfeatures import AnchorFeatures, anchor_features, luma_plane
 from ..frame import Colour, rgb_to_yuv
 from .bstate import BFrameState, BFrameTraining, BWatch, load_training, resume_bframe, start_bframe
 from .data import Library
-from .loop import drive, make_folder, open_library, share_of_batches
+from .loop import drive, make_folder, open_library, optimise, share_of_batches
 from .ranks import Ranks, joined
 from .sampling import Batch
 from .state import CHECKPOINT
@@ -65,25 +65,13 @@ def train_step(state: BFrameState, batches: Iterator[Batch], ranks: Ranks) -> di
     """One optimiser step over `accumulate` batches; what was measured, and the gradient's norm, by name."""
     config, model = state.config, state.model.train()
     torch.manual_seed((config.seed << 40) + (state.step << 8) + ranks.rank)  # for the noise of quantisation
-    for group in state.optimizer.param_groups:
-        group["lr"] = state.rate() * group["factor"]
-    sums: dict[str, Tensor] = {}
-    for number in range(config.accumulate):
+
+    def losses(number: int) -> dict[str, Tensor]:
         batch = next(batches).to(ranks.device)
         rng = np.random.default_rng((config.seed, 2, state.step, number, ranks.rank))
-        parts = objective(model, batch, config, quality=draw_qualities(rng, batch, config))
-        torch.autograd.backward(parts["loss"] / config.accumulate)
-        for name, value in parts.items():
-            sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach() / config.accumulate
-    trained = [p for p in model.parameters() if p.grad is not None]
-    ranks.average([*(p.grad for p in trained if p.grad is not None), *sums.values()])
-    norm = torch.nn.utils.clip_grad_norm_(trained, config.clip)
-    if norm.isfinite():  # a sample whose tails overflow is not worth a run
-        state.optimizer.step()
-    state.optimizer.zero_grad(set_to_none=True)
-    state.step += 1
-    state.update_average()
-    return {name: float(value) for name, value in (sums | {"gradient": norm}).items()}
+        return objective(model, batch, config, quality=draw_qualities(rng, batch, config))
+
+    return optimise(state, ranks, losses)
 
 
 def draw_qualities(rng: np.random.Generator, batch: Batch, config: BFrameTraining) -> Tensor:

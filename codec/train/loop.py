@@ -123,17 +123,25 @@ def train_step(state: TrainState, batches: Iterator[Batch], ranks: Ranks) -> dic
     if config.coarse_ratios:
         rng = np.random.default_rng((config.seed, state.step, 1))
         model.flow.config = replace(config.model, coarse_ratio=float(rng.choice(config.coarse_ratios)))
+    return optimise(state, ranks, lambda _: objective(model, next(batches).to(ranks.device), config))
+
+
+def optimise(state: TrainState, ranks: Ranks, losses: Callable[[int], dict[str, Tensor]]) -> dict[str, float]:
+    """One optimiser step over the "loss" of `accumulate` batches, by number; means of what was measured, by name."""
+    config = state.config
     for group in state.optimizer.param_groups:
         group["lr"] = state.rate() * group["factor"]
     sums: dict[str, Tensor] = {}
-    for _ in range(config.accumulate):
-        losses = objective(model, next(batches).to(ranks.device), config)
-        torch.autograd.backward(losses["loss"] / config.accumulate)
-        for name, value in losses.items():
+    for number in range(config.accumulate):
+        parts = losses(number)
+        torch.autograd.backward(parts["loss"] / config.accumulate)
+        for name, value in parts.items():
             sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach() / config.accumulate
-    ranks.average([*(p.grad for p in model.parameters() if p.grad is not None), *sums.values()])
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-    state.optimizer.step()
+    trained = [p for p in state.model.parameters() if p.grad is not None]
+    ranks.average([*(p.grad for p in trained if p.grad is not None), *sums.values()])
+    norm = torch.nn.utils.clip_grad_norm_(trained, config.clip)
+    if norm.isfinite():  # a sample whose tails overflow is not worth a run
+        state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)
     state.step += 1
     state.update_average()
