@@ -78,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     table.set_defaults(action=_table)
     plot = commands.add_parser("plot", help="PSNR and MS-SSIM over bits per pixel, a figure a sequence, PNG and PDF")
     plot.add_argument("results", type=Path, nargs="+")
+    plot.add_argument("--codecs", nargs="+", metavar="NAME", help="only these (default: all)")
     plot.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     plot.set_defaults(action=_plot)
     arguments = parser.parse_args(argv)
@@ -185,7 +186,12 @@ def _table(arguments: argparse.Namespace) -> None:
 def _plot(arguments: argparse.Namespace) -> None:
     from eval.plots import draw  # matplotlib takes a second to import
 
-    for path in draw(_rows_of(arguments.results), arguments.output):
+    rows = _rows_of(arguments.results)
+    found = sorted({row.codec for row in rows})
+    names = arguments.codecs or found
+    if unknown := set(names) - set(found):
+        raise codec.InputError(f"codec {min(unknown)!r}: no rows of it; there are {', '.join(found)}")
+    for path in draw([row for row in rows if row.codec in names], arguments.output):
         print(path)
 
 

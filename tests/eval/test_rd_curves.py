@@ -100,5 +100,6 @@ def test_plot(tmp_path, capsys):
     names = {f"{title}.{suffix}" for title in ("a", "b", "c", AVERAGE) for suffix in ("png", "pdf")}
     assert {path.name for path in (tmp_path / "figures").iterdir()} == names
     assert (tmp_path / "figures" / "a.png").read_bytes().startswith(b"\x89PNG") and len(capsys.readouterr().out) > 0
+    assert main(["plot", str(tmp_path / "r.csv"), "--codecs", "z", "-o", str(tmp_path)]) == 2
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
     assert main(["plot", str(tmp_path / "bad.csv"), "-o", str(tmp_path)]) == 2
