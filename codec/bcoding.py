@@ -47,7 +47,7 @@ class BFrameCoder(Predictor):
             raise StreamError(f"payload of mode {packet.mode}, quality {packet.quality}; the model knows none such")
         try:
             tape = Read(packet.data)
-            frame = self._run(tape, where=where, quality=packet.quality)
+            frame = self._run(tape, where=where, quality=packet.quality, exact=self._features(where))
             tape.finish()
         except EntropyError as error:
             raise StreamError(f"its payload cannot be read ({error})") from error
@@ -63,7 +63,8 @@ class BFrameCoder(Predictor):
         free = self._shown(prediction.frame)
         quality, pixels = self.level(slope), self.info.width * self.info.height
         target = yuv_to_rgb(pad(source, self.model.network.multiple), self.info.colour, self.device)
-        run = partial(self._run, where=where, quality=quality, target=target, prediction=prediction)
+        exact = self._features(where)
+        run = partial(self._run, where=where, quality=quality, exact=exact, target=target, prediction=prediction)
 
         def attempt(shifts: Shifts) -> Trial:
             tape = Write()
@@ -90,6 +91,7 @@ class BFrameCoder(Predictor):
         *,
         where: Between,
         quality: int,
+        exact: AnchorFeatures,
         target: Tensor | None = None,
         prediction: Prediction | None = None,
     ) -> Tensor:
@@ -103,7 +105,7 @@ class BFrameCoder(Predictor):
             quality=quality / LEVEL_STEPS,
             target=target,
             prediction=prediction,
-            exact=self._features(where),
+            exact=exact,
         ).frame
 
     def _features(self, where: Between) -> AnchorFeatures:
