@@ -21,6 +21,7 @@ class TrainConfig:
     # Where to start and how long to go.
     init: str = ""  # a model's name, or a .safetensors file relative to the config's folder; "" = fresh weights
     may_be_missing: tuple[str, ...] = ()  # names that `init` need not have; all others are loaded strictly
+    rename: dict[str, str] = field(default_factory=dict)  # prefix of names in `init` -> ours; "" = leave those out
     steps: int = 100_000  # optimiser steps
     seed: int = 0  # sample n is a function of (seed, n), and so is every draw of step n: resuming repeats nothing
 

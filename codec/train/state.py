@@ -3,6 +3,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -64,7 +65,7 @@ def start(config: TrainConfig, data: str, device: torch.device) -> TrainState:
     torch.manual_seed(config.seed)
     model = FrameSynthesis(config.model)
     if config.init:
-        load_weights(model, models.find(config.init), config.may_be_missing)
+        load_weights(model, models.find(config.init), config.may_be_missing, config.rename)
     model = model.to(device).to(memory_format=torch.channels_last)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not matches(name, config.freeze))
@@ -88,16 +89,32 @@ def optimizer_of(model: nn.Module, config: TrainConfig) -> AdamW:
     )
 
 
-def load_weights(model: nn.Module, path: Path, may_be_missing: tuple[str, ...] = ()) -> None:
-    """Load a safetensors file; ModelError names any weight too many, or missing without leave."""
+def load_weights(
+    model: nn.Module, path: Path, may_be_missing: tuple[str, ...] = (), rename: Mapping[str, str] | None = None
+) -> None:
+    """Load a safetensors file, names changed by prefix; ModelError names any weight too many, or missing without leave.
+
+    A prefix that becomes "" takes its weights out.
+    """
     try:
-        result = model.load_state_dict(load_file(path), strict=False)
+        weights = _renamed(load_file(path), rename or {})
+        result = model.load_state_dict(weights, strict=False)
     except (OSError, RuntimeError, SafetensorError) as error:
         # The first line of torch's message says only that something is wrong.
         raise ModelError(f"{path} does not fit: {str(error).splitlines()[-1].strip()}") from error
     missing = [name for name in result.missing_keys if not matches(name, may_be_missing)]
     if missing or result.unexpected_keys:
         raise ModelError(f"{path} does not fit: missing {missing[:3]}, unexpected {result.unexpected_keys[:3]}")
+
+
+def _renamed(weights: dict[str, Tensor], rename: Mapping[str, str]) -> dict[str, Tensor]:
+    """The weights under their new names; the first prefix that fits counts."""
+    kept = {}
+    for name, value in weights.items():
+        prefix = next((prefix for prefix in rename if name.startswith(prefix)), "")
+        if not prefix or rename[prefix]:
+            kept[rename.get(prefix, "") + name.removeprefix(prefix)] = value
+    return kept
 
 
 def save(state: TrainState, run: Path) -> None:
