@@ -77,26 +77,31 @@ class Order:
             coarser += COARSER
             anchors = self.tracks.code_anew(period, best.unit.segment.gaps, finer=-coarser)
             if anchors.point.bits < limit:
-                best = self.surveyor.candidate(f"{best.name}-", period, anchors, survey.price.coarser(coarser))
+                price = survey.price.coarser(coarser)
+                best = self.surveyor.candidate(f"{best.name}-", period, anchors, price) or best
         return best
 
     def _fixed(self, source: Iterable[Period], distance: int) -> Iterator[Survey]:
         periods, for_price, copy = tee(source, 3)
         track = self.tracks.run(copy, distance)
         for period, price, coded in zip(periods, self._prices(for_price), track, strict=True):
-            yield Survey(period, price, [self.surveyor.candidate(f"fixed:{distance}", period, coded, price)])
+            only = self.surveyor.candidate(f"fixed:{distance}", period, coded, price)
+            yield Survey(period, price, [only] if only is not None else [])
 
     def _adaptive(self, source: Iterable[Period]) -> Iterator[Survey]:
         periods, for_price, *copies = tee(source, 2 + len(DISTANCES))
         tracks = [self.tracks.run(copy, distance) for copy, distance in zip(copies, DISTANCES, strict=True)]
         for period, price, own, half, *wide in zip(periods, self._prices(for_price), *tracks, strict=True):
-            alone = self.surveyor.thinned("own", period, own, price)
-            regular = self.surveyor.candidate("ibpb", period, half, price)
-            candidates = [alone, regular]
-            gaps = self.surveyor.plan(period, price, alone, regular, dict(zip(DISTANCES[2:], wide, strict=True)))
-            if max(gaps, default=1) > 2 and all(gaps != candidate.unit.segment.gaps for candidate in candidates):
-                planned = self.tracks.code_anew(period, gaps)
-                candidates.append(self.surveyor.candidate("planned", period, planned, price))
+            alone = self.surveyor.alone("own", own, price)
+            regular = self.surveyor.candidate("ibpb", period, half, price, alone)
+            candidates = [self.surveyor.thinned(alone, own, price)]
+            if regular is not None:
+                candidates.append(regular)
+                gaps = self.surveyor.plan(period, price, alone, regular, dict(zip(DISTANCES[2:], wide, strict=True)))
+                if max(gaps, default=1) > 2:
+                    anew = self.tracks.code_anew(period, gaps)
+                    planned = self.surveyor.candidate("planned", period, anew, price, alone)
+                    candidates += [planned] if planned is not None else []
             yield Survey(period, price, candidates)
 
     def _prices(self, source: Iterable[Period]) -> Iterator[Price]:

@@ -2,7 +2,7 @@
 """Encode a video file into an .ncm stream: source, anchors, B-frames and writer put together."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from io import BytesIO
@@ -145,11 +145,14 @@ class _Job:
 
     def _priced_write(self) -> PricedWrite:
         if self.settings.mode == "bitfree":
-            return lambda where, source, poc, slope, score: self.bframes.write_none(where, score)
+            return lambda where, source, poc, slope, score, hopeless: self.bframes.write_none(where, score)
         coder = _coder(self.bframes)
 
-        def write(where: Between, source: Yuv420, poc: int, slope: float, score: Score) -> Choice:
-            choice = coder.write(where, source, poc, slope=slope, effort=self.settings.effort, score=score)
+        def write(
+            where: Between, source: Yuv420, poc: int, slope: float, score: Score, hopeless: Callable[[float], bool]
+        ) -> Choice:
+            effort = self.settings.effort
+            choice = coder.write(where, source, poc, slope=slope, effort=effort, score=score, hopeless=hopeless)
             self.progress(poc, self.total)
             return choice
 

@@ -138,7 +138,7 @@ def measure(path: Path, name: str, crf: float, arguments: argparse.Namespace) ->
             crf=crf,
             preset=arguments.preset,
             anchor_params=OWN_ORDER[encoder] if own_order else "",
-            gop="ibpb" if learned else "fixed:1",
+            gop="" if learned else "fixed:1",
             intra_period=arguments.intra_period,
             frames=arguments.frames,
             model=arguments.model,
