@@ -114,10 +114,10 @@ class Surveyor:
 
         All other anchors stay as they are, to the bit.
         """
-        spare = {coded.unit.anchor_pocs[a.index] for a in coded.unit.anchors if self.tracks.anchors.spare(a)}
+        spare = self.tracks.spare(coded)
         if not spare:
             return own
-        thin = coded.without(spare)
+        thin = self.tracks.without(coded, spare)
         scratch = Reconstructor(self.tracks.info, self.tracks.anchors, self.bframes)
         unit = replace(thin.unit, noise=noise_of(thin.source, thin.decoded, self.tracks.info.colour))
 
@@ -130,7 +130,7 @@ class Surveyor:
             between = range(low + 1, high)
             if sum(bframes[poc] for poc in between) >= sum(own.costs[poc] for poc in between):
                 spare.difference_update(between)
-        unit = replace(coded.without(spare).unit, noise=unit.noise)
+        unit = replace(self.tracks.without(coded, spare).unit, noise=unit.noise)
         costs = own.costs | {poc: bframes[poc] for poc in spare}
         return Candidate(own.name, unit, costs, {poc: choices[poc] for poc in spare}, sum(costs.values()))
 

@@ -33,18 +33,6 @@ class Coded(NamedTuple):
         """Bits and qualities."""
         return Point(8 * sum(self.unit.sizes.values()), list(self.qualities.values()))
 
-    def without(self, pocs: set[int]) -> "Coded":
-        """The same with some anchors, neither the first nor the last, left out; those that stay are numbered anew."""
-        numbers = self.unit.anchor_pocs
-        kept = sorted(set(numbers.values()) - pocs)
-        index = {poc: self.unit.first_anchor + place for place, poc in enumerate(kept)}
-        anchors = [a._replace(index=index[numbers[a.index]]) for a in self.unit.anchors if numbers[a.index] in index]
-        segment = replace(self.source.segment, gaps=tuple(high - low for low, high in pairwise(kept)))
-        decoded = {poc: self.decoded[poc] for poc in kept}
-        qualities = {poc: self.qualities[poc] for poc in kept}
-        unit = replace(self.unit, segment=segment, anchors=anchors)
-        return Coded(replace(self.source, segment=segment), unit, decoded, qualities)
-
     def costs(self, price: Price) -> dict[int, float]:
         """What each anchor costs, in bits, distortion included."""
         return {poc: 8 * size + price.of(self.qualities[poc]) for poc, size in self.unit.sizes.items()}
@@ -75,6 +63,23 @@ class Tracks:
         distance = max(1, round(sum(gaps) / max(1, len(gaps))))
         codec = self.anchors.variant(distance=distance, longest_group=len(gaps) + 1, finer=finer)
         return next(self._coded(codec, [core(period, gaps)]))
+
+    def spare(self, coded: Coded) -> set[int]:
+        """POCs of the anchors that no other refers to."""
+        return {coded.unit.anchor_pocs[index] for index in self.anchors.spare(coded.unit.anchors)}
+
+    def without(self, coded: Coded, pocs: set[int]) -> Coded:
+        """The same with some spare anchors left out; those that stay are numbered anew."""
+        numbers = coded.unit.anchor_pocs
+        kept = sorted(set(numbers.values()) - pocs)
+        index = {poc: coded.unit.first_anchor + place for place, poc in enumerate(kept)}
+        thin = self.anchors.without(coded.unit.anchors, {number for number, poc in numbers.items() if poc in pocs})
+        anchors = [anchor._replace(index=index[numbers[anchor.index]]) for anchor in thin]
+        segment = replace(coded.source.segment, gaps=tuple(high - low for low, high in pairwise(kept)))
+        decoded = {poc: coded.decoded[poc] for poc in kept}
+        qualities = {poc: coded.qualities[poc] for poc in kept}
+        unit = replace(coded.unit, segment=segment, anchors=anchors)
+        return Coded(replace(coded.source, segment=segment), unit, decoded, qualities)
 
     def quality(self, source: Yuv420, shown: Yuv420) -> Quality:
         """What is optimised, and PSNR; MS-SSIM, which takes longer, only if it is the one."""

@@ -52,8 +52,12 @@ class AnchorCodec(Protocol):
         """The pictures of one closed group by index; what cannot be decoded is absent."""
         ...
 
-    def spare(self, packet: AnchorPacket) -> bool:
-        """Whether no other anchor refers to this one, so that leaving it out changes none."""
+    def spare(self, packets: Sequence[AnchorPacket]) -> set[int]:
+        """Indices of the packets of a closed group whose pictures no other refers to; none if that is not known."""
+        ...
+
+    def without(self, packets: Sequence[AnchorPacket], indices: set[int]) -> list[AnchorPacket]:
+        """A closed group without some spare packets; the other pictures decode as before, to the bit."""
         ...
 
     def describe(self) -> str:

@@ -142,9 +142,13 @@ class LibavAnchors:
                 break
         return pictures
 
-    def spare(self, packet: AnchorPacket) -> bool:
-        """Whether no other anchor refers to this one, as its first picture NAL unit says; not known of AV1."""
-        return self.row.spare is not None and self.row.spare(self.row.prefix + packet.data)
+    def spare(self, packets: Sequence[AnchorPacket]) -> set[int]:
+        """Indices of the packets of a closed group whose pictures no other refers to."""
+        return self.row.thinning.spare(packets)
+
+    def without(self, packets: Sequence[AnchorPacket], indices: set[int]) -> list[AnchorPacket]:
+        """A closed group without some spare packets; the other pictures decode as before, to the bit."""
+        return self.row.thinning.without(packets, indices)
 
     def _open(self, info: VideoInfo) -> VideoCodecContext:
         """The encoder. AnchorError, naming the parameter, if it is missing or refuses or ignores its settings."""
