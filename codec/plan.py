@@ -45,10 +45,17 @@ def best_gaps(costs: Mapping[int, BlockCosts], count: int, *, linked: bool) -> t
 
 
 def cost_of(gaps: Iterable[int], costs: Mapping[int, BlockCosts], count: int) -> float:
-    """What a chain of blocks costs, the pictures past its last anchor as a block that ends with the next I."""
+    """What any chain of blocks costs, the pictures past its last anchor as a block that ends with the next I.
+
+    A block of a length that was not looked at costs what its part of the next longer one does.
+    """
     start, total = 0, 0.0
     for gap in gaps:
-        total += costs[gap].of(start, start + gap)
+        total += _nearest(costs, gap).of(start, start + gap)
         start += gap
     rest = count - start
-    return total if rest == 1 else total + costs.get(rest, costs[max(costs)]).of(start, count)
+    return total if rest == 1 else total + _nearest(costs, rest).of(start, count)
+
+
+def _nearest(costs: Mapping[int, BlockCosts], gap: int) -> BlockCosts:
+    return costs[min((length for length in costs if length >= gap), default=max(costs))]

@@ -47,6 +47,12 @@ def test_what_cannot_be_is_not_chosen():
     assert best_gaps(blocks, 9, linked=False) == (1,) * 8
 
 
+def test_a_last_block_of_any_length_has_a_cost():
+    blocks = {length: BlockCosts([length] * 8, [0.5] * 8) for length in (1, 2, 4)}
+    assert cost_of((4, 3), blocks, 8) == 4 + 1.5 + 4 + 1.0
+    assert cost_of((4,), blocks, 8) == 4 + 1.5 + 1.5
+
+
 def quality(psnr, similarity=math.nan):
     return Quality(psnr, psnr, psnr, psnr, similarity)
 
