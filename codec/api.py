@@ -40,6 +40,8 @@ def encode(
     crf: float | None = None,
     qp: int | None = None,
     anchor_params: str = "",
+    anchor_encoder: PathLike | None = None,
+    anchor_decoder: PathLike | None = None,
     gop: str = "ibpb",
     intra_period: int = DEFAULT_INTRA_PERIOD,
     frames: int | None = None,
@@ -60,7 +62,8 @@ def encode(
 
     src and dst are paths, '-' a pipe; dst is src with the suffix .ncm if absent. `frames` stops after so many.
     In bitneed, B-frames are coded to the slope of their anchors times 2^b_offset, after `effort` steps of refinement.
-    `model` is the mode's own if absent.
+    `model` is the mode's own if absent. `anchor` is a codec's name or the .toml file that defines one; anchor_encoder
+    and anchor_decoder are paths of its programs, if it has any.
     `recon` also writes the decoded video; `metrics` compares it with the source; `hashes` stores a check for every
     picture; `csv` writes a line of statistics a frame. size, frame_rate and pixel_format describe raw .yuv input.
     Raises a CodecError: InputError, OutputError, AnchorError or ModelError.
@@ -83,6 +86,8 @@ def encode(
         params=anchor_params,
         anchor_distance=distance,
         longest_group=longest_group(intra_period, distance),
+        encoder=anchor_encoder,
+        decoder=anchor_decoder,
     )
     network = load(model or MODES[mode], choose_device(device))
     with ExitStack() as stack:
@@ -95,7 +100,7 @@ def encode(
             mode=mode,
             gop=gop,
             intra_period=intra_period,
-            anchor_codec=anchor,
+            anchor_codec=codec.name,
             anchor_settings=codec.describe(),
             model=network.name,
             fingerprint=network.fingerprint,
@@ -173,17 +178,28 @@ def _store(
 class Video:
     """An .ncm stream, opened for its frames; a context manager, and an iterator of `Frame` in display order.
 
-    `frame_count` is None on a pipe. After the last frame `problems` lists what was damaged, a line each.
+    `frame_count` is None on a pipe. After the last frame `problems` lists what was damaged, a line each. `anchor` is
+    the .toml file that defines the anchors' codec, anchor_decoder the path of its decoder; both only where needed.
     """
 
-    def __init__(self, path: PathLike, *, device: str = "auto") -> None:
+    def __init__(
+        self,
+        path: PathLike,
+        *,
+        device: str = "auto",
+        anchor: str | None = None,
+        anchor_decoder: PathLike | None = None,
+    ) -> None:
         with ExitStack() as stack:
             self.name, self._reader = stack.enter_context(reading(path))
             self.header = self._reader.header
             self.info = self.header.info
             self.frame_count = self._reader.picture_count()
             network = load_fingerprint(self.header.fingerprint, self.header.model, choose_device(device))
-            anchors = anchor_codec(self.header.anchor_codec)
+            anchors = anchor_codec(anchor or self.header.anchor_codec, decoder=anchor_decoder)
+            if anchors.name != self.header.anchor_codec:
+                need = f"its anchors are of {self.header.anchor_codec!r}; leave --anchor out or give that one"
+                raise InputError(f"{self.name}: --anchor is {anchors.name!r}, but {need}")
             reconstructor = Reconstructor(self.info, anchors, predictor(network, self.info))
             self._decoder = Decoder(self._reader, reconstructor)
             self._stack = stack.pop_all()
@@ -219,18 +235,20 @@ def decode(
     dst: PathLike | None = None,
     *,
     device: str = "auto",
+    anchor: str | None = None,
+    anchor_decoder: PathLike | None = None,
     video_codec: str | None = None,
     progress: Progress = quiet,
 ) -> int:
     """Decode an .ncm stream into a video file and return the number of frames.
 
     dst is src with the suffix .dec.yuv if absent; .yuv, .y4m, .mkv, .mp4 and '-' (y4m) are written losslessly unless
-    `video_codec` names another PyAV encoder. Raises a CodecError; after a DamageError the output is there, with the
-    damaged pictures concealed.
+    `video_codec` names another PyAV encoder. `anchor` and `anchor_decoder` are as for Video. Raises a CodecError; after
+    a DamageError the output is there, with the damaged pictures concealed.
     """
     target = _target(src, dst, ".dec.yuv")
     count = 0
-    with Video(src, device=device) as video:
+    with Video(src, device=device, anchor=anchor, anchor_decoder=anchor_decoder) as video:
         with open_sink(target, video.info, video_codec=video_codec) as sink:
             for frame in video:
                 sink.write(frame)
@@ -242,12 +260,19 @@ def decode(
     return count
 
 
-def verify(src: PathLike, *, device: str = "auto", progress: Progress = quiet) -> int:
+def verify(
+    src: PathLike,
+    *,
+    device: str = "auto",
+    anchor: str | None = None,
+    anchor_decoder: PathLike | None = None,
+    progress: Progress = quiet,
+) -> int:
     """Decode a stream without writing it, check every hash it carries, and return the number of frames.
 
     DamageError if a picture differs or was damaged, StreamError if the stream carries no hashes.
     """
-    with Video(src, device=device) as video:
+    with Video(src, device=device, anchor=anchor, anchor_decoder=anchor_decoder) as video:
         count = 0
         for _ in video:
             count += 1
