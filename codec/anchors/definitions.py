@@ -2,6 +2,7 @@
 """Anchor codecs that the user defines: a .toml file each, with the commands of an encoder and a decoder."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,8 +57,14 @@ def load_row(path: Path) -> ProgramRow:
         for what in ("encoder", "decoder"):
             values[what] = Command.parse(values[what], values.pop(f"{what}_version", ("", "")))
         values["formats"] = {int(depth): word for depth, word in values.get("formats", {"8": "8", "10": "10"}).items()}
-        values["slope"] = values.get("slope") and tuple(map(float, values["slope"]))
-    except ValueError as error:
+        if "slope" in values:
+            slope = tuple(map(float, values.pop("slope")))
+            values["slopes"] = dict.fromkeys(values.get("presets", ("",)), slope)
+        for key in ("ignored", "lost"):
+            re.compile(values.get(key, ""))
+        if "quality_range" in values:
+            values["quality_range"] = tuple(map(float, values["quality_range"]))
+    except (ValueError, TypeError, re.error) as error:
         raise InputError(f"{path}: {error}; docs/anchors.md has an example") from error
     if not set(values["formats"]) <= {8, 10}:
         raise InputError(f"{path}: formats are of bit depths 8 and 10; leave the others out")

@@ -36,9 +36,9 @@ class ProgramAnchors:
     @property
     def slope(self) -> float:
         """-dR/dD at this quality: bits a pixel for a unit of MSE of RGB in [0,1]. InputError if the row tells none."""
-        if self.row.slope is None:
+        if self.preset not in self.row.slopes:
             raise InputError(f"{self.name} tells no slope, which bitneed needs; add `slope = [a, b]` to its definition")
-        start, fall = self.row.slope
+        start, fall = self.row.slopes[self.preset]
         return float(2 ** (start - fall * float(self.quality[1])))
 
     def describe(self) -> str:

@@ -51,7 +51,7 @@ def access_units(stream: bytes, codec: str) -> list[AccessUnit]:
             units[-1] = units[-1]._replace(data=units[-1].data + nal)
         else:
             leading.append(nal)
-    if leading or not units:
+    if leading or not units or not SEPARATOR.match(stream):
         raise ValueError(f"no {codec} stream of whole pictures")
     return units
 

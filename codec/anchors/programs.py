@@ -39,13 +39,13 @@ class ProgramRow:
     formats: Mapping[int, str]  # {format}, the encoder's word for each bit depth it takes
     stream: str  # 'hevc' or 'vvc', which are cut into pictures, or 'whole': all bytes go with a group's first picture
     quality: str = "qp"  # the option that sets it, qp or crf
-    quality_range: tuple[int, int] = (0, 51)
+    quality_range: tuple[float, float] = (0, 51)
     default: float = 32
     presets: tuple[str, ...] = ()
     preset: str = ""
     video: str = "yuv"  # how pictures come and go: yuv or y4m
     parameter: str = "--{key}={value}"  # how a parameter of the user's is put; stands for the argument {params}
-    slope: tuple[float, float] | None = None  # log2 of -dR/dD at quality q is a - b * q
+    slopes: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # by preset: log2 of -dR/dD is a - b * q
     variable: str = ""  # the environment variable that names the programs' folder
     minimum_size: int = 16
     ignored: str = ""  # how the encoder warns of a parameter that it goes on without
@@ -68,7 +68,7 @@ class ProgramRow:
         value = self.default if value is None else value
         low, high = self.quality_range
         if not low <= value <= high:
-            raise InputError(f"{self.name} has no {self.quality} {value:g}; choose {low} to {high}")
+            raise InputError(f"{self.name} has no {self.quality} {value:g}; choose {low:g} to {high:g}")
         return self.quality, f"{value:g}"
 
     def checked_params(self, params: str) -> dict[str, str]:
@@ -96,7 +96,7 @@ class ProgramRow:
             if found is None:
                 raise AnchorError(f"{given}: no program to be run; give --anchor-{what} the path of {self.name}'s")
             return found
-        names = [name.format(folder=self.folder) for name in command.programs]
+        names = [name.replace("{folder}", str(self.folder)) for name in command.programs]
         folder = os.environ.get(self.variable) if self.variable else None
         for path in (folder, None) if folder else (None,):
             for name in names:
@@ -135,6 +135,13 @@ HM = ProgramRow(
     stream="hevc",
     presets=("ldb", "ldp", "ra", "ibpb", "ibpb_tuned"),
     preset="ldb",
+    slopes={
+        "ldb": (19.0, 0.412),
+        "ldp": (19.0, 0.412),
+        "ra": (18.44, 0.392),
+        "ibpb": (18.98, 0.374),
+        "ibpb_tuned": (18.98, 0.374),
+    },
     variable="NCM_HM",
     ignored=r"Unknown option [`'](?!TemporalFilter)(\w+)",
     lost="inserting lost poc",
@@ -160,6 +167,8 @@ VVENC = ProgramRow(
     quality_range=(0, 63),
     presets=("faster", "fast", "medium", "slow", "slower"),
     preset="faster",
+    slopes=dict.fromkeys(("faster", "fast", "medium", "slow", "slower"), (17.38, 0.364)),
+    lost="missing reference picture",
     video="y4m",
     variable="NCM_VVENC",
 )
