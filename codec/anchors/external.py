@@ -70,7 +70,7 @@ class ProgramAnchors:
         self.row.find(self.row.decoder, self.decoder)
         if not packets or not packets[0].key:
             return {}
-        for part in _attempts(packets, tells=bool(self.row.lost)):
+        for part in _attempts(packets, tells=bool(self.row.lost) or self.row.stream == "whole"):
             try:
                 return self._pictures_of(part, info)
             except AnchorError:
@@ -116,12 +116,12 @@ class ProgramAnchors:
         if self.row.stream == "whole":
             return [AnchorPacket(first + n, n == 0, b"" if n else stream) for n in range(count)]
         try:
-            units = access_units(stream, self.row.stream)
+            packets = _in_order(access_units(stream, self.row.stream), first)
         except ValueError as error:
             raise AnchorError(f"{self.name}: its encoder's stream cannot be read: {error}") from error
-        if len(units) != count:
-            raise AnchorError(f"{self.name}: {count} pictures went in and {len(units)} came out; check its command")
-        return _in_order(units, first)
+        if len(packets) != count:
+            raise AnchorError(f"{self.name}: {count} pictures went in and {len(packets)} came out; check its command")
+        return packets
 
     def _check(self, packets: list[AnchorPacket], seen: list[Yuv420] | None, info: VideoInfo) -> None:
         """AnchorError unless the decoder shows a group's pictures as its encoder saw them."""
@@ -130,11 +130,11 @@ class ProgramAnchors:
             shown = self._pictures_of(packets, info)
         except AnchorError as error:
             raise AnchorError(f"{error}: its own encoder's stream; {remedy}") from error
-        if seen is None:
-            return
-        for index, picture in enumerate(seen, packets[0].index):
-            if shown[index] != picture:
-                raise AnchorError(f"{self.name}: its decoder shows anchor {index} unlike its encoder; {remedy}")
+        if len(shown) != len(packets):
+            raise AnchorError(f"{self.name}: of {len(packets)} pictures {len(shown)} are shown; check its command")
+        if seen is not None and seen != list(shown.values()):
+            which = next((index for index, picture in zip(shown, seen, strict=False) if shown[index] != picture), "?")
+            raise AnchorError(f"{self.name}: its decoder shows anchor {which} unlike its encoder; {remedy}")
 
     def _pictures_of(self, packets: Sequence[AnchorPacket], info: VideoInfo) -> dict[int, Yuv420]:
         """The pictures of packets that need no others. AnchorError if the decoder fails or shows other pictures."""
@@ -149,7 +149,7 @@ class ProgramAnchors:
             pictures = _read(video, coded, info)
         indices = sorted(packet.index for packet in packets)
         if self.row.stream == "whole":  # nothing is missing whatever packets there are
-            indices = list(range(indices[0], indices[0] + len(pictures)))
+            return {index: picture for index, picture in enumerate(pictures, indices[0]) if index in indices}
         if len(pictures) != len(indices):
             raise AnchorError(f"{self.name} shows {len(pictures)} of {len(indices)} pictures")
         return dict(zip(indices, pictures, strict=True))
@@ -180,10 +180,10 @@ def _groups(frames: Iterable[AnchorFrame]) -> Iterator[list[Yuv420]]:
 
 
 def _in_order(units: list[AccessUnit], first: int) -> list[AnchorPacket]:
-    """The pictures of a group as packets, numbered by their order of display."""
+    """The pictures of a group as packets, numbered by their order of display. ValueError if the key is not first."""
     ranks = {order: rank for rank, order in enumerate(sorted(unit.order for unit in units))}
     if len(ranks) < len(units) or ranks[units[0].order]:
-        raise AnchorError("a group's first picture in coding order is not the first in display order")
+        raise ValueError("its first picture is not the first to be shown")
     return [
         AnchorPacket(first + ranks[unit.order], not ranks[unit.order], unit.data.lstrip(b"\0")[1:]) for unit in units
     ]
@@ -196,9 +196,10 @@ def _attempts(packets: Sequence[AnchorPacket], *, tells: bool) -> list[Sequence[
     """
     first = packets[0].index
     leading = next((n for n, packet in enumerate(packets) if packet.index != first + n), len(packets))
+    if leading == len(packets):
+        return [packets]
     complete = {packet.index for packet in packets} == set(range(first, first + len(packets)))
-    attempts = [packets] if complete or tells else []
-    return attempts if leading == len(packets) and attempts else [*attempts, packets[:leading]]
+    return [packets, packets[:leading]] if complete or tells else [packets[:leading]]
 
 
 def _coded_info(info: VideoInfo, row: ProgramRow, distance: int = 1) -> VideoInfo:

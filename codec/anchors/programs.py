@@ -49,7 +49,7 @@ class ProgramRow:
     variable: str = ""  # the environment variable that names the programs' folder
     minimum_size: int = 16
     ignored: str = ""  # how the encoder warns of a parameter that it goes on without
-    lost: str = ""  # how the decoder warns of a picture that it misses
+    lost: str = ""  # how the decoder warns of a picture that it misses and goes on without
     folder: Path = field(default_factory=Path)  # {folder}, where files lie that the commands name
 
     def checked_preset(self, preset: str | None) -> str:

@@ -215,6 +215,18 @@ def test_a_codec_of_ones_own(own, tmp_path, monkeypatch, tiny_weights, capfd):
     assert main(["encode", str(tmp_path / "seq.y4m"), "--anchor", "store", "--model", "tiny", "--mode", "bitneed"]) == 2
 
 
+def test_whole_streams_that_lose_pictures(own):
+    pictures = moving(4, 66, 50)
+    store = anchor_codec(str(own))
+    packets = list(store.encode(anchors(pictures), info_of(pictures)))
+    assert [len(packet.data) > 0 for packet in packets] == [True, False, False, False]
+    shown = store.decode(packets[:1] + packets[2:], info_of(pictures))
+    assert list(shown) == [0, 2, 3] and all(shown[n] == pictures[n] for n in shown)
+    own.write_text(OWN.replace("{folder}/store in {params} --quality={crf}", "head -c 9999"))
+    with pytest.raises(AnchorError, match=r"frame 1 is cut off.*its own encoder's stream"):
+        list(anchor_codec(str(own)).encode(anchors(pictures), info_of(pictures)))
+
+
 def test_no_slope_no_bitneed(own):
     with pytest.raises(InputError, match="add `slope"):
         _ = anchor_codec(str(own)).slope
