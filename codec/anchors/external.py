@@ -129,7 +129,7 @@ class ProgramAnchors:
         try:
             shown = self._pictures_of(packets, info)
         except AnchorError as error:
-            raise AnchorError(f"{error}: its own encoder's stream; {remedy}") from error
+            raise AnchorError(f"{self.name}: its decoder fails on its encoder's stream: {error}; {remedy}") from error
         if len(shown) != len(packets):
             raise AnchorError(f"{self.name}: of {len(packets)} pictures {len(shown)} are shown; check its command")
         if seen is not None and seen != list(shown.values()):
@@ -145,13 +145,13 @@ class ProgramAnchors:
             stream.write_bytes(b"".join(prefix + packet.data for packet in packets))
             log = self._run(self.row.decoder, self.decoder, _sizes(coded, self.row), source=stream, target=video)
             if self.row.lost and re.search(self.row.lost, log):
-                raise AnchorError(f"{self.name} misses a picture")
+                raise AnchorError("a picture is missing")
             pictures = _read(video, coded, info)
         indices = sorted(packet.index for packet in packets)
         if self.row.stream == "whole":  # nothing is missing whatever packets there are
             return {index: picture for index, picture in enumerate(pictures, indices[0]) if index in indices}
         if len(pictures) != len(indices):
-            raise AnchorError(f"{self.name} shows {len(pictures)} of {len(indices)} pictures")
+            raise AnchorError(f"{len(pictures)} of {len(indices)} pictures came back")
         return dict(zip(indices, pictures, strict=True))
 
     def _run(
@@ -161,10 +161,7 @@ class ProgramAnchors:
         program = self.row.find(command, given)
         params = [self.row.parameter.format(key=key, value=value) for key, value in self.params.items()]
         fields = {**fields, "folder": self.row.folder}
-        try:
-            return run(program, command.arguments, fields, source=source, target=target, params=params)
-        except AnchorError as error:
-            raise AnchorError(f"{self.name}: {error}") from error
+        return run(program, command.arguments, fields, source=source, target=target, params=params)
 
 
 def _groups(frames: Iterable[AnchorFrame]) -> Iterator[list[Yuv420]]:
