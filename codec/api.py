@@ -7,7 +7,7 @@ from types import TracebackType
 
 from .anchors import anchor_codec
 from .bframe import choose_device, predictor
-from .errors import DamageError, StreamError
+from .errors import DamageError, InputError, StreamError
 from .files import target_of
 from .frame import Frame
 from .models import load_fingerprint
@@ -22,17 +22,28 @@ from .video import open_sink
 class Video:
     """An .ncm stream, opened for its frames; a context manager, and an iterator of `Frame` in display order.
 
-    `frame_count` is None on a pipe. After the last frame `problems` lists what was damaged, a line each.
+    `frame_count` is None on a pipe. After the last frame `problems` lists what was damaged, a line each. `anchor` is
+    the .toml file that defines the anchors' codec, anchor_decoder the path of its decoder; both only where needed.
     """
 
-    def __init__(self, path: PathLike, *, device: str = "auto") -> None:
+    def __init__(
+        self,
+        path: PathLike,
+        *,
+        device: str = "auto",
+        anchor: str | None = None,
+        anchor_decoder: PathLike | None = None,
+    ) -> None:
         with ExitStack() as stack:
             self.name, self._reader = stack.enter_context(reading(path))
             self.header = self._reader.header
             self.info = self.header.info
             self.frame_count = self._reader.picture_count()
             network = load_fingerprint(self.header.fingerprint, self.header.model, choose_device(device))
-            anchors = anchor_codec(self.header.anchor_codec)
+            anchors = anchor_codec(anchor or self.header.anchor_codec, decoder=anchor_decoder)
+            if anchors.name != self.header.anchor_codec:
+                need = f"its anchors are of {self.header.anchor_codec!r}; leave --anchor out or give that one"
+                raise InputError(f"{self.name}: --anchor is {anchors.name!r}, but {need}")
             reconstructor = Reconstructor(self.info, anchors, predictor(network, self.info))
             self._decoder = Decoder(self._reader, reconstructor)
             self._stack = stack.pop_all()
@@ -68,18 +79,20 @@ def decode(
     dst: PathLike | None = None,
     *,
     device: str = "auto",
+    anchor: str | None = None,
+    anchor_decoder: PathLike | None = None,
     video_codec: str | None = None,
     progress: Progress = quiet,
 ) -> int:
     """Decode an .ncm stream into a video file and return the number of frames.
 
     dst is src with the suffix .dec.yuv if absent; .yuv, .y4m, .mkv, .mp4 and '-' (y4m) are written losslessly unless
-    `video_codec` names another PyAV encoder. Raises a CodecError; after a DamageError the output is there, with the
-    damaged pictures concealed.
+    `video_codec` names another PyAV encoder. `anchor` and `anchor_decoder` are as for Video. Raises a CodecError; after
+    a DamageError the output is there, with the damaged pictures concealed.
     """
     target = target_of(src, dst, ".dec.yuv")
     count = 0
-    with Video(src, device=device) as video:
+    with Video(src, device=device, anchor=anchor, anchor_decoder=anchor_decoder) as video:
         with open_sink(target, video.info, video_codec=video_codec) as sink:
             for frame in video:
                 sink.write(frame)
@@ -91,12 +104,19 @@ def decode(
     return count
 
 
-def verify(src: PathLike, *, device: str = "auto", progress: Progress = quiet) -> int:
+def verify(
+    src: PathLike,
+    *,
+    device: str = "auto",
+    anchor: str | None = None,
+    anchor_decoder: PathLike | None = None,
+    progress: Progress = quiet,
+) -> int:
     """Decode a stream without writing it, check every hash it carries, and return the number of frames.
 
     DamageError if a picture differs or was damaged, StreamError if the stream carries no hashes.
     """
-    with Video(src, device=device) as video:
+    with Video(src, device=device, anchor=anchor, anchor_decoder=anchor_decoder) as video:
         count = 0
         for _ in video:
             count += 1

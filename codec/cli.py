@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_decode(commands.add_parser("decode", help="decode an .ncm stream into a video"))
     _add_info(commands.add_parser("info", help="print a stream's header and a table of its frames"))
     _add_verify(commands.add_parser("verify", help="decode a stream and check the hashes it carries"))
+    _add_anchors(commands.add_parser("anchors", help="list the codecs of anchors, and what the missing ones need"))
     _add_train(commands.add_parser("train", help="train a network, and export what was trained"))
     return parser
 
@@ -78,7 +79,12 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     _add_device(parser)
     group = parser.add_argument_group("anchors")
     add = group.add_argument
-    add("--anchor", default="x265", help="encoder of the anchors: x265 (default), svtav1, x264")
+    add(
+        "--anchor",
+        default="x265",
+        metavar="NAME",
+        help="their codec: x265 (default), or one that `codec anchors` lists",
+    )
     add("--preset", help="the anchor encoder's preset")
     add("--crf", type=float, help="its constant rate factor")
     add("--qp", type=int, help="its constant quantiser, instead of --crf")
@@ -91,6 +97,8 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     add("--target-psnr", type=float, metavar="DB", help="mean RGB PSNR, likewise")
     add("--maxrate", type=_rate, metavar="RATE", help="code segments more coarsely that would pass this rate")
     add("--anchor-params", default="", metavar="K=V:K=V", help="further parameters for it, such as tune=psnr:psy-rd=0")
+    add("--anchor-encoder", "--hm-encoder", metavar="PROGRAM", help="where its encoder is, if that is a program")
+    _add_anchor_decoder(group)
     group = parser.add_argument_group("raw video (if the file's name does not tell, as in seq_416x240_50.yuv)")
     group.add_argument("--size", type=_size, metavar="WxH")
     group.add_argument("--fps", dest="frame_rate", type=_frame_rate, metavar="N or N/D")
@@ -110,6 +118,7 @@ def _add_decode(parser: argparse.ArgumentParser) -> None:
     add("src", metavar="STREAM", help="an .ncm file, or - for standard input")
     add("-o", "--output", metavar="FILE", help=".yuv, .y4m, .mkv, .mp4 or - (y4m); default: STREAM with .dec.yuv")
     add("--video-codec", metavar="NAME", help="PyAV encoder for .mkv and .mp4 (default: lossless)")
+    _add_definition(parser)
     _add_device(parser)
     parser.set_defaults(command=_decode)
 
@@ -125,8 +134,23 @@ def _add_info(parser: argparse.ArgumentParser) -> None:
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("src", metavar="STREAM", help="an .ncm file written with --hash, or - for standard input")
+    _add_definition(parser)
     _add_device(parser)
     parser.set_defaults(command=_verify)
+
+
+def _add_anchors(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_anchors)
+
+
+def _add_definition(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--anchor", metavar="FILE", help=".toml file that defines the anchors' codec (rarely needed)")
+    _add_anchor_decoder(parser)
+
+
+def _add_anchor_decoder(parser: "argparse._ActionsContainer") -> None:
+    what = "where the anchors' decoder is, if that is a program"
+    parser.add_argument("--anchor-decoder", "--hm-decoder", metavar="PROGRAM", help=what)
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -213,6 +237,8 @@ def _decode(arguments: argparse.Namespace) -> int:
             arguments.src,
             arguments.output,
             device=arguments.device,
+            anchor=arguments.anchor,
+            anchor_decoder=arguments.anchor_decoder,
             video_codec=arguments.video_codec,
             progress=progress,
         )
@@ -231,8 +257,21 @@ def _verify(arguments: argparse.Namespace) -> int:
     from .api import verify
 
     with _progress("verifying") as progress:
-        count = verify(arguments.src, device=arguments.device, progress=progress)
+        count = verify(
+            arguments.src,
+            device=arguments.device,
+            anchor=arguments.anchor,
+            anchor_decoder=arguments.anchor_decoder,
+            progress=progress,
+        )
     print(f"{count} frames, all as encoded")
+    return 0
+
+
+def _anchors(arguments: argparse.Namespace) -> int:
+    from .anchors.listing import print_anchors
+
+    print_anchors()
     return 0
 
 

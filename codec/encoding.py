@@ -182,7 +182,7 @@ class _Job:
             mode=self.settings.mode,
             gop=self.settings.schedule,
             intra_period=self.settings.intra_period,
-            anchor_codec=self.settings.anchor,
+            anchor_codec=self.anchors.name,
             anchor_settings=self.anchors.describe(),
             model=self.model.name,
             fingerprint=self.model.fingerprint,
@@ -200,6 +200,8 @@ def _anchors(settings: EncodeSettings) -> AnchorCodec:
         params=settings.anchor_params,
         anchor_distance=distance,
         longest_group=longest,
+        encoder=settings.anchor_encoder,
+        decoder=settings.anchor_decoder,
     )
     return codec.variant(distance=distance, longest_group=longest, finer=settings.finer) if settings.finer else codec
 

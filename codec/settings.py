@@ -28,7 +28,9 @@ class EncodeSettings:
     effort: int = 0  # steps to refine the payload of a B-frame
     model: str = ""  # by name or .safetensors file; "" = the mode's own
 
-    anchor: str = "x265"  # the encoder of the anchors
+    anchor: str = "x265"  # the codec of the anchors by name, or the .toml file that defines one
+    anchor_encoder: PathLike | None = None  # the paths of its programs, if it has any
+    anchor_decoder: PathLike | None = None
     preset: str | None = None  # its preset; None = its default, as for all that follows
     crf: float | None = None  # its constant rate factor
     qp: int | None = None  # its constant quantiser; not both

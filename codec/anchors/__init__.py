@@ -2,7 +2,20 @@
 """Anchors: the subset of a video's pictures that an ordinary codec makes, and the table of those codecs."""
 
 from .base import AnchorCodec, AnchorFrame, AnchorPacket
-from .libav import LibavAnchors, anchor_codec
+from .external import ProgramAnchors
+from .libav import LibavAnchors
+from .programs import ProgramRow
 from .rows import ROWS, LibavRow
+from .table import anchor_codec
 
-__all__ = ["ROWS", "AnchorCodec", "AnchorFrame", "AnchorPacket", "LibavAnchors", "LibavRow", "anchor_codec"]
+__all__ = [
+    "ROWS",
+    "AnchorCodec",
+    "AnchorFrame",
+    "AnchorPacket",
+    "LibavAnchors",
+    "LibavRow",
+    "ProgramAnchors",
+    "ProgramRow",
+    "anchor_codec",
+]

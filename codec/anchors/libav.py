@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from ..errors import AnchorError
 from ..frame import MATRIX_CODES, VideoInfo, Yuv420, crop, dtype_of, pad
-from .base import AnchorCodec, AnchorFrame, AnchorPacket
-from .rows import START_CODE, LibavRow, row_of
+from .base import AnchorFrame, AnchorPacket
+from .rows import START_CODE, LibavRow
 
 MINIMUM_SIZE = 64  # the smallest side that every encoder of the table takes
 RATES = (Fraction(1), Fraction(240))  # frames a second that every encoder takes
@@ -32,37 +32,6 @@ USER_DATA = re.compile(rb"\x00?\x00\x00\x01\x06\x05.*?(?=\x00?\x00\x00\x01|\Z)",
 IGNORED = re.compile(r"(?:Unknown option|Invalid value for|Error parsing option)[ :']*([\w-]+)")
 # The logging of libav is global to the process, and no encoder opens safely beside another.
 _opening = threading.Lock()
-
-
-def anchor_codec(
-    name: str,
-    *,
-    preset: str | None = None,
-    crf: float | None = None,
-    qp: int | None = None,
-    params: str = "",
-    anchor_distance: int = 1,
-    longest_group: int = 0,
-    threads: int = 0,
-) -> AnchorCodec:
-    """The codec of this name; `crf` and `qp` exclude each other. InputError for what it does not know.
-
-    Anchors are `anchor_distance` pictures apart, which the encoder's rate control needs to know. `longest_group` is
-    the most anchors that a closed group will ever hold (0: no limit). It is worth telling: x265 and x264 plan past a
-    key frame that only the picture asks for, and that costs x265 1 to 4 % of its bits. `threads` are those of
-    SVT-AV1, whose bytes do not depend on them, and of the decoders.
-    """
-    row = row_of(name)
-    return LibavAnchors(
-        name=row.name,
-        row=row,
-        preset=row.checked_preset(preset),
-        quality=row.checked_quality(crf, qp),
-        params=row.checked_params(params),
-        keyint=keyint_of(row, longest_group),
-        anchor_distance=anchor_distance,
-        threads=threads,
-    )
 
 
 def keyint_of(row: LibavRow, longest_group: int) -> str:

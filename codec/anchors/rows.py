@@ -3,7 +3,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 import torch
 
@@ -17,6 +16,13 @@ X26X_PRESETS = (
     *("medium", "slow", "slower", "veryslow", "placebo"),
 )
 X26X_TUNES = ("psnr", "ssim", "grain", "animation", "fastdecode", "zerolatency")
+
+
+def choose(name: str, what: str, value: str, choices: tuple[str, ...]) -> str:
+    """The value, if it is one of the choices. InputError, listing them, if not."""
+    if value not in choices:
+        raise InputError(f"{name} has no {what} {value!r}; choose from {', '.join(choices)}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -46,10 +52,7 @@ class LibavRow:
 
     def checked_preset(self, preset: str | None) -> str:
         """The preset, or the default one. InputError if the encoder has no such preset."""
-        preset = self.preset if preset is None else preset
-        if preset not in self.presets:
-            raise InputError(f"{self.name} has no preset {preset!r}; choose from {', '.join(self.presets)}")
-        return preset
+        return choose(self.name, "preset", self.preset if preset is None else preset, self.presets)
 
     def checked_quality(self, crf: float | None, qp: int | None) -> tuple[str, str]:
         """The one option, and its value, that sets the quality. InputError if out of range."""
@@ -77,9 +80,7 @@ class LibavRow:
             key, equals, value = entry.partition("=")
             if key in taken:
                 raise InputError(f"{self.name} parameter {key!r} cannot be given; the codec sets it itself")
-            choices = self.choices.get(key, (value,))
-            if value not in choices:
-                raise InputError(f"{self.name} has no {key} {value!r}; choose from {', '.join(choices)}")
+            choose(self.name, key, value, self.choices.get(key, (value,)))
             parsed[key] = value if equals else "1"
         return parsed
 
@@ -151,12 +152,3 @@ _X264 = LibavRow(
     thinning=thinning.AVC,
 )
 ROWS = {row.name: row for row in (_X265, _SVTAV1, _X264)}
-
-
-def row_of(name: str) -> LibavRow:
-    """The row of this name. InputError, listing the names, if there is none."""
-    if name not in ROWS:
-        close = get_close_matches(name, ROWS, 1)
-        hint = f", did you mean {close[0]!r}?" if close else ";"
-        raise InputError(f"anchor codec {name!r} is unknown{hint} choose from {', '.join(ROWS)}")
-    return ROWS[name]

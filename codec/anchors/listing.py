@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""Which anchor codecs there are on this machine: what `codec anchors` prints."""
+
+import re
+import subprocess
+from typing import NamedTuple
+
+import av
+from rich.console import Console
+from rich.table import Table
+
+from ..errors import AnchorError
+from .programs import Command, ProgramRow
+from .rows import LibavRow
+from .table import all_rows
+
+PATIENCE = 10  # seconds to tell a version
+WIDE = 1000  # columns where nobody looks
+
+
+class Listing(NamedTuple):
+    """A codec by name, its version, where it was found, and what it takes to have it, empty if it is there."""
+
+    name: str
+    version: str
+    found: str
+    missing: str
+
+
+def listings() -> list[Listing]:
+    """All anchor codecs that this installation knows. InputError if a definition of the user's is wrong."""
+    return [_of_libav(row) if isinstance(row, LibavRow) else _of_programs(row) for row in all_rows().values()]
+
+
+def print_anchors() -> None:
+    """Print the listings as a table."""
+    table = Table(box=None, pad_edge=False)
+    for head in ("codec", "version", "found", "to enable it"):
+        table.add_column(head, overflow="fold")  # paths are there to be copied: never cut them
+    for listing in listings():
+        table.add_row(*listing, style="dim" if listing.missing else "")
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDE
+    console.print(table)
+
+
+def _of_libav(row: LibavRow) -> Listing:
+    have = av.codecs_available
+    lacking = row.encoder if row.encoder not in have else None
+    if not any(decoder in have for decoder in row.decoders):
+        lacking = row.decoders[0]
+    version = "libavcodec " + ".".join(map(str, av.library_versions["libavcodec"]))
+    missing = f"this PyAV was built without {lacking}; pip install --force av" if lacking else ""
+    return Listing(row.name, version, "" if missing else f"PyAV {av.__version__}", missing)
+
+
+def _of_programs(row: ProgramRow) -> Listing:
+    versions, found, missing = [], [], []
+    for command in (row.encoder, row.decoder):
+        try:
+            path = row.find(command)
+        except AnchorError as error:
+            missing.append(str(error))
+            continue
+        found.append(path)
+        versions.append(_version(path, command))
+    return Listing(row.name, "/".join(dict.fromkeys(filter(None, versions))), "\n".join(found), "\n".join(missing))
+
+
+def _version(path: str, command: Command) -> str:
+    """What a program says its version is; nothing if it does not."""
+    argument, pattern = command.version
+    if not argument:
+        return ""
+    try:
+        ran = subprocess.run(
+            [path, argument],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=PATIENCE,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    match = re.search(pattern, ran.stdout.decode(errors="replace"))
+    return match[1] if match else ""

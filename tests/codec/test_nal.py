@@ -1,0 +1,73 @@
+"""Byte streams cut into pictures: nothing lost, and the order of display as the encoder knows it."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import moving, write
+
+from codec.anchors import AnchorFrame, anchor_codec
+from codec.anchors.nal import START_CODE, access_units
+from codec.frame import VideoInfo
+from codec.video import open_source
+
+VVC = Path(__file__).parents[1] / "data" / "nine.266"
+
+
+@pytest.fixture(scope="module")
+def packets(tmp_path_factory):
+    """28 pictures in three closed groups, with x265's own B-frames."""
+    with open_source(write(tmp_path_factory.mktemp("nal") / "s.y4m", moving(28, 96, 64))) as source:
+        codec = anchor_codec(
+            "x265", preset="veryfast", qp=30, params="bframes=4:ctu=16:slices=2:wpp=1", longest_group=20
+        )
+        frames = [AnchorFrame(frame.picture, frame.pts in (0, 5, 20)) for frame in source]
+        return list(codec.encode(frames, source.info))
+
+
+def test_hevc_pictures_in_their_order(packets):
+    stream = b"".join(START_CODE + packet.data for packet in packets)
+    units = access_units(stream, "hevc")
+    assert b"".join(unit.data for unit in units) == stream
+    assert [unit.data for unit in units] == [START_CODE + packet.data for packet in packets]
+    ranks = {order: rank for rank, order in enumerate(sorted(unit.order for unit in units))}
+    assert [ranks[unit.order] for unit in units] == [packet.index for packet in packets]
+    assert [packet.index for packet in packets] != list(range(28)), "no B-frames: the test shows nothing"
+    assert {unit.order[0] for unit in units} == {0, 1, 2}
+
+
+def test_vvc_pictures_in_their_order():
+    """Nine pictures of VVenC: a pyramid."""
+    stream = VVC.read_bytes()
+    units = access_units(stream, "vvc")
+    assert b"".join(unit.data for unit in units) == stream
+    assert [unit.order for unit in units] == [(0, poc) for poc in (0, 8, 4, 2, 1, 3, 6, 5, 7)]
+
+
+@pytest.mark.parametrize("codec", ["hevc", "vvc"])
+def test_bad_streams_are_refused_or_cut_somehow(packets, codec):
+    good = b"".join(START_CODE + packet.data for packet in packets[:4]) if codec == "hevc" else VVC.read_bytes()
+    for bad in (b"", b"\0\0\1", b"no start code", good[40:], START_CODE + bytes(50)):
+        with pytest.raises(ValueError):
+            access_units(bad, codec)
+    rng = np.random.default_rng(3)
+    for _ in range(60):
+        data = bytearray(good[: rng.integers(len(good)) + 1])
+        for position in rng.integers(len(data), size=8):
+            data[position] = rng.integers(256)
+        try:
+            units = access_units(bytes(data), codec)
+        except ValueError:
+            continue
+        assert b"".join(unit.data for unit in units) == bytes(data)
+
+
+def test_counts_wrap():
+    """Over 300 pictures the low bits of HEVC's count, 8 in x265, come round."""
+    picture = moving(1, 64, 64)[0]
+    codec = anchor_codec("x265", preset="ultrafast", qp=50, params="bframes=2")
+    info = VideoInfo(64, 64, Fraction(25), Fraction(1, 25))
+    packets = list(codec.encode((AnchorFrame(picture, n == 0) for n in range(300)), info))
+    units = access_units(b"".join(START_CODE + packet.data for packet in packets), "hevc")
+    assert [unit.order for unit in units] == [(0, packet.index) for packet in packets]
