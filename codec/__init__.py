@@ -35,7 +35,7 @@ from .metrics import Quality, compare, rgb_of
 from .models import Model
 from .models import load as load_model
 from .report import Summary
-from .video import open_sink, open_source
+from .video import VideoSource, open_sink, open_source
 
 open = Video
 
@@ -58,6 +58,7 @@ __all__ = [
     "VersionError",
     "Video",
     "VideoInfo",
+    "VideoSource",
     "Yuv420",
     "__version__",
     "anchor_codec",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Rate-distortion runs and their BD-rates.
 
+    python eval/rd_curves.py sequences DIR
     python eval/rd_curves.py run --sequences DIR --codecs ncm-bitfree@x265 x265 -o results.csv
     python eval/rd_curves.py table results.csv
     python eval/rd_curves.py plot results.csv -o figures
@@ -32,8 +33,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 
 from eval import tables
 from eval.bdrate import bd_rate
+from eval.sequences import find, listing, videos
 
-SUFFIXES = (".yuv", ".y4m", ".mkv", ".mp4", ".webm", ".mov", ".avi")
 QUALITIES = {"x265": (18, 23, 28, 33), "x264": (18, 23, 28, 33), "svtav1": (30, 39, 48, 57)}
 OWN_ORDER = {"x265": "bframes=1:b-adapt=0:b-pyramid=0", "x264": "bframes=1:b-adapt=0:b-pyramid=none"}
 
@@ -62,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the commands and return its exit status."""
     parser = argparse.ArgumentParser(prog="rd_curves.py", description=(__doc__ or "").split("\n", 1)[0])
     commands = parser.add_subparsers(required=True)
+    known = commands.add_parser("sequences", help="what is in a folder: known sequences, others, what is missing")
+    known.add_argument("folder", type=Path)
+    known.set_defaults(action=lambda arguments: print(listing(find(arguments.folder))))
     run = commands.add_parser("run", help="code every sequence at every rate point; rows already in the CSV are kept")
     run.add_argument("--sequences", type=Path, required=True, help="a folder of videos, or one video")
     run.add_argument("--codecs", nargs="+", required=True, metavar="NAME")
@@ -95,7 +99,7 @@ def _run(arguments: argparse.Namespace) -> None:
     done = {(row.sequence, row.codec, row.crf) for row in rows}
     points = [
         (path, name, float(crf))
-        for path in sequences(arguments.sequences)
+        for path in videos(arguments.sequences)
         for name in arguments.codecs
         for crf in QUALITIES[_encoder(name)]
         if (path.name, name, float(crf)) not in done
@@ -103,14 +107,6 @@ def _run(arguments: argparse.Namespace) -> None:
     for path, name, crf in track(points, console=Console(stderr=True), disable=not sys.stderr.isatty()):
         rows.append(measure(path, name, crf, arguments))
         tables.write_rows(arguments.output, rows)
-
-
-def sequences(folder: Path) -> list[Path]:
-    """The videos of a folder in order of name; InputError if there are none."""
-    found = [folder] if folder.is_file() else sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES)
-    if not found:
-        raise codec.InputError(f"{folder}: no videos there ({', '.join(SUFFIXES)}); give a folder that holds some")
-    return found
 
 
 def _encoder(name: str) -> str:
