@@ -18,7 +18,7 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 
 from .anchors import AnchorFrame, anchor_codec
 from .api import Video, decode, encode, verify
-from .bframe import Predictor, choose_device
+from .bframe import Between, Predictor, choose_device, predictor
 from .errors import (
     AnchorError,
     CodecError,
@@ -42,6 +42,7 @@ open = Video
 __all__ = [
     "AnchorError",
     "AnchorFrame",
+    "Between",
     "CodecError",
     "Colour",
     "DamageError",
@@ -71,6 +72,7 @@ __all__ = [
     "open",
     "open_sink",
     "open_source",
+    "predictor",
     "rgb_of",
     "verify",
 ]

@@ -173,7 +173,8 @@ def _store(
 class Video:
     """An .ncm stream, opened for its frames; a context manager, and an iterator of `Frame` in display order.
 
-    `frame_count` is None on a pipe. After the last frame `problems` lists what was damaged, a line each.
+    `frame_count` is None on a pipe; `model` is what makes the B-frames. After the last frame `problems` lists what was
+    damaged, a line each.
     """
 
     def __init__(self, path: PathLike, *, device: str = "auto") -> None:
@@ -182,9 +183,9 @@ class Video:
             self.header = self._reader.header
             self.info = self.header.info
             self.frame_count = self._reader.picture_count()
-            network = load_fingerprint(self.header.fingerprint, self.header.model, choose_device(device))
+            self.model = load_fingerprint(self.header.fingerprint, self.header.model, choose_device(device))
             anchors = anchor_codec(self.header.anchor_codec)
-            reconstructor = Reconstructor(self.info, anchors, predictor(network, self.info))
+            reconstructor = Reconstructor(self.info, anchors, predictor(self.model, self.info))
             self._decoder = Decoder(self._reader, reconstructor)
             self._stack = stack.pop_all()
 

@@ -5,6 +5,7 @@
     python eval/rd_curves.py run --sequences DIR --codecs ncm-bitneed@x265 x265 x265:ibpb -o results.csv
     python eval/rd_curves.py table results.csv
     python eval/rd_curves.py plot results.csv -o figures
+    python eval/rd_curves.py report results.csv -o report.html
 
 `eval/codecs.py` says how codecs are called. All run through the same scheduler and container, so all have the same
 intra pictures; bytes are whole files, pictures are what a decoder in a process of its own wrote.
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_run(commands.add_parser("run", help="code every sequence at every rate point; rows in the CSV are kept"))
     _add_table(commands.add_parser("table", help="BD-rate of each codec against a reference, as Markdown"))
     _add_plot(commands.add_parser("plot", help="PSNR and MS-SSIM over bits per pixel, a figure a class, PNG and PDF"))
+    _add_report(commands.add_parser("report", help="tables, curves, frames and pictures as one page"))
     arguments = parser.parse_args(argv)
     try:
         arguments.action(arguments)
@@ -164,6 +166,30 @@ def _plot(arguments: argparse.Namespace) -> None:
     rows = records.chosen(records.rows_of(arguments.results), arguments.codecs)
     for path in draw(rows, arguments.output, each=arguments.each, beside=arguments.published):
         print(path)
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("results", type=Path, nargs="+", metavar="CSV")
+    add("--codecs", nargs="+", metavar="NAME", help="only these (default: all)")
+    add("--reference", metavar="NAME", help="as for `table`")
+    add("--streams", type=Path, metavar="DIR", help="what `run --keep DIR` kept, for pictures")
+    add("--sequences", type=Path, metavar="DIR", help="with --streams: the videos, to show the source too")
+    add("--at", type=int, nargs="+", metavar="N", help="the frames to show (default: a B-frame and the next)")
+    add("-o", "--output", type=Path, required=True, metavar="HTML")
+    parser.set_defaults(action=_report)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from eval.report import collect, write_report
+
+    rows = records.chosen(records.rows_of(arguments.results), arguments.codecs)
+    frames = [frame for file in arguments.results for frame in records.read_frames(file)]
+    clips = find(arguments.sequences) if arguments.sequences else []
+    pictures = []
+    if arguments.streams:
+        pictures = collect(rows, frames, streams=arguments.streams, clips=clips, pocs=arguments.at)
+    write_report(arguments.output, rows, frames, pictures=pictures, reference=arguments.reference)
 
 
 if __name__ == "__main__":

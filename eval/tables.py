@@ -2,6 +2,7 @@
 """Results as CSV files of dataclasses, and as Markdown."""
 
 import csv
+import html
 import io
 import re
 from collections.abc import Sequence
@@ -53,12 +54,24 @@ class Table(NamedTuple):
         """The table in Markdown."""
         return markdown(self.head, self.lines)
 
+    def html(self) -> str:
+        """The table in HTML."""
+        head = "".join(f"<th>{_html(cell)}</th>" for cell in self.head)
+        lines = ("".join(f"<td>{_html(cell)}</td>" for cell in line) for line in self.lines)
+        body = "\n".join(f"<tr>{line}</tr>" for line in lines)
+        return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
     def latex(self) -> str:
         """The table in LaTeX, for the package booktabs."""
         columns = "l" + "r" * (len(self.head) - 1)
         head, *lines = (" & ".join(map(_latex, line)) + r" \\" for line in (self.head, *self.lines))
         body = [r"\toprule", head, r"\midrule", *lines, r"\bottomrule"]
         return "\n".join([rf"\begin{{tabular}}{{{columns}}}", *body, r"\end{tabular}"])
+
+
+def _html(cell: str) -> str:
+    """A cell's text for HTML."""
+    return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html.escape(cell).replace("-&gt;", "→"))
 
 
 def _latex(cell: str) -> str:
