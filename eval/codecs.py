@@ -30,6 +30,7 @@ RATES = {
     "svtav1": Rates("crf", (30, 39, 48, 57)),
     "hm": Rates("qp", (22, 27, 32, 37)),
     "vvenc": Rates("qp", (22, 27, 32, 37)),
+    "tcm": Rates("qp", (0, 1, 2, 3)),  # the rates it was trained for
 }
 
 
