@@ -17,8 +17,9 @@ except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0+unknown"
 
 from .anchors import AnchorFrame, anchor_codec
-from .api import Video, decode, encode, verify
+from .api import Video, decode, verify
 from .bframe import Between, Predictor, choose_device, predictor
+from .encoding import encode
 from .errors import (
     AnchorError,
     CodecError,
@@ -35,6 +36,7 @@ from .metrics import Quality, compare, rgb_of
 from .models import Model
 from .models import load as load_model
 from .report import Summary
+from .settings import EncodeSettings
 from .video import VideoSource, open_sink, open_source
 
 open = Video
@@ -46,6 +48,7 @@ __all__ = [
     "CodecError",
     "Colour",
     "DamageError",
+    "EncodeSettings",
     "Frame",
     "InputError",
     "Model",

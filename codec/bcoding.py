@@ -13,7 +13,7 @@ from ncm import Prediction
 
 from .bcodec import BFrameCodec
 from .bfeatures import AnchorFeatures, anchor_features, luma_plane
-from .bframe import Between, Choice, Predictor, Trial
+from .bframe import Between, Choice, Predictor, Score, Trial
 from .errors import StreamError
 from .frame import Yuv420, crop_rgb, pad, yuv_to_rgb
 from .metrics import rgb_of
@@ -54,11 +54,22 @@ class BFrameCoder(Predictor):
         return self._shown(frame)
 
     @torch.no_grad()
-    def write(self, where: Between, source: Yuv420, poc: int, *, slope: float, effort: int = 0) -> Choice:
-        """Code a source picture if slope * MSE + bits per pixel is less with the payload than without.
+    def write(
+        self,
+        where: Between,
+        source: Yuv420,
+        poc: int,
+        *,
+        slope: float,
+        effort: int = 0,
+        score: Score | None = None,
+    ) -> Choice:
+        """Code a source picture for a slope, and send that if score + bits per pixel is less with it than without.
 
-        `effort` is the number of steps of gradient descent on its latents; the best of all attempts is taken.
+        The score is slope * MSE of RGB unless another is given. `effort` is the number of steps of gradient descent on
+        its latents; the best of all attempts is taken.
         """
+        score = score or (lambda picture: slope * self._error(source, picture))
         prediction = self._prediction(*where[:4])
         free = self._shown(prediction.frame)
         quality, pixels = self.level(slope), self.info.width * self.info.height
@@ -69,8 +80,9 @@ class BFrameCoder(Predictor):
         def attempt(shifts: Shifts) -> Trial:
             tape = Write()
             shown = self._shown(run(Shifted(tape, shifts)))
-            data, error = tape.finish(), self._error(source, shown)
-            return Trial(shown, data, slope * error + 8 * (len(data) + PACKET_OVERHEAD) / pixels, error)
+            data = tape.finish()
+            rate = 8 * (len(data) + PACKET_OVERHEAD) / pixels
+            return Trial(shown, data, score(shown) + rate, self._error(source, shown))
 
         def cost(shifts: Shifts) -> Tensor:
             tape = Estimate("mixed")
@@ -80,10 +92,10 @@ class BFrameCoder(Predictor):
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(poc)  # the noise of quantisation: the same video gives the same bytes
             trials = refine(attempt, cost, steps=effort)
-        best = min(trials, key=lambda trial: trial.cost)
-        if not best.data or best.cost >= slope * self._error(source, free):
-            return Choice(free, None, trials)
-        return Choice(best.picture, BFramePacket(poc, MODE, quality, best.data), trials)
+        best, unsent = min(trials, key=lambda trial: trial.cost), score(free)
+        if not best.data or best.cost >= unsent:
+            return Choice(free, None, trials, unsent, unsent)
+        return Choice(best.picture, BFramePacket(poc, MODE, quality, best.data), trials, best.cost, unsent)
 
     def _run(
         self,

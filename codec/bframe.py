@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """B-frames from the two decoded pictures around them: planes in, network, planes out."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -59,12 +60,18 @@ class Trial(NamedTuple):
 class Choice(NamedTuple):
     """A B-frame as it will be shown, and its payload; None if the prediction is better or nothing would be sent.
 
-    `trials` are what was tried, in order, the prediction left out.
+    `trials` are what was tried, in order, the prediction left out. `cost` is in bits a pixel, distortion included;
+    `free` that of the prediction.
     """
 
     picture: Yuv420
     packet: BFramePacket | None
     trials: list[Trial]
+    cost: float
+    free: float
+
+
+Score = Callable[[Yuv420], float]  # what the distortion of a decoded picture costs, in bits a pixel
 
 
 class Predictor:
@@ -85,6 +92,12 @@ class Predictor:
     def predict(self, past: Reference, future: Reference, time: float, noise: float) -> Yuv420:
         """The B-frame at `time` in (0,1) between two references; `noise` is their RMS error, 0 if unknown."""
         return self._shown(self._prediction(past, future, time, noise).frame)
+
+    def write_none(self, where: Between, score: Score) -> Choice:
+        """The prediction as the choice that is made without a payload."""
+        picture = self.predict(*where[:4])
+        cost = score(picture)
+        return Choice(picture, None, [], cost, cost)
 
     def read(self, where: Between, packet: BFramePacket) -> Yuv420:
         """The B-frame that a payload describes. StreamError if it cannot be read."""

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from .gop import DEFAULT_INTRA_PERIOD
 from .models import DEFAULT_CODEC, DEFAULT_MODEL
 from .report import Progress, quiet
 
+MODE_HELP = (
+    "bitfree: nothing is sent for B-frames (default); bitneed: what pays is; auto: that, by what quality is worth in "
+    "this video, in the order that costs least, the anchor encoder's own among them"
+)
 INTERRUPTED, CLOSED_PIPE = 130, 141  # what a shell expects after SIGINT and SIGPIPE
 
 
@@ -56,8 +61,9 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("src", metavar="VIDEO", help=".yuv, .y4m, anything PyAV opens, or - for standard input")
     add("-o", "--output", metavar="FILE", help="the stream (default: VIDEO with suffix .ncm; - is a pipe)")
-    add("--mode", default="bitfree", help="bitfree: nothing is sent for B-frames (default); bitneed: what pays is")
-    add("--gop", default="ibpb", help="ibpb (default), or fixed:N with N = 1, 2, 4, 8 frames from anchor to anchor")
+    add("--mode", default="bitfree", help=MODE_HELP)
+    add("--gop", default="", help="ibpb (default), fixed:N (anchors N = 1, 2, 4 or 8 frames apart), or adaptive")
+    add("--tune", default="psnr", help="what auto and adaptive optimise: psnr (default) or ms-ssim")
     add(
         "--intra-period",
         type=_positive,
@@ -66,7 +72,7 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
         help="frames from I to I (default 32)",
     )
     add("--frames", type=_positive, metavar="N", help="stop after N frames")
-    add("--model", help=f"by name or .safetensors file (default {DEFAULT_MODEL}; {DEFAULT_CODEC} for bitneed)")
+    add("--model", default="", help=f"by name or .safetensors file (default {DEFAULT_MODEL}; {DEFAULT_CODEC} to code)")
     add("--effort", type=int, default=0, metavar="N", help="bitneed: N steps to refine each B-frame (slow; try 8)")
     add("--b-offset", type=float, default=0.0, metavar="X", help="bitneed: B-frames at 2^X times the anchors' slope")
     _add_device(parser)
@@ -79,14 +85,14 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     add("--anchor-params", default="", metavar="K=V:K=V", help="further parameters for it, such as tune=psnr:psy-rd=0")
     group = parser.add_argument_group("raw video (if the file's name does not tell, as in seq_416x240_50.yuv)")
     group.add_argument("--size", type=_size, metavar="WxH")
-    group.add_argument("--fps", type=_frame_rate, metavar="N or N/D")
-    group.add_argument("--pix-fmt", help="yuv420p or yuv420p10le")
+    group.add_argument("--fps", dest="frame_rate", type=_frame_rate, metavar="N or N/D")
+    group.add_argument("--pix-fmt", dest="pixel_format", help="yuv420p or yuv420p10le")
     group = parser.add_argument_group("measurement")
     add = group.add_argument
-    add("--no-metrics", action="store_true", help="do not compare the decoded video with the source (faster)")
+    add("--no-metrics", dest="metrics", action="store_false", help="do not compare with the source (faster)")
     add("--csv", metavar="FILE", help="write a line of statistics a frame")
     add("--recon", metavar="FILE", help="write the decoded video too")
-    add("--hash", action="store_true", help="store a hash of every picture, for `codec verify`")
+    add("--hash", dest="hashes", action="store_true", help="store a hash of every picture, for `codec verify`")
     parser.set_defaults(command=_encode)
 
 
@@ -166,34 +172,13 @@ def _frame_rate(text: str) -> Fraction:
 
 
 def _encode(arguments: argparse.Namespace) -> int:
-    from .api import encode
+    from .encoding import encode
+    from .settings import EncodeSettings
 
+    given = vars(arguments)
+    settings = EncodeSettings(**{field.name: given[field.name] for field in fields(EncodeSettings)})
     with _progress("encoding") as progress:
-        summary = encode(
-            arguments.src,
-            arguments.output,
-            mode=arguments.mode,
-            anchor=arguments.anchor,
-            preset=arguments.preset,
-            crf=arguments.crf,
-            qp=arguments.qp,
-            anchor_params=arguments.anchor_params,
-            gop=arguments.gop,
-            intra_period=arguments.intra_period,
-            frames=arguments.frames,
-            b_offset=arguments.b_offset,
-            effort=arguments.effort,
-            model=arguments.model,
-            device=arguments.device,
-            metrics=not arguments.no_metrics,
-            hashes=arguments.hash,
-            recon=arguments.recon,
-            csv=arguments.csv,
-            size=arguments.size,
-            frame_rate=arguments.fps,
-            pixel_format=arguments.pix_fmt,
-            progress=progress,
-        )
+        summary = encode(arguments.src, arguments.output, settings, progress=progress)
     print(summary.text(), file=sys.stderr if "-" in (arguments.output, arguments.recon) else sys.stdout)
     return 0
 

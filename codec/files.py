@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import OutputError
+from .errors import InputError, OutputError
 
 
 class Place:
@@ -59,3 +59,14 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
         ) from err
     finally:
         place.abandon()
+
+
+def target_of(src: str | Path, dst: str | Path | None, suffix: str) -> str:
+    """Where the output goes: dst, or src with another suffix. InputError if there is no name, or both are one file."""
+    if dst is None:
+        if str(src) == "-":
+            raise InputError("standard input has no name to derive the output's from; give one with -o")
+        return str(Path(src).with_suffix(suffix))
+    if str(dst) != "-" and Path(dst).exists() and Path(src).exists() and Path(dst).samefile(src):
+        raise InputError(f"{dst}: input and output are the same file; give another one with -o")
+    return str(dst)

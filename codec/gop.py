@@ -23,6 +23,7 @@ from itertools import accumulate, pairwise
 from .errors import InputError
 
 DEFAULT_INTRA_PERIOD = 32
+ADAPTIVE = "adaptive"  # the schedule that is chosen by cost, period by period
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,12 @@ class Segment:
         return anchors + self.bframes()
 
 
+def letters(segment: Segment) -> str:
+    """The kinds of a segment's pictures in display order, a letter each."""
+    kinds = {picture.poc: picture.kind for picture in segment.pictures()}
+    return "".join(kinds[poc] for poc in segment.pocs)
+
+
 def dyadic(low: int, high: int) -> Iterator[Picture]:
     """The B-frames strictly between two coded pictures, each between its nearest coded neighbours."""
     middle = (low + high) // 2
@@ -94,12 +101,12 @@ def anchor_distance(gop: str) -> int:
     """The distance between anchors of a schedule by name: 'ibpb' or 'fixed:N', N = 1, 2, 4, 8. InputError otherwise."""
     distances = {"ibpb": 2, "fixed:1": 1, "fixed:2": 2, "fixed:4": 4, "fixed:8": 8}
     if gop not in distances:
-        raise InputError(f"--gop {gop!r} is not a schedule; choose from {', '.join(distances)}")
+        raise InputError(f"--gop {gop!r} is not a schedule; choose from {', '.join((*distances, ADAPTIVE))}")
     return distances[gop]
 
 
-def schedule(intra: int, length: int, distance: int, *, linked: bool, leading: int) -> Segment:
-    """The segment of `length` pictures from `intra` on, with `leading` B-frames before it.
+def schedule(length: int, distance: int, *, linked: bool) -> tuple[int, ...]:
+    """The gaps between the anchors of a period of `length` pictures, `distance` each.
 
     `linked` means the picture after them may serve as a reference (it exists and no cut lies before it): pictures past
     the last anchor are then left to lead the next segment. Otherwise the last picture becomes an anchor.
@@ -107,9 +114,9 @@ def schedule(intra: int, length: int, distance: int, *, linked: bool, leading: i
     offsets = list(range(0, length, distance))
     if not linked and offsets[-1] != length - 1:
         offsets.append(length - 1)
-    return Segment(intra, tuple(b - a for a, b in pairwise(offsets)), leading)
+    return tuple(b - a for a, b in pairwise(offsets))
 
 
 def longest_group(intra_period: int, distance: int) -> int:
     """The most anchors that a segment of `schedule` can have."""
-    return len(schedule(0, intra_period, distance, linked=False, leading=0).anchors)
+    return len(schedule(intra_period, distance, linked=False)) + 1

@@ -29,6 +29,7 @@ class FrameRow:
     psnr_rgb: float = math.nan
     ms_ssim: float = math.nan
     tried: str = ""  # of a B-frame, bits:PSNR-RGB of every attempt to code it
+    considered: str = ""  # what the choice of order weighed, in bits with distortion: the period's, then the frame's
 
 
 def mode_name(record: FrameRecord) -> str:
@@ -38,11 +39,13 @@ def mode_name(record: FrameRecord) -> str:
     return "bitfree" if record.mode is None else "bitneed"
 
 
-def frame_row(record: FrameRecord, pts: int, quality: Quality | None, trials: Sequence[Trial] = ()) -> FrameRow:
+def frame_row(
+    record: FrameRecord, pts: int, quality: Quality | None, trials: Sequence[Trial] = (), considered: str = ""
+) -> FrameRow:
     """The row of one picture."""
     row = FrameRow(record.poc, pts, record.kind, mode_name(record), record.bits, record.offset)
     tried = " ".join(f"{8 * len(trial.data)}:{psnr(trial.error):.3f}" for trial in trials)
-    return replace(row, tried=tried, **(asdict(quality) if quality else {}))
+    return replace(row, tried=tried, considered=considered, **(asdict(quality) if quality else {}))
 
 
 @dataclass(frozen=True)

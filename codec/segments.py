@@ -1,12 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""Cut a video into segments as its frames arrive: one intra period each, never across a scene cut."""
+"""Cut a video into intra periods as its frames arrive, never across a scene cut, and those into segments by a schedule.
 
-from collections.abc import Iterable, Iterator
+frames --periods--> Period --arranged (with a schedule)--> SourceSegment
+"""
+
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .cuts import is_cut, shrink
 from .frame import Frame
 from .gop import Segment, schedule
+
+
+class Period(NamedTuple):
+    """The frames from one I on up to the next; `linked` if that comes and no cut lies before it."""
+
+    intra: int
+    frames: tuple[Frame, ...]
+    linked: bool
 
 
 @dataclass(frozen=True)
@@ -16,29 +28,48 @@ class SourceSegment:
     segment: Segment
     frames: tuple[Frame, ...]
 
+    @property
+    def pts(self) -> tuple[int, ...]:
+        """One time a picture."""
+        return tuple(frame.pts for frame in self.frames)
+
     def at(self, poc: int) -> Frame:
         """The source frame at this POC."""
         return self.frames[poc - self.segment.first]
 
 
-def segments(frames: Iterable[Frame], *, distance: int, intra_period: int) -> Iterator[SourceSegment]:
-    """The segments of a video, in order, holding at most one intra period and one frame at a time.
+Schedule = Callable[[Period], tuple[int, ...]]  # the distances between a period's anchors, from its I on
 
-    Anchors are `distance` apart. The frames after a segment's last anchor wait for the next one, whose I they refer to.
-    """
-    waiting: list[Frame] = []  # B-frames of the last segment that its last anchor left over
+
+def periods(frames: Iterable[Frame], intra_period: int) -> Iterator[Period]:
+    """The intra periods of a video, in order, holding at most one of them and one frame at a time."""
     held: list[Frame] = []
-    first = 0  # POC of held[0]
+    first = 0
     for frame, cut in _with_cuts(frames):
         if held and (cut or len(held) == intra_period):
-            segment = schedule(first, len(held), distance, linked=not cut, leading=len(waiting))
-            own = segment.stop - first
-            yield SourceSegment(segment, (*waiting, *held[:own]))
-            waiting, first, held = held[own:], first + len(held), []
+            yield Period(first, tuple(held), not cut)
+            first, held = first + len(held), []
         held.append(frame)
     if held:
-        segment = schedule(first, len(held), distance, linked=False, leading=len(waiting))
-        yield SourceSegment(segment, (*waiting, *held))
+        yield Period(first, tuple(held), False)
+
+
+def arranged(source: Iterable[Period], plan: Schedule) -> Iterator[SourceSegment]:
+    """The segments that a schedule makes of the periods.
+
+    The frames after a period's last anchor wait for the next segment, whose I they refer to.
+    """
+    waiting: tuple[Frame, ...] = ()
+    for period in source:
+        segment = Segment(period.intra, plan(period), len(waiting))
+        own = segment.stop - period.intra
+        yield SourceSegment(segment, (*waiting, *period.frames[:own]))
+        waiting = period.frames[own:]
+
+
+def every(distance: int) -> Schedule:
+    """The schedule with anchors `distance` apart."""
+    return lambda period: schedule(len(period.frames), distance, linked=period.linked)
 
 
 def _with_cuts(frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from .anchors import AnchorCodec, AnchorFrame, AnchorPacket
 from .bframe import Between, Choice, Trial
-from .frame import Colour, Frame, VideoInfo, Yuv420
+from .frame import Colour, VideoInfo, Yuv420
 from .metrics import psnr, rgb_of
 from .reconstruct import Reconstructor, Shown
-from .segments import SourceSegment, segments
+from .segments import SourceSegment
 from .stream import StreamReader, Unit
 
 WriteBFrame = Callable[[Between, Yuv420, int], Choice]  # codes a source picture, the B-frame of this POC
@@ -30,78 +30,76 @@ class CodedSegment(NamedTuple):
     trials: dict[int, list[Trial]]
 
 
-class Encoder:
-    """Code a video's frames into the units of a stream; memory is bounded by the anchor encoder's lookahead."""
+def code_anchors(
+    anchors: AnchorCodec, info: VideoInfo, sources: Iterable[SourceSegment]
+) -> Iterator[tuple[SourceSegment, Unit]]:
+    """Segments, each with its coded anchors as a unit; pulls as many as the anchor encoder's lookahead needs."""
+    waiting: deque[SourceSegment] = deque()
 
-    def __init__(
-        self,
-        info: VideoInfo,
-        anchors: AnchorCodec,
-        reconstructor: Reconstructor,
-        write: WriteBFrame | None = None,
-    ) -> None:
+    def frames() -> Iterator[AnchorFrame]:
+        for source in sources:
+            waiting.append(source)
+            for poc in source.segment.anchors:
+                yield AnchorFrame(source.at(poc).picture, key=poc == source.segment.intra)
+
+    packets: list[AnchorPacket] = []
+    first_anchor = 0
+    for packet in anchors.encode(frames(), info):
+        packets.append(packet)
+        if len(packets) == len(waiting[0].segment.anchors):
+            source = waiting.popleft()
+            yield source, Unit(source.segment, first_anchor, source.pts, anchors=packets)
+            first_anchor += len(packets)
+            packets = []
+    assert not waiting and not packets, "the anchor encoder kept a picture to itself"
+
+
+class Encoder:
+    """Make the units of a stream out of segments with coded anchors: B-frames, noise level, hashes."""
+
+    def __init__(self, info: VideoInfo, reconstructor: Reconstructor, write: WriteBFrame | None = None) -> None:
         self.info = info
-        self.anchors = anchors
         self.reconstructor = reconstructor
         self.write = write
 
     def encode(
-        self, frames: Iterable[Frame], *, distance: int, intra_period: int, reconstruct: bool, hashes: bool = False
+        self, units: Iterable[tuple[SourceSegment, Unit]], *, reconstruct: bool, hashes: bool = False
     ) -> Iterator[CodedSegment]:
         """The coded segments in order. B-frames without payload are made only if `reconstruct` or `hashes` asks."""
-        waiting: deque[SourceSegment] = deque()
-
-        def anchor_frames() -> Iterator[AnchorFrame]:
-            for source in segments(frames, distance=distance, intra_period=intra_period):
-                waiting.append(source)
-                for poc in source.segment.anchors:
-                    yield AnchorFrame(source.at(poc).picture, key=poc == source.segment.intra)
-
-        packets: list[AnchorPacket] = []
-        first_anchor = 0
-        for packet in self.anchors.encode(anchor_frames(), self.info):
-            packets.append(packet)
-            if len(packets) == len(waiting[0].segment.anchors):
-                unit = _unit(waiting[0], first_anchor, packets)
-                yield self._finish(waiting.popleft(), unit, reconstruct=reconstruct, hashes=hashes)
-                first_anchor += len(packets)
-                packets = []
-        assert not waiting and not packets, "the anchor encoder kept a picture to itself"
-
-    def _finish(self, source: SourceSegment, unit: Unit, *, reconstruct: bool, hashes: bool) -> CodedSegment:
-        decoded = self.reconstructor.anchors(unit)
-        unit = replace(unit, noise=_noise(source, decoded, self.info.colour))
-        shown: list[Shown] = []
-        choices: dict[int, Choice] = {}
-        if self.write:
-            shown, choices = self._code(source, unit, decoded, self.write)
-            bframes = {poc: choice.packet for poc, choice in choices.items() if choice.packet is not None}
-            unit = replace(unit, bframes=bframes, coded=frozenset(bframes))
-        elif reconstruct or hashes:
-            shown = self.reconstructor.pictures(unit, decoded)
-        if hashes:
-            unit = replace(unit, hashes=tuple(s.frame.picture.digest() for s in shown))
-        return CodedSegment(source, unit, shown, {poc: choice.trials for poc, choice in choices.items()})
-
-    def _code(
-        self, source: SourceSegment, unit: Unit, decoded: dict[int, Yuv420], write: WriteBFrame
-    ) -> tuple[list[Shown], dict[int, Choice]]:
-        """The pictures of a unit, and what was chosen for its B-frames."""
-        choices: dict[int, Choice] = {}
-
-        def write_one(where: Between, poc: int) -> Yuv420:
-            choices[poc] = write(where, source.at(poc).picture, poc)
-            return choices[poc].picture
-
-        return self.reconstructor.pictures(unit, decoded, write_one), choices
+        for source, unit in units:
+            decoded = self.reconstructor.anchors(unit)
+            unit = replace(unit, noise=noise_of(source, decoded, self.info.colour))
+            shown: list[Shown] = []
+            choices: dict[int, Choice] = {}
+            if self.write:
+                shown, choices = code_bframes(self.reconstructor, source, unit, decoded, self.write)
+                bframes = {poc: choice.packet for poc, choice in choices.items() if choice.packet is not None}
+                unit = replace(unit, bframes=bframes, coded=frozenset(bframes))
+            elif reconstruct or hashes:
+                shown = self.reconstructor.pictures(unit, decoded)
+            if hashes:
+                unit = replace(unit, hashes=tuple(s.frame.picture.digest() for s in shown))
+            yield CodedSegment(source, unit, shown, {poc: choice.trials for poc, choice in choices.items()})
 
 
-def _unit(source: SourceSegment, first_anchor: int, packets: list[AnchorPacket]) -> Unit:
-    pts = tuple(frame.pts for frame in source.frames)
-    return Unit(segment=source.segment, first_anchor=first_anchor, pts=pts, anchors=packets)
+def code_bframes(
+    reconstructor: Reconstructor,
+    source: SourceSegment,
+    unit: Unit,
+    decoded: dict[int, Yuv420],
+    write: WriteBFrame,
+) -> tuple[list[Shown], dict[int, Choice]]:
+    """The pictures of a unit, and what was chosen for its B-frames, by POC."""
+    choices: dict[int, Choice] = {}
+
+    def write_one(where: Between, poc: int) -> Yuv420:
+        choices[poc] = write(where, source.at(poc).picture, poc)
+        return choices[poc].picture
+
+    return reconstructor.pictures(unit, decoded, write_one), choices
 
 
-def _noise(source: SourceSegment, decoded: dict[int, Yuv420], colour: Colour) -> int:
+def noise_of(source: SourceSegment, decoded: dict[int, Yuv420], colour: Colour) -> int:
     """The decoded anchors' RGB PSNR in quarter dB, 1 to 255: what the network is told about its references."""
     errors = []
     for poc, picture in decoded.items():

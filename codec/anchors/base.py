@@ -28,6 +28,15 @@ class AnchorCodec(Protocol):
     name: str
 
     @property
+    def regular(self) -> bool:
+        """Whether its own order needs anchors evenly spaced, and pays dearly for others."""
+        ...
+
+    def variant(self, *, distance: int, longest_group: int, finer: float = 0.0) -> "AnchorCodec":
+        """The same for anchors `distance` apart, at a slope 2^finer times as steep, or as near as its scale allows."""
+        ...
+
+    @property
     def slope(self) -> float:
         """What a unit of mean squared error, of RGB in [0,1], costs at this quality: -dR/dD in bits a pixel."""
         ...

@@ -5,7 +5,7 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, cast
 
@@ -59,10 +59,15 @@ def anchor_codec(
         preset=row.checked_preset(preset),
         quality=row.checked_quality(crf, qp),
         params=row.checked_params(params),
-        keyint=str(longest_group) if longest_group > 1 else row.endless,
+        keyint=keyint_of(row, longest_group),
         anchor_distance=anchor_distance,
         threads=threads,
     )
+
+
+def keyint_of(row: LibavRow, longest_group: int) -> str:
+    """The encoder's keyint for closed groups of so many anchors at most."""
+    return str(longest_group) if longest_group > 1 else row.endless
 
 
 @dataclass(eq=False)
@@ -84,6 +89,17 @@ class LibavAnchors:
         option, value = self.quality
         start, fall = self.row.slopes[option]
         return float(2 ** (start - fall * float(value)))
+
+    @property
+    def regular(self) -> bool:
+        """Whether its own order needs anchors evenly spaced."""
+        return self.row.regular
+
+    def variant(self, *, distance: int, longest_group: int, finer: float = 0.0) -> "LibavAnchors":
+        """The same for anchors `distance` apart, at a slope 2^finer times as steep, or as near as its scale allows."""
+        option, value = self.quality
+        quality = self.row.shifted_quality(option, float(value), finer)
+        return replace(self, quality=quality, keyint=keyint_of(self.row, longest_group), anchor_distance=distance)
 
     def describe(self) -> str:
         """The settings that made the stream, in one line."""

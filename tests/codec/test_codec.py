@@ -206,7 +206,8 @@ def test_memory_does_not_grow_with_the_video(tmp_path):
     from codec.frame import Yuv420
     from codec.models import load
     from codec.reconstruct import Reconstructor
-    from codec.sequence import Encoder
+    from codec.segments import arranged, every, periods
+    from codec.sequence import Encoder, code_anchors
 
     pictures = moving(8)
     info = VideoInfo(64, 48, Fraction(25), Fraction(1, 25))
@@ -218,7 +219,8 @@ def test_memory_does_not_grow_with_the_video(tmp_path):
 
     anchors = anchor_codec("x264", preset="ultrafast", anchor_distance=2, longest_group=5)
     reconstructor = Reconstructor(info, anchors, Predictor(load("tiny"), info))
-    coded = Encoder(info, anchors, reconstructor).encode(endless(), distance=2, intra_period=8, reconstruct=True)
+    units = code_anchors(anchors, info, arranged(periods(endless(), 8), every(2)))
+    coded = Encoder(info, reconstructor).encode(units, reconstruct=True)
     live = []
     for number, _ in enumerate(coded):
         if number in (20, 60):

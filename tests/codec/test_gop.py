@@ -7,10 +7,10 @@ from codec.gop import Segment, anchor_distance, dyadic, schedule
 
 
 def test_ibpb_as_drawn_in_the_docstring():
-    first = schedule(0, 8, 2, linked=True, leading=0)
+    first = Segment(0, schedule(8, 2, linked=True))
     assert first.anchors == (0, 2, 4, 6) and first.stop == 7
     assert [p.poc for p in first.bframes()] == [1, 3, 5]
-    second = schedule(8, 3, 2, linked=False, leading=1)
+    second = Segment(8, schedule(3, 2, linked=False), leading=1)
     assert second.anchors == (8, 10) and second.first == 7
     assert [(p.poc, p.refs) for p in second.bframes()] == [(7, (6, 8)), (9, (8, 10))]
 
@@ -20,8 +20,8 @@ def test_dyadic_order_refers_to_the_nearest_coded():
 
 
 def test_the_last_picture_without_a_future_is_an_anchor():
-    assert schedule(0, 6, 2, linked=False, leading=0).anchors == (0, 2, 4, 5)
-    assert schedule(5, 1, 8, linked=False, leading=0) == Segment(5)
+    assert schedule(6, 2, linked=False) == (2, 2, 1)
+    assert schedule(1, 8, linked=False) == ()
 
 
 @given(st.data())
@@ -32,7 +32,7 @@ def test_laws(data):
     linked = [*data.draw(st.lists(st.booleans(), min_size=len(lengths) - 1, max_size=len(lengths) - 1)), False]
     coded, shown, intra, leading = set(), [], 0, 0
     for length, link in zip(lengths, linked, strict=True):
-        segment = schedule(intra, length, distance, linked=link, leading=leading)
+        segment = Segment(intra, schedule(length, distance, linked=link), leading)
         assert max(segment.gaps, default=1) <= distance
         for picture in segment.pictures():
             assert picture.poc not in coded

@@ -1,7 +1,11 @@
 from helpers import bunny_pictures, moving
 
 from codec.frame import Frame
-from codec.segments import segments
+from codec.segments import arranged, every, periods
+
+
+def segments(video, *, distance, intra_period):
+    return arranged(periods(video, intra_period), every(distance))
 
 
 def frames(pictures):

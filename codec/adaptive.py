@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""The order of every period chosen by what it costs, the anchor encoder's own order among the choices.
+
+    periods --> own order, three qualities ----> what quality is worth
+            --> anchors 2, 4, 8 apart ---------> what blocks of each length cost --> planned order
+                                                                                         |
+            own order, anchors 2 apart, planned order: coded and measured --> the cheapest goes into the stream
+
+The closed groups of all orders begin at the same pictures, so each may come from another. With a schedule that is
+given, only what quality is worth is measured beside it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import tee
+from typing import NamedTuple
+
+from .bframe import Between, Choice
+from .frame import Frame, Yuv420
+from .gop import Segment, letters
+from .packets import Unit
+from .rate import Price, price_between
+from .segments import Period, SourceSegment
+from .survey import Candidate, Surveyor
+
+PROBE = 0.7  # octaves of slope from the wanted quality to each of its neighbours: 2 crf of x265
+DISTANCES = (1, 2, 4, 8)
+
+
+class Survey(NamedTuple):
+    """A period, what quality is worth in it, and the ways to code it."""
+
+    period: Period
+    price: Price
+    candidates: list[Candidate]
+
+
+class Order:
+    """Code a video with B-frames at the anchors' own price of quality; `distance` is None for the adaptive order."""
+
+    def __init__(self, surveyor: Surveyor, distance: int | None) -> None:
+        self.surveyor, self.tracks = surveyor, surveyor.tracks
+        self.distance = distance
+        self.notes: dict[int, str] = {}  # by POC: what was considered for a frame, and what became of it
+        self._choices: dict[int, Choice] = {}
+        self._price: Price | None = None
+
+    def units(self, source: Iterable[Period]) -> Iterator[tuple[SourceSegment, Unit]]:
+        """The segments of a video with their anchors coded."""
+        waiting: tuple[Frame, ...] = ()
+        number = 0
+        for survey in self._adaptive(source) if self.distance is None else self._fixed(source, self.distance):
+            best = min(survey.candidates, key=lambda candidate: candidate.total)
+            self._take_notes(survey, best)
+            self._choices, self._price = dict(best.choices), survey.price
+            joined, unit = _joined(survey.period, best.unit, waiting, number)
+            yield joined, unit
+            waiting = survey.period.frames[best.unit.segment.stop - survey.period.intra :]
+            number = unit.stop_anchor
+
+    def write(self, where: Between, source: Yuv420, poc: int) -> Choice:
+        """The B-frame as it was coded when its period was chosen; one that leads an I is coded here."""
+        if poc in self._choices:
+            return self._choices.pop(poc)
+        assert self._price is not None, "units come before their B-frames"
+        return self.surveyor.code(where, source, poc, self._price)
+
+    def _fixed(self, source: Iterable[Period], distance: int) -> Iterator[Survey]:
+        periods, for_price, copy = tee(source, 3)
+        track = self.tracks.run(copy, distance)
+        for period, price, coded in zip(periods, self._prices(for_price), track, strict=True):
+            yield Survey(period, price, [self.surveyor.candidate(f"fixed:{distance}", period, coded, price)])
+
+    def _adaptive(self, source: Iterable[Period]) -> Iterator[Survey]:
+        periods, for_price, *copies = tee(source, 2 + len(DISTANCES))
+        tracks = [self.tracks.run(copy, distance) for copy, distance in zip(copies, DISTANCES, strict=True)]
+        for period, price, own, half, *wide in zip(periods, self._prices(for_price), *tracks, strict=True):
+            alone = self.surveyor.candidate("own", period, own, price)
+            regular = self.surveyor.candidate("ibpb", period, half, price)
+            candidates = [alone, regular]
+            gaps = self.surveyor.plan(period, price, alone, regular, dict(zip(DISTANCES[2:], wide, strict=True)))
+            if all(gaps != candidate.unit.segment.gaps for candidate in candidates):
+                planned = self.tracks.code_anew(period, gaps)
+                candidates.append(self.surveyor.candidate("planned", period, planned, price))
+            yield Survey(period, price, candidates)
+
+    def _prices(self, source: Iterable[Period]) -> Iterator[Price]:
+        """What quality is worth in each period, from the encoder's own order just above and below the quality."""
+        below, above = tee(source)
+        tracks = (self.tracks.run(periods, 1, finer=finer) for periods, finer in ((below, -PROBE), (above, PROBE)))
+        measure, slope, pixels = self.tracks.measure, self.tracks.anchors.slope, self.tracks.pixels
+        for coarse, fine in zip(*tracks, strict=True):
+            yield price_between(coarse.point, fine.point, measure, slope=slope, pixels=pixels)
+
+    def _take_notes(self, survey: Survey, best: Candidate) -> None:
+        """For every frame: the order chosen, by how much each order costs more, and what the frame costs in each."""
+        totals = " ".join(f"{other.name}={other.total - best.total:+.0f}" for other in survey.candidates)
+        for poc in range(survey.period.intra, survey.period.intra + len(survey.period.frames)):
+            costs = [f"{other.name}={other.costs[poc]:.0f}" for other in survey.candidates if poc in other.costs]
+            self.notes[poc] = f"{best.name} {letters(best.unit.segment)}; period {totals}; frame {' '.join(costs)}"
+
+
+def _joined(period: Period, unit: Unit, waiting: tuple[Frame, ...], number: int) -> tuple[SourceSegment, Unit]:
+    """The segment with the frames that lead it, its anchors numbered from `number` on."""
+    segment = Segment(period.intra, unit.segment.gaps, len(waiting))
+    source = SourceSegment(segment, (*waiting, *period.frames[: segment.stop - period.intra]))
+    anchors = [packet._replace(index=packet.index - unit.first_anchor + number) for packet in unit.anchors]
+    return source, replace(unit, segment=segment, first_anchor=number, pts=source.pts, anchors=anchors)

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+"""Encode a video file into an .ncm stream: source, anchors, B-frames and writer put together."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from itertools import islice
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from .adaptive import Order
+from .anchors import AnchorCodec, anchor_codec
+from .bframe import Between, Choice, Predictor, Score, choose_device, predictor
+from .errors import InputError, ModelError
+from .files import replacing, target_of
+from .frame import Frame, VideoInfo, Yuv420
+from .gop import longest_group
+from .metrics import MS_SSIM_SHORTEST, compare
+from .models import DEFAULT_CODEC, Model, load
+from .packets import Unit
+from .rate import measure_of
+from .reconstruct import Reconstructor
+from .report import FrameRow, Progress, Summary, frame_row, quiet
+from .segments import SourceSegment, arranged, every, periods
+from .sequence import CodedSegment, Encoder, WriteBFrame, code_anchors
+from .settings import EncodeSettings, PathLike
+from .stream import FrameRecord, Header, StreamWriter
+from .survey import PricedWrite, Surveyor
+from .tracks import Tracks
+from .video import VideoSink, VideoSource, open_sink, open_source
+
+if TYPE_CHECKING:
+    from .bcoding import BFrameCoder
+
+
+def encode(
+    src: PathLike,
+    dst: PathLike | None = None,
+    settings: EncodeSettings | None = None,
+    *,
+    progress: Progress = quiet,
+    **changes: Any,  # noqa: ANN401
+) -> Summary:
+    """Code a video file into an .ncm stream and return what it cost and how good it is.
+
+    src and dst are paths, '-' a pipe; dst is src with the suffix .ncm if absent. `changes` are fields of
+    `EncodeSettings`, by name, that go before those of `settings`.
+    Raises a CodecError: InputError, OutputError, AnchorError or ModelError; TypeError for a field that is none.
+    """
+    settings = dataclasses.replace(settings or EncodeSettings(), **changes)
+    target = target_of(src, dst, ".ncm")
+    anchors = _anchors(settings)
+    model = load(settings.model_name, choose_device(settings.device))
+    with ExitStack() as stack:
+        source = stack.enter_context(_open(src, settings))
+        file = stack.enter_context(replacing(target))
+        sink = stack.enter_context(open_sink(settings.recon, source.info)) if settings.recon else None
+        table = stack.enter_context(replacing(settings.csv)) if settings.csv else None
+        total = min((n for n in (source.frame_count, settings.frames) if n is not None), default=None)
+        job = _Job(settings, source.info, anchors, model, progress, total)
+        summary = job.run(islice(source, settings.frames), file, sink)
+        if not summary.rows:
+            raise InputError(f"{source.name}: it holds no frames; there is nothing to encode")
+        if table is not None:
+            table.write(summary.csv().encode())
+        return summary
+
+
+class _Job:
+    """One encode, all its parts at hand."""
+
+    def __init__(
+        self,
+        settings: EncodeSettings,
+        info: VideoInfo,
+        anchors: AnchorCodec,
+        model: Model,
+        progress: Progress,
+        total: int | None,
+    ) -> None:
+        self.settings, self.info, self.anchors, self.model = settings, info, anchors, model
+        self.progress, self.total = progress, total
+        self.bframes = predictor(model, info)
+        self.notes: dict[int, str] = {}
+        if measure_of(settings.tune) == "ms_ssim" and min(info.width, info.height) < MS_SSIM_SHORTEST:
+            raise InputError(f"--tune {settings.tune} needs sides of {MS_SSIM_SHORTEST} and more; take psnr")
+
+    def run(self, frames: Iterable[Frame], file: BinaryIO, sink: VideoSink | None) -> Summary:
+        """Code all frames into a file."""
+        units, write = self._measured(frames) if self.settings.measured else self._plain(frames)
+        encoder = Encoder(self.info, Reconstructor(self.info, self.anchors, self.bframes), write)
+        writer = StreamWriter(file, self._header())
+        reconstruct = self.settings.metrics or sink is not None
+        rows: list[FrameRow] = []
+        for segment in encoder.encode(units, reconstruct=reconstruct, hashes=self.settings.hashes):
+            rows += self._store(segment, writer, sink)
+            self.progress(len(rows), self.total)
+        if rows:
+            writer.finish()
+        return Summary(self.info, writer.bytes_written, tuple(rows))
+
+    def _plain(self, frames: Iterable[Frame]) -> tuple[Iterator[tuple[SourceSegment, Unit]], WriteBFrame | None]:
+        """Units in a given order, and what codes B-frames at the slope of the anchor encoder's table."""
+        distance = self.settings.distance
+        assert distance is not None
+        sources = arranged(periods(frames, self.settings.intra_period), every(distance))
+        units = code_anchors(self.anchors, self.info, sources)
+        if self.settings.mode == "bitfree":
+            return units, None
+        coder, slope = _coder(self.bframes), self.anchors.slope * 2**self.settings.b_offset
+
+        def write(where: Between, source: Yuv420, poc: int) -> Choice:
+            choice = coder.write(where, source, poc, slope=slope, effort=self.settings.effort)
+            self.progress(poc, self.total)
+            return choice
+
+        return units, write
+
+    def _measured(self, frames: Iterable[Frame]) -> tuple[Iterator[tuple[SourceSegment, Unit]], WriteBFrame]:
+        """Units and B-frames at what quality is worth in this video."""
+        settings = self.settings
+        tracks = Tracks(self.info, self.anchors, settings.intra_period, measure_of(settings.tune))
+        order = Order(Surveyor(tracks, self.bframes, self._priced_write(), settings.b_offset), settings.distance)
+        self.notes = order.notes
+        return order.units(periods(frames, settings.intra_period)), order.write
+
+    def _priced_write(self) -> PricedWrite:
+        if self.settings.mode == "bitfree":
+            return lambda where, source, poc, slope, score: self.bframes.write_none(where, score)
+        coder = _coder(self.bframes)
+
+        def write(where: Between, source: Yuv420, poc: int, slope: float, score: Score) -> Choice:
+            choice = coder.write(where, source, poc, slope=slope, effort=self.settings.effort, score=score)
+            self.progress(poc, self.total)
+            return choice
+
+        return write
+
+    def _store(self, coded: CodedSegment, writer: StreamWriter, sink: VideoSink | None) -> list[FrameRow]:
+        """Write a segment to the stream and its pictures to the reconstruction; a row a picture."""
+        records: dict[int, FrameRecord] = {record.poc: record for record in writer.write(coded.unit)}
+        shown = {picture.poc: picture.frame for picture in coded.shown}
+        rows = []
+        for poc in coded.unit.segment.pocs:
+            source = coded.source.at(poc)
+            measured = self.settings.metrics
+            quality = compare(source.picture, shown[poc].picture, self.info.colour) if measured else None
+            trials, note = coded.trials.get(poc, []), self.notes.pop(poc, "")
+            rows.append(frame_row(records[poc], source.pts, quality, trials, note))
+            if sink is not None:
+                sink.write(shown[poc])
+        return rows
+
+    def _header(self) -> Header:
+        info = self.info
+        fields = {field.name: getattr(info, field.name) for field in dataclasses.fields(info) if field.name != "colour"}
+        return Header(
+            **fields,
+            **dataclasses.asdict(info.colour),
+            mode=self.settings.mode,
+            gop=self.settings.schedule,
+            intra_period=self.settings.intra_period,
+            anchor_codec=self.settings.anchor,
+            anchor_settings=self.anchors.describe(),
+            model=self.model.name,
+            fingerprint=self.model.fingerprint,
+        )
+
+
+def _anchors(settings: EncodeSettings) -> AnchorCodec:
+    distance = settings.distance or 1
+    return anchor_codec(
+        settings.anchor,
+        preset=settings.preset,
+        crf=settings.crf,
+        qp=settings.qp,
+        params=settings.anchor_params,
+        anchor_distance=distance,
+        longest_group=longest_group(settings.intra_period, distance),
+    )
+
+
+def _open(src: PathLike, settings: EncodeSettings) -> VideoSource:
+    return open_source(src, size=settings.size, frame_rate=settings.frame_rate, pixel_format=settings.pixel_format)
+
+
+def _coder(bframes: Predictor) -> "BFrameCoder":
+    """What codes B-frames. ModelError if the model is a network alone."""
+    from .bcoding import BFrameCoder  # CompressAI takes seconds to import
+
+    if not isinstance(bframes, BFrameCoder):
+        need = f"--mode bitneed needs one that codes, such as {DEFAULT_CODEC!r}"
+        raise ModelError(f"model {bframes.model.name!r} only predicts; {need}")
+    return bframes

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""Everything that a caller can choose about an encode."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from .errors import InputError
+from .gop import ADAPTIVE, DEFAULT_INTRA_PERIOD, anchor_distance
+from .models import DEFAULT_CODEC, DEFAULT_MODEL
+from .rate import measure_of
+
+PathLike = str | Path
+MODES = {"bitfree": DEFAULT_MODEL, "bitneed": DEFAULT_CODEC, "auto": DEFAULT_CODEC}  # each with its default model
+MAX_INTRA_PERIOD, MAX_PARAMS = 65535, 256  # what the stream can say
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeSettings:
+    """How to encode a video. InputError for what makes no sense, whatever the video."""
+
+    mode: str = "bitfree"  # bitfree: B-frames without payload; bitneed: with, where it pays; auto: by the video's curve
+    gop: str = ""  # ibpb, fixed:N or adaptive; "" = adaptive in auto, else ibpb
+    tune: str = "psnr"  # what the adaptive order and auto optimise: psnr or ms-ssim
+    intra_period: int = DEFAULT_INTRA_PERIOD  # frames from I to I
+    b_offset: float = 0.0  # B-frames are coded to 2^b_offset times the slope of their anchors
+    effort: int = 0  # steps to refine the payload of a B-frame
+    model: str = ""  # by name or .safetensors file; "" = the mode's own
+
+    anchor: str = "x265"  # the encoder of the anchors
+    preset: str | None = None  # its preset; None = its default, as for all that follows
+    crf: float | None = None  # its constant rate factor
+    qp: int | None = None  # its constant quantiser; not both
+    anchor_params: str = ""  # more parameters for it, key=value:key=value
+
+    frames: int | None = None  # stop after so many
+    size: tuple[int, int] | None = None  # of raw video, as the two that follow, if its name does not tell
+    frame_rate: Fraction | None = None
+    pixel_format: str | None = None
+
+    device: str = "auto"  # for the networks
+    metrics: bool = True  # compare the decoded video with the source
+    hashes: bool = False  # store a check of every picture
+    recon: PathLike | None = None  # write the decoded video here too
+    csv: PathLike | None = None  # write a line of statistics a frame here
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise InputError(f"--mode {self.mode!r} is not a mode; choose from {', '.join(MODES)}")
+        if self.effort < 0:
+            raise InputError(f"--effort {self.effort} is out of range; give 0 steps or more")
+        if not 1 <= self.intra_period <= MAX_INTRA_PERIOD:
+            limits = f"give 1 to {MAX_INTRA_PERIOD} frames"
+            raise InputError(f"--intra-period {self.intra_period} is out of range; {limits}")
+        if len(self.anchor_params) > MAX_PARAMS or not self.anchor_params.isprintable():
+            raise InputError(f"--anchor-params takes printable text of up to {MAX_PARAMS} characters; give fewer")
+        measure_of(self.tune)
+        if self.schedule != ADAPTIVE:
+            anchor_distance(self.schedule)
+
+    @property
+    def schedule(self) -> str:
+        """The order by name, the default one spelt out."""
+        return self.gop or (ADAPTIVE if self.mode == "auto" else "ibpb")
+
+    @property
+    def distance(self) -> int | None:
+        """From anchor to anchor; None in the adaptive order."""
+        return None if self.schedule == ADAPTIVE else anchor_distance(self.schedule)
+
+    @property
+    def measured(self) -> bool:
+        """Whether what quality is worth is measured on the video; else it is the encoder's table that says it."""
+        return self.mode == "auto" or self.distance is None
+
+    @property
+    def model_name(self) -> str:
+        """The model, the default one spelt out."""
+        return self.model or MODES[self.mode]

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""A video's anchors in one order, coded and measured a period at a time.
+
+An encoder runs on from the first frame to the last where it can: x265 pays 1 to 3 % for starting anew at every I, and
+as much for groups shorter than it was told.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from .anchors import AnchorCodec
+from .frame import VideoInfo, Yuv420
+from .gop import Segment, longest_group
+from .metrics import Quality, compare
+from .packets import Unit
+from .rate import Point, Price
+from .segments import Period, SourceSegment, every
+from .sequence import code_anchors
+
+
+class Coded(NamedTuple):
+    """The anchors of a period in one order: source and unit without leading B-frames, pictures, qualities by POC."""
+
+    source: SourceSegment
+    unit: Unit
+    decoded: dict[int, Yuv420]
+    qualities: dict[int, Quality]
+
+    @property
+    def point(self) -> Point:
+        """Bits and qualities."""
+        return Point(8 * sum(self.unit.sizes.values()), list(self.qualities.values()))
+
+    def costs(self, price: Price) -> dict[int, float]:
+        """What each anchor costs, in bits, distortion included."""
+        return {poc: 8 * size + price.of(self.qualities[poc]) for poc, size in self.unit.sizes.items()}
+
+
+class Tracks:
+    """Code and measure the anchors of a video in any order."""
+
+    def __init__(self, info: VideoInfo, anchors: AnchorCodec, intra_period: int, measure: str) -> None:
+        self.info, self.anchors = info, anchors
+        self.intra_period = intra_period
+        self.measure = measure
+
+    @property
+    def pixels(self) -> int:
+        """Of a picture."""
+        return self.info.width * self.info.height
+
+    def run(self, source: Iterable[Period], distance: int, *, finer: float = 0.0) -> Iterator[Coded]:
+        """The periods with anchors `distance` apart, at 2^finer times the wanted slope, by one encoder."""
+        longest = longest_group(self.intra_period, distance)
+        codec = self.anchors.variant(distance=distance, longest_group=longest, finer=finer)
+        plan = every(distance)
+        return self._coded(codec, (core(period, plan(period)) for period in source))
+
+    def code_anew(self, period: Period, gaps: tuple[int, ...]) -> Coded:
+        """One period with these gaps between its anchors, by an encoder of its own."""
+        codec = self.anchors.variant(distance=2, longest_group=len(gaps) + 1)
+        return next(self._coded(codec, [core(period, gaps)]))
+
+    def quality(self, source: Yuv420, shown: Yuv420) -> Quality:
+        """What is optimised, and PSNR; MS-SSIM, which takes longer, only if it is the one."""
+        return compare(source, shown, self.info.colour, with_ms_ssim=self.measure == "ms_ssim")
+
+    def _coded(self, codec: AnchorCodec, sources: Iterable[SourceSegment]) -> Iterator[Coded]:
+        for source, unit in code_anchors(codec, self.info, sources):
+            pictures = self.anchors.decode(unit.anchors, self.info)
+            decoded = {unit.anchor_pocs[index]: picture for index, picture in sorted(pictures.items())}
+            qualities = {poc: self.quality(source.at(poc).picture, picture) for poc, picture in decoded.items()}
+            yield Coded(source, unit, decoded, qualities)
+
+
+def core(period: Period, gaps: tuple[int, ...]) -> SourceSegment:
+    """A period's segment without leading B-frames, as far as its last anchor."""
+    segment = Segment(period.intra, gaps)
+    return SourceSegment(segment, period.frames[: segment.stop - period.intra])
