@@ -40,23 +40,26 @@ function span(values) {
 
 /* ---- charts -------------------------------------------------------------------------------------------------- */
 
-/* series: [{name, colour, dash, points: [{x, y, label}]}]; hidden names are left out but stay in the legend. */
-function chart(place, series, xLabel, yLabel, redraw) {
+/* series: [{name, colour, dash, points: [{x, y, label}]}]; hidden names are left out but stay in the legend.
+   With `log`, heights are logarithms, of 1 for what is less. */
+function chart(place, series, xLabel, yLabel, redraw, log = false) {
   const width = 640, height = 380, left = 62, right = 12, top = 12, bottom = 44;
   const shown = series.filter(one => !hidden.has(one.name) && one.points.length);
   const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" });
   const tip = make("div", { class: "tip" });
   const all = shown.flatMap(one => one.points);
+  const scaled = y => log ? Math.log10(Math.max(y, 1)) : y;
   if (all.length) {
-    const [x0, x1] = span(all.map(p => p.x)), [y0, y1] = span(all.map(p => p.y));
+    const [x0, x1] = span(all.map(p => p.x)), [y0, y1] = span(all.map(p => scaled(p.y)));
     const at = p => [left + (p.x - x0) / (x1 - x0) * (width - left - right),
-      height - bottom - (p.y - y0) / (y1 - y0) * (height - top - bottom)];
+      height - bottom - (scaled(p.y) - y0) / (y1 - y0) * (height - top - bottom)];
     for (const [value, text] of ticks(x0, x1)) {
       const [x] = at({ x: value, y: y0 });
       svg.append(make("line", { class: "axis", x1: x, x2: x, y1: top, y2: height - bottom }));
       svg.append(make("text", { x, y: height - bottom + 16, "text-anchor": "middle" }, text));
     }
-    for (const [value, text] of ticks(y0, y1)) {
+    const powers = [...Array(12).keys()].map(n => [10 ** n, String(10 ** n)]);
+    for (const [value, text] of log ? powers.filter(([n]) => y0 <= scaled(n) && scaled(n) <= y1) : ticks(y0, y1)) {
       const [, y] = at({ x: x0, y: value });
       svg.append(make("line", { class: "axis", x1: left, x2: width - right, y1: y, y2: y }));
       svg.append(make("text", { x: left - 6, y: y + 4, "text-anchor": "end" }, text));
@@ -121,7 +124,7 @@ function drawFrames() {
     lines.bits.push({ ...style, points: line("bits") });
     lines.quality.push({ ...style, points: line(measure) });
   }
-  chart(element("bits-chart"), lines.bits, "frame", "bits", drawFrames);
+  chart(element("bits-chart"), lines.bits, "frame", "bits (logarithmic)", drawFrames, true);
   chart(element("quality-chart"), lines.quality, "frame", data.measures[measure], drawFrames);
 }
 
@@ -153,7 +156,8 @@ function drawPictures() {
   const own = data.pictures.filter(one => one.sequence === sequence);
   offer(element("picture-frame"), unique(own.map(one => one.poc)).map(poc => [poc, poc]));
   const frame = Number(element("picture-frame").value);
-  const names = unique(own.filter(one => one.poc === frame).map(one => one.codec));
+  const found = unique(own.filter(one => one.poc === frame).map(one => one.codec));
+  const names = [...found.filter(name => name !== "source"), ...found.filter(name => name === "source")];
   for (const side of ["left", "right"]) {
     const select = element(`${side}-codec`), fresh = !select.options.length;
     offer(select, names.map(name => [name, name]));
