@@ -9,7 +9,6 @@ The first round warms up and does not count.
 
 import argparse
 import math
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -159,9 +158,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"complexity.py: {err}", file=sys.stderr)
         return err.exit_status
     from eval.codec_cost import report_codecs
+    from eval.runs import machine
 
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    print(f"{where}, {torch.get_num_threads()} threads, torch {torch.__version__}, float32, medians\n")
+    print(f"{machine(arguments.device)}, torch {torch.__version__}, float32, medians of {arguments.repeats}\n")
     print(report(models, arguments.sizes, repeats=arguments.repeats))
     if codecs := [model for model in models if model.codec is not None]:
         sizes = {name: SIZES[name] for name in arguments.sizes}

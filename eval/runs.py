@@ -186,7 +186,7 @@ def _row(
         command=command(point, settings),
         versions=versions(),
         commit=commit(),
-        machine=machine(),
+        machine=machine(settings.device),
     )
 
 
@@ -207,12 +207,13 @@ def commit() -> str:
         return ""
 
 
-def machine() -> str:
-    """Processor, GPU if there is one, and threads."""
+def machine(device: str = "auto") -> str:
+    """Processor, the GPU if that is the device, and threads."""
     cpuinfo = Path("/proc/cpuinfo")
     found = re.search(r"^model name\s*: (.*)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
     name = found[1] if found else platform.processor() or platform.machine()
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    chosen = codec.choose_device(device)
+    gpu = f", {torch.cuda.get_device_name(chosen)}" if chosen.type == "cuda" else ""
     return f"{name}{gpu}, {torch.get_num_threads()} threads"
 
 
