@@ -106,6 +106,7 @@ def _plot(axis: Axes, panel: Panel, styles: Mapping[str, int]) -> None:
         axis.plot(*zip(*points, strict=True), style, marker=marker, color=f"C{number % 10}", label=name)
     for entry in panel.beside:
         axis.plot(*zip(*entry.points, strict=True), ":", marker="o", fillstyle="none", label=entry.label)
-    axis.set(xlabel="bits per pixel", ylabel=MEASURES[panel.measure], title=panel.title)
+    axis.set(xlabel="bits per pixel", ylabel=MEASURES[panel.measure])
+    axis.set_title(panel.title, fontsize="small")
     axis.grid(alpha=0.3)
     axis.legend(fontsize="small")
