@@ -105,7 +105,7 @@ function drawCurves() {
 /* ---- frame by frame ------------------------------------------------------------------------------------------ */
 
 function pointsOf(sequence, codec) {
-  return data.rows.filter(row => row.sequence === sequence && row.codec === codec).sort((a, b) => a.crf - b.crf);
+  return data.rows.filter(row => row.sequence === sequence && row.codec === codec).sort((a, b) => b.bpp - a.bpp);
 }
 
 function drawFrames() {
