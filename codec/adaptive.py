@@ -24,6 +24,7 @@ from .segments import Period, SourceSegment
 from .survey import Candidate, Surveyor
 
 PROBE = 0.7  # octaves of slope from the wanted quality to each of its neighbours: 2 crf of x265
+COARSER, COARSEST = 0.35, 8.0  # octaves of slope a step, and at most, to stay below a rate
 DISTANCES = (1, 2, 4, 8)
 
 
@@ -38,9 +39,9 @@ class Survey(NamedTuple):
 class Order:
     """Code a video with B-frames at the anchors' own price of quality; `distance` is None for the adaptive order."""
 
-    def __init__(self, surveyor: Surveyor, distance: int | None) -> None:
+    def __init__(self, surveyor: Surveyor, distance: int | None, maxrate: int | None = None) -> None:
         self.surveyor, self.tracks = surveyor, surveyor.tracks
-        self.distance = distance
+        self.distance, self.maxrate = distance, maxrate
         self.notes: dict[int, str] = {}  # by POC: what was considered for a frame, and what became of it
         self._choices: dict[int, Choice] = {}
         self._price: Price | None = None
@@ -51,6 +52,8 @@ class Order:
         number = 0
         for survey in self._adaptive(source) if self.distance is None else self._fixed(source, self.distance):
             best = min(survey.candidates, key=lambda candidate: candidate.total)
+            if self.maxrate is not None:
+                best = self._limited(survey, best, self.maxrate)
             self._take_notes(survey, best)
             self._choices, self._price = dict(best.choices), survey.price
             joined, unit = _joined(survey.period, best.unit, waiting, number)
@@ -65,23 +68,40 @@ class Order:
         assert self._price is not None, "units come before their B-frames"
         return self.surveyor.code(where, source, poc, self._price)
 
+    def _limited(self, survey: Survey, best: Candidate, maxrate: int) -> Candidate:
+        """The same order at the finest quality that stays below a rate in bits a second, if one does."""
+        period, info = survey.period, self.tracks.info
+        limit = maxrate * len(period.frames) / float(info.frame_rate)
+        coarser = 0.0
+        while best.bits > limit and coarser < COARSEST:
+            coarser += COARSER
+            anchors = self.tracks.code_anew(period, best.unit.segment.gaps, finer=-coarser)
+            if anchors.point.bits < limit:
+                price = survey.price.coarser(coarser)
+                best = self.surveyor.candidate(f"{best.name}-", period, anchors, price) or best
+        return best
+
     def _fixed(self, source: Iterable[Period], distance: int) -> Iterator[Survey]:
         periods, for_price, copy = tee(source, 3)
         track = self.tracks.run(copy, distance)
         for period, price, coded in zip(periods, self._prices(for_price), track, strict=True):
-            yield Survey(period, price, [self.surveyor.candidate(f"fixed:{distance}", period, coded, price)])
+            only = self.surveyor.candidate(f"fixed:{distance}", period, coded, price)
+            yield Survey(period, price, [only] if only is not None else [])
 
     def _adaptive(self, source: Iterable[Period]) -> Iterator[Survey]:
         periods, for_price, *copies = tee(source, 2 + len(DISTANCES))
         tracks = [self.tracks.run(copy, distance) for copy, distance in zip(copies, DISTANCES, strict=True)]
         for period, price, own, half, *wide in zip(periods, self._prices(for_price), *tracks, strict=True):
-            alone = self.surveyor.candidate("own", period, own, price)
-            regular = self.surveyor.candidate("ibpb", period, half, price)
-            candidates = [alone, regular]
-            gaps = self.surveyor.plan(period, price, alone, regular, dict(zip(DISTANCES[2:], wide, strict=True)))
-            if all(gaps != candidate.unit.segment.gaps for candidate in candidates):
-                planned = self.tracks.code_anew(period, gaps)
-                candidates.append(self.surveyor.candidate("planned", period, planned, price))
+            alone = self.surveyor.alone("own", own, price)
+            regular = self.surveyor.candidate("ibpb", period, half, price, alone)
+            candidates = [self.surveyor.thinned(alone, own, price)]
+            if regular is not None:
+                candidates.append(regular)
+                gaps = self.surveyor.plan(period, price, alone, regular, dict(zip(DISTANCES[2:], wide, strict=True)))
+                if max(gaps, default=1) > 2:
+                    anew = self.tracks.code_anew(period, gaps)
+                    planned = self.surveyor.candidate("planned", period, anew, price, alone)
+                    candidates += [planned] if planned is not None else []
             yield Survey(period, price, candidates)
 
     def _prices(self, source: Iterable[Period]) -> Iterator[Price]:

@@ -2,6 +2,7 @@
 """Payloads of B-frames: what the encoder writes if it is worth its bits, and what the decoder makes of it."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -63,15 +64,19 @@ class BFrameCoder(Predictor):
         slope: float,
         effort: int = 0,
         score: Score | None = None,
+        hopeless: Callable[[float], bool] = lambda free: False,
     ) -> Choice:
         """Code a source picture for a slope, and send that if score + bits per pixel is less with it than without.
 
         The score is slope * MSE of RGB unless another is given. `effort` is the number of steps of gradient descent on
-        its latents; the best of all attempts is taken.
+        its latents; the best of all attempts is taken. Nothing is tried if the prediction's score is `hopeless`.
         """
         score = score or (lambda picture: slope * self._error(source, picture))
         prediction = self._prediction(*where[:4])
         free = self._shown(prediction.frame)
+        unsent = score(free)
+        if hopeless(unsent):
+            return Choice(free, None, [], unsent, unsent)
         quality, pixels = self.level(slope), self.info.width * self.info.height
         target = yuv_to_rgb(pad(source, self.model.network.multiple), self.info.colour, self.device)
         exact = self._features(where)
@@ -92,7 +97,7 @@ class BFrameCoder(Predictor):
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(poc)  # the noise of quantisation: the same video gives the same bytes
             trials = refine(attempt, cost, steps=effort)
-        best, unsent = min(trials, key=lambda trial: trial.cost), score(free)
+        best = min(trials, key=lambda trial: trial.cost)
         if not best.data or best.cost >= unsent:
             return Choice(free, None, trials, unsent, unsent)
         return Choice(best.picture, BFramePacket(poc, MODE, quality, best.data), trials, best.cost, unsent)

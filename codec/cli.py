@@ -82,6 +82,14 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     add("--preset", help="the anchor encoder's preset")
     add("--crf", type=float, help="its constant rate factor")
     add("--qp", type=int, help="its constant quantiser, instead of --crf")
+    add(
+        "--bitrate",
+        type=_rate,
+        metavar="RATE",
+        help="of the whole file, as in 800k: instead of --crf, takes several passes",
+    )
+    add("--target-psnr", type=float, metavar="DB", help="mean RGB PSNR, likewise")
+    add("--maxrate", type=_rate, metavar="RATE", help="code segments more coarsely that would pass this rate")
     add("--anchor-params", default="", metavar="K=V:K=V", help="further parameters for it, such as tune=psnr:psy-rd=0")
     group = parser.add_argument_group("raw video (if the file's name does not tell, as in seq_416x240_50.yuv)")
     group.add_argument("--size", type=_size, metavar="WxH")
@@ -92,6 +100,7 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     add("--no-metrics", dest="metrics", action="store_false", help="do not compare with the source (faster)")
     add("--csv", metavar="FILE", help="write a line of statistics a frame")
     add("--recon", metavar="FILE", help="write the decoded video too")
+    add("--dry-run", action="store_true", help="write no stream; print what it would hold, and the plan")
     add("--hash", dest="hashes", action="store_true", help="store a hash of every picture, for `codec verify`")
     parser.set_defaults(command=_encode)
 
@@ -108,6 +117,9 @@ def _add_decode(parser: argparse.ArgumentParser) -> None:
 def _add_info(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("src", metavar="STREAM", help="an .ncm file, or - for standard input")
     parser.add_argument("--csv", action="store_true", help="print the table of frames alone, comma-separated")
+    parser.add_argument(
+        "--plan", action="store_true", help="print the schedule alone, a letter a frame (b: no payload)"
+    )
     parser.set_defaults(command=_info)
 
 
@@ -161,6 +173,14 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _rate(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", text)
+    rate = round(float(match[1]) * {"": 1, "k": 1000, "M": 1_000_000}[match[2]]) if match else 0
+    if not rate:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a rate in bits a second such as 800k or 1.5M")
+    return rate
+
+
 def _frame_rate(text: str) -> Fraction:
     try:
         rate = Fraction(text)
@@ -176,10 +196,12 @@ def _encode(arguments: argparse.Namespace) -> int:
     from .settings import EncodeSettings
 
     given = vars(arguments)
-    settings = EncodeSettings(**{field.name: given[field.name] for field in fields(EncodeSettings)})
+    names = (field.name for field in fields(EncodeSettings))
+    settings = EncodeSettings(**{name: given[name] for name in names if name in given})
     with _progress("encoding") as progress:
         summary = encode(arguments.src, arguments.output, settings, progress=progress)
-    print(summary.text(), file=sys.stderr if "-" in (arguments.output, arguments.recon) else sys.stdout)
+    text = f"{summary.text()}\n{summary.plan}" if settings.dry_run else summary.text()
+    print(text, file=sys.stderr if "-" in (arguments.output, arguments.recon) else sys.stdout)
     return 0
 
 
@@ -201,7 +223,7 @@ def _info(arguments: argparse.Namespace) -> int:
     from .inspect import info
 
     report = info(arguments.src)
-    print(report.csv() if arguments.csv else report.text())
+    print(report.csv() if arguments.csv else report.plan if arguments.plan else report.text())
     return 0
 
 

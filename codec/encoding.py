@@ -2,8 +2,10 @@
 """Encode a video file into an .ncm stream: source, anchors, B-frames and writer put together."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
+from io import BytesIO
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -25,6 +27,7 @@ from .sequence import CodedSegment, Encoder, WriteBFrame, code_anchors
 from .settings import EncodeSettings, PathLike
 from .stream import FrameRecord, Header, StreamWriter
 from .survey import PricedWrite, Surveyor
+from .target import meet
 from .tracks import Tracks
 from .video import VideoSink, VideoSource, open_sink, open_source
 
@@ -46,13 +49,29 @@ def encode(
     `EncodeSettings`, by name, that go before those of `settings`.
     Raises a CodecError: InputError, OutputError, AnchorError or ModelError; TypeError for a field that is none.
     """
-    settings = dataclasses.replace(settings or EncodeSettings(), **changes)
-    target = target_of(src, dst, ".ncm")
+    settings = replace(settings or EncodeSettings(), **changes)
+    target = None if settings.dry_run else target_of(src, dst, ".ncm")
+    goal = settings.goal
+    if goal is None:
+        return _encode_once(src, target, settings, progress)
+    if str(src) == "-":
+        raise InputError("a bit rate or PSNR is met by coding the video several times; give a file instead of a pipe")
+    settings = replace(settings, bitrate=None, target_psnr=None)
+    alone = replace(settings, mode="bitfree", gop="fixed:1", maxrate=None, recon=None, csv=None, hashes=False)
+    return meet(
+        goal,
+        lambda finer: _encode_once(src, None, replace(alone, finer=finer), progress),
+        lambda finer: _encode_once(src, target, replace(settings, finer=finer), progress),
+    )
+
+
+def _encode_once(src: PathLike, target: str | None, settings: EncodeSettings, progress: Progress) -> Summary:
+    """One pass over the video, at a quality that is given; without a target the stream is thrown away."""
     anchors = _anchors(settings)
     model = load(settings.model_name, choose_device(settings.device))
     with ExitStack() as stack:
         source = stack.enter_context(_open(src, settings))
-        file = stack.enter_context(replacing(target))
+        file = BytesIO() if target is None else stack.enter_context(replacing(target))
         sink = stack.enter_context(open_sink(settings.recon, source.info)) if settings.recon else None
         table = stack.enter_context(replacing(settings.csv)) if settings.csv else None
         total = min((n for n in (source.frame_count, settings.frames) if n is not None), default=None)
@@ -119,17 +138,21 @@ class _Job:
         """Units and B-frames at what quality is worth in this video."""
         settings = self.settings
         tracks = Tracks(self.info, self.anchors, settings.intra_period, measure_of(settings.tune))
-        order = Order(Surveyor(tracks, self.bframes, self._priced_write(), settings.b_offset), settings.distance)
+        surveyor = Surveyor(tracks, self.bframes, self._priced_write(), settings.b_offset)
+        order = Order(surveyor, settings.distance, settings.maxrate)
         self.notes = order.notes
         return order.units(periods(frames, settings.intra_period)), order.write
 
     def _priced_write(self) -> PricedWrite:
         if self.settings.mode == "bitfree":
-            return lambda where, source, poc, slope, score: self.bframes.write_none(where, score)
+            return lambda where, source, poc, slope, score, hopeless: self.bframes.write_none(where, score)
         coder = _coder(self.bframes)
 
-        def write(where: Between, source: Yuv420, poc: int, slope: float, score: Score) -> Choice:
-            choice = coder.write(where, source, poc, slope=slope, effort=self.settings.effort, score=score)
+        def write(
+            where: Between, source: Yuv420, poc: int, slope: float, score: Score, hopeless: Callable[[float], bool]
+        ) -> Choice:
+            effort = self.settings.effort
+            choice = coder.write(where, source, poc, slope=slope, effort=effort, score=score, hopeless=hopeless)
             self.progress(poc, self.total)
             return choice
 
@@ -168,15 +191,17 @@ class _Job:
 
 def _anchors(settings: EncodeSettings) -> AnchorCodec:
     distance = settings.distance or 1
-    return anchor_codec(
+    longest = longest_group(settings.intra_period, distance)
+    codec = anchor_codec(
         settings.anchor,
         preset=settings.preset,
         crf=settings.crf,
         qp=settings.qp,
         params=settings.anchor_params,
         anchor_distance=distance,
-        longest_group=longest_group(settings.intra_period, distance),
+        longest_group=longest,
     )
+    return codec.variant(distance=distance, longest_group=longest, finer=settings.finer) if settings.finer else codec
 
 
 def _open(src: PathLike, settings: EncodeSettings) -> VideoSource:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .report import mode_name
+from .report import mode_name, plan_letters
 from .stream import FrameRecord, Header, StreamReader, records
 from .streamfile import reading
 
@@ -23,6 +23,11 @@ class StreamInfo:
     def counts(self) -> dict[str, int]:
         """Number of pictures of each kind."""
         return {kind: sum(frame.kind == kind for frame in self.frames) for kind in "IPB"}
+
+    @property
+    def plan(self) -> str:
+        """The schedule as letters; see `plan_letters`."""
+        return plan_letters((frame.kind, frame.bits) for frame in self.frames)
 
     def text(self) -> str:
         """The header, a line an element, then the table, then any damage."""

@@ -43,6 +43,10 @@ class Price:
         """What a frame's quality costs, in bits: less the better it is; only differences mean anything."""
         return -self.bits * float(getattr(quality, self.measure))
 
+    def coarser(self, octaves: float) -> "Price":
+        """Where quality is worth less by so many halvings."""
+        return Price(self.measure, self.bits * 2**-octaves, self.bits_per_db * 2**-octaves)
+
     def slope(self, psnr: float, pixels: int) -> float:
         """-dR/dD at this PSNR, in bits a pixel for a unit of MSE."""
         return self.bits_per_db / (NEPERS * pixels * 10 ** (-psnr / 10))

@@ -4,7 +4,7 @@
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
 from .bframe import Trial
@@ -46,6 +46,12 @@ def frame_row(
     row = FrameRow(record.poc, pts, record.kind, mode_name(record), record.bits, record.offset)
     tried = " ".join(f"{8 * len(trial.data)}:{psnr(trial.error):.3f}" for trial in trials)
     return replace(row, tried=tried, considered=considered, **(asdict(quality) if quality else {}))
+
+
+def plan_letters(pictures: Iterable[tuple[str, int]]) -> str:
+    """Kinds and bits of pictures in display order as letters, a line for each I: I, P, B, and b for B without bits."""
+    letters = "".join("b" if kind == "B" and not bits else kind for kind, bits in pictures)
+    return letters.replace("I", "\nI").strip()
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,11 @@ class Summary:
             similarity = self.mean("ms_ssim")
             lines.append(quality + ("" if math.isnan(similarity) else f"  MS-SSIM {similarity:.4f}"))
         return "\n".join(lines)
+
+    @property
+    def plan(self) -> str:
+        """The schedule as letters; see `plan_letters`."""
+        return plan_letters((row.kind, row.bits) for row in self.rows)
 
     def csv(self) -> str:
         """One line a frame, comma-separated, with a header."""

@@ -68,7 +68,7 @@ class Encoder:
         """The coded segments in order. B-frames without payload are made only if `reconstruct` or `hashes` asks."""
         for source, unit in units:
             decoded = self.reconstructor.anchors(unit)
-            unit = replace(unit, noise=noise_of(source, decoded, self.info.colour))
+            unit = replace(unit, noise=unit.noise or noise_of(source, decoded, self.info.colour))
             shown: list[Shown] = []
             choices: dict[int, Choice] = {}
             if self.write:

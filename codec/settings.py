@@ -9,6 +9,7 @@ from .errors import InputError
 from .gop import ADAPTIVE, DEFAULT_INTRA_PERIOD, anchor_distance
 from .models import DEFAULT_CODEC, DEFAULT_MODEL
 from .rate import measure_of
+from .target import Goal
 
 PathLike = str | Path
 MODES = {"bitfree": DEFAULT_MODEL, "bitneed": DEFAULT_CODEC, "auto": DEFAULT_CODEC}  # each with its default model
@@ -32,6 +33,10 @@ class EncodeSettings:
     crf: float | None = None  # its constant rate factor
     qp: int | None = None  # its constant quantiser; not both
     anchor_params: str = ""  # more parameters for it, key=value:key=value
+    finer: float = 0.0  # octaves of slope, 1 about half a bit a sample, by which to change what crf or qp says
+    bitrate: int | None = None  # bits a second of the whole file, instead of crf and qp; reads the video several times
+    target_psnr: float | None = None  # mean RGB PSNR in dB instead, likewise
+    maxrate: int | None = None  # bits a second that no segment passes, if its coarsest quality allows it
 
     frames: int | None = None  # stop after so many
     size: tuple[int, int] | None = None  # of raw video, as the two that follow, if its name does not tell
@@ -43,6 +48,7 @@ class EncodeSettings:
     hashes: bool = False  # store a check of every picture
     recon: PathLike | None = None  # write the decoded video here too
     csv: PathLike | None = None  # write a line of statistics a frame here
+    dry_run: bool = False  # write no stream; what it would hold is in the summary
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -54,6 +60,11 @@ class EncodeSettings:
             raise InputError(f"--intra-period {self.intra_period} is out of range; {limits}")
         if len(self.anchor_params) > MAX_PARAMS or not self.anchor_params.isprintable():
             raise InputError(f"--anchor-params takes printable text of up to {MAX_PARAMS} characters; give fewer")
+        given = [name for name in ("crf", "qp", "bitrate", "target_psnr") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise InputError(f"{' and '.join(given)} exclude each other; give one of them")
+        if self.target_psnr is not None and not (self.metrics and 10 <= self.target_psnr <= 80):
+            raise InputError(f"--target-psnr {self.target_psnr:g} cannot be met; give 10 to 80 dB, and measure them")
         measure_of(self.tune)
         if self.schedule != ADAPTIVE:
             anchor_distance(self.schedule)
@@ -71,7 +82,13 @@ class EncodeSettings:
     @property
     def measured(self) -> bool:
         """Whether what quality is worth is measured on the video; else it is the encoder's table that says it."""
-        return self.mode == "auto" or self.distance is None
+        return self.mode == "auto" or self.distance is None or self.maxrate is not None
+
+    @property
+    def goal(self) -> Goal | None:
+        """What the quality is searched for, if it is not given."""
+        wanted = self.bitrate is not None or self.target_psnr is not None
+        return Goal(self.bitrate, self.target_psnr) if wanted else None
 
     @property
     def model_name(self) -> str:

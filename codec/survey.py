@@ -22,8 +22,15 @@ from .segments import Period, every
 from .sequence import code_bframes, noise_of
 from .tracks import Coded, Tracks
 
-PricedWrite = Callable[[Between, Yuv420, int, float, Score], Choice]  # codes a picture at a slope, judged by a score
+# Codes a picture at a slope, judged by a score; stops at the prediction if its cost is said to be hopeless.
+PricedWrite = Callable[[Between, Yuv420, int, float, Score, Callable[[float], bool]], Choice]
+LEAST_SHARE = 0.3  # of the prediction's excess over the anchors' distortion: no payload leaves less, rate included
+CLEAR = 0.1  # of the rival's bits: an order that costs so much more is given up,
+SEEN = 0.25  # once so many of its B-frames are coded
 UNKNOWN_PSNR = 40.0  # of anchors that carry no noise level
+# Octaves from the slope at the anchors' quality to that of B-frames, which end up to 1 dB below: what a dB is worth
+# does not change, so a unit of squared error is worth less. The best of 0, -0.7, -1.4 on foreman and carphone.
+B_LEVEL = -0.7
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,31 @@ class Candidate:
     choices: dict[int, Choice]
     total: float
 
+    @property
+    def bits(self) -> int:
+        """Of all pictures, distortion left out."""
+        payloads = [len(choice.packet.data) for choice in self.choices.values() if choice.packet is not None]
+        return 8 * (sum(len(anchor.data) for anchor in self.unit.anchors) + sum(payloads))
+
+
+class _LostError(Exception):
+    """An order that is not worth going on with."""
+
+
+class _Contest:
+    """Whether an order under way will cost far more than its rival, supposing that it goes on as it began."""
+
+    def __init__(self, anchors: Mapping[int, float], rival: Candidate, bframes: int) -> None:
+        self.rival, self.bframes = rival, bframes
+        self.anchors = sum(cost - rival.costs[poc] for poc, cost in anchors.items())
+        self.excess: list[float] = []
+
+    def lost(self, poc: int, cost: float) -> bool:
+        """Whether it is clear after one more B-frame."""
+        self.excess.append(cost - self.rival.costs[poc])
+        expected = self.anchors + fmean(self.excess) * self.bframes
+        return len(self.excess) >= SEEN * self.bframes and expected > CLEAR * self.rival.bits
+
 
 class Surveyor:
     """Measure candidates, and estimate what was not measured."""
@@ -44,28 +76,78 @@ class Surveyor:
         self.tracks, self.bframes = tracks, bframes
         self._write, self.b_offset = write, b_offset
 
-    def candidate(self, name: str, period: Period, coded: Coded, price: Price) -> Candidate:
-        """A period in one order, its B-frames coded; those that will lead the next I count as the others on average."""
-        colour = self.tracks.info.colour
-        unit = replace(coded.unit, noise=noise_of(coded.source, coded.decoded, colour))
+    def candidate(
+        self, name: str, period: Period, coded: Coded, price: Price, rival: "Candidate | None" = None
+    ) -> Candidate | None:
+        """A period in one order, its B-frames coded; those that will lead the next I count as the others on average.
+
+        None if after some of them it is clear that the rival costs less by far.
+        """
+        anchors = coded.costs(price)
+        contest = None if rival is None else _Contest(anchors, rival, len(coded.source.segment.bframes()))
         scratch = Reconstructor(self.tracks.info, self.tracks.anchors, self.bframes)
-        write = lambda where, source, poc: self.code(where, source, poc, price)  # noqa: E731
-        _, choices = code_bframes(scratch, coded.source, unit, coded.decoded, write)
+        unit = replace(coded.unit, noise=noise_of(coded.source, coded.decoded, self.tracks.info.colour))
+
+        def write(where: Between, source: Yuv420, poc: int) -> Choice:
+            choice = self.code(where, source, poc, price)
+            if contest is not None and contest.lost(poc, choice.cost * self.tracks.pixels):
+                raise _LostError
+            return choice
+
+        try:
+            _, choices = code_bframes(scratch, coded.source, unit, coded.decoded, write)
+        except _LostError:
+            return None
         bframes = {poc: choice.cost * self.tracks.pixels for poc, choice in choices.items()}
-        costs = coded.costs(price) | bframes
+        costs = anchors | bframes
         left = len(period.frames) - len(costs)
         return Candidate(name, unit, costs, choices, sum(costs.values()) + left * fmean((bframes or costs).values()))
 
-    def code(self, where: Between, source: Yuv420, poc: int, price: Price) -> Choice:
-        """One B-frame, at the slope of the anchors around it."""
+    def alone(self, name: str, coded: Coded, price: Price) -> Candidate:
+        """A period of anchors only, as its encoder made it."""
+        costs = coded.costs(price)
+        unit = replace(coded.unit, noise=noise_of(coded.source, coded.decoded, self.tracks.info.colour))
+        return Candidate(name, unit, costs, {}, sum(costs.values()))
+
+    def thinned(self, own: Candidate, coded: Coded, price: Price) -> Candidate:
+        """The encoder's own order, but anchors that no other refers to become B-frames where that costs less.
+
+        All other anchors stay as they are, to the bit.
+        """
+        spare = {coded.unit.anchor_pocs[a.index] for a in coded.unit.anchors if self.tracks.anchors.spare(a)}
+        if not spare:
+            return own
+        thin = coded.without(spare)
+        scratch = Reconstructor(self.tracks.info, self.tracks.anchors, self.bframes)
+        unit = replace(thin.unit, noise=noise_of(thin.source, thin.decoded, self.tracks.info.colour))
+
+        def write(where: Between, source: Yuv420, poc: int) -> Choice:
+            return self.code(where, source, poc, price, worth=own.costs[poc])
+
+        _, choices = code_bframes(scratch, thin.source, unit, thin.decoded, write)
+        bframes = {poc: choice.cost * self.tracks.pixels for poc, choice in choices.items()}
+        for low, high in unit.segment.spans():
+            between = range(low + 1, high)
+            if sum(bframes[poc] for poc in between) >= sum(own.costs[poc] for poc in between):
+                spare.difference_update(between)
+        unit = replace(coded.without(spare).unit, noise=unit.noise)
+        costs = own.costs | {poc: bframes[poc] for poc in spare}
+        return Candidate(own.name, unit, costs, {poc: choices[poc] for poc in spare}, sum(costs.values()))
+
+    def code(self, where: Between, source: Yuv420, poc: int, price: Price, *, worth: float = NEVER) -> Choice:
+        """One B-frame, at the slope of the anchors around it; only predicted if it will cost more than it is worth."""
         pixels = self.tracks.pixels
         anchors = psnr(where.noise**2) if where.noise else UNKNOWN_PSNR
-        slope = price.slope(anchors, pixels) * 2**self.b_offset
+        slope = price.slope(anchors, pixels) * 2 ** (B_LEVEL + self.b_offset)
+        level = -price.bits_per_db * anchors if price.measure == "psnr_rgb" else -NEVER
 
         def score(shown: Yuv420) -> float:
             return price.of(self.tracks.quality(source, shown)) / pixels
 
-        return self._write(where, source, poc, slope, score)
+        def hopeless(free: float) -> bool:
+            return level + LEAST_SHARE * max(0.0, free * pixels - level) > worth
+
+        return self._write(where, source, poc, slope, score, hopeless)
 
     def plan(
         self, period: Period, price: Price, own: Candidate, regular: Candidate, spaced: Mapping[int, Coded]
@@ -78,7 +160,7 @@ class Surveyor:
         mean = fmean(regular.costs[poc] for poc in regular.choices)
         bframes = [regular.costs[poc] if poc in regular.choices else mean for poc in offsets]
         costs = {
-            1: BlockCosts([own.costs[poc] for poc in offsets], bframes),
+            1: BlockCosts([own.costs[poc] for poc in offsets], bframes),  # some of them B-frames, for even less
             2: BlockCosts([regular.costs.get(poc, NEVER) for poc in offsets], bframes),
         }
         for distance, anchors in spaced.items():

@@ -6,6 +6,8 @@ as much for groups shorter than it was told.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple
 
 from .anchors import AnchorCodec
@@ -30,6 +32,18 @@ class Coded(NamedTuple):
     def point(self) -> Point:
         """Bits and qualities."""
         return Point(8 * sum(self.unit.sizes.values()), list(self.qualities.values()))
+
+    def without(self, pocs: set[int]) -> "Coded":
+        """The same with some anchors, neither the first nor the last, left out; those that stay are numbered anew."""
+        numbers = self.unit.anchor_pocs
+        kept = sorted(set(numbers.values()) - pocs)
+        index = {poc: self.unit.first_anchor + place for place, poc in enumerate(kept)}
+        anchors = [a._replace(index=index[numbers[a.index]]) for a in self.unit.anchors if numbers[a.index] in index]
+        segment = replace(self.source.segment, gaps=tuple(high - low for low, high in pairwise(kept)))
+        decoded = {poc: self.decoded[poc] for poc in kept}
+        qualities = {poc: self.qualities[poc] for poc in kept}
+        unit = replace(self.unit, segment=segment, anchors=anchors)
+        return Coded(replace(self.source, segment=segment), unit, decoded, qualities)
 
     def costs(self, price: Price) -> dict[int, float]:
         """What each anchor costs, in bits, distortion included."""
@@ -56,9 +70,10 @@ class Tracks:
         plan = every(distance)
         return self._coded(codec, (core(period, plan(period)) for period in source))
 
-    def code_anew(self, period: Period, gaps: tuple[int, ...]) -> Coded:
+    def code_anew(self, period: Period, gaps: tuple[int, ...], *, finer: float = 0.0) -> Coded:
         """One period with these gaps between its anchors, by an encoder of its own."""
-        codec = self.anchors.variant(distance=2, longest_group=len(gaps) + 1)
+        distance = max(1, round(sum(gaps) / max(1, len(gaps))))
+        codec = self.anchors.variant(distance=distance, longest_group=len(gaps) + 1, finer=finer)
         return next(self._coded(codec, [core(period, gaps)]))
 
     def quality(self, source: Yuv420, shown: Yuv420) -> Quality:

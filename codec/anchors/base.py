@@ -52,6 +52,10 @@ class AnchorCodec(Protocol):
         """The pictures of one closed group by index; what cannot be decoded is absent."""
         ...
 
+    def spare(self, packet: AnchorPacket) -> bool:
+        """Whether no other anchor refers to this one, so that leaving it out changes none."""
+        ...
+
     def describe(self) -> str:
         """The settings that made the stream, in one line, for the stream header."""
         ...

@@ -142,6 +142,10 @@ class LibavAnchors:
                 break
         return pictures
 
+    def spare(self, packet: AnchorPacket) -> bool:
+        """Whether no other anchor refers to this one, as its first picture NAL unit says; not known of AV1."""
+        return self.row.spare is not None and self.row.spare(self.row.prefix + packet.data)
+
     def _open(self, info: VideoInfo) -> VideoCodecContext:
         """The encoder. AnchorError, naming the parameter, if it is missing or refuses or ignores its settings."""
         if info.bit_depth not in self.row.depths:

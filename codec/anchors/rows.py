@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The table of what differs between the encoders of libavcodec, and the checks of a user's settings against it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
@@ -40,6 +40,7 @@ class LibavRow:
     options: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what libavcodec takes out of the parameters
     depths: tuple[int, ...] = (8, 10)
+    spare: Callable[[bytes], bool] | None = None  # whether no other picture refers to that of a packet
 
     def checked_preset(self, preset: str | None) -> str:
         """The preset, or the default one. InputError if the encoder has no such preset."""
@@ -81,6 +82,24 @@ class LibavRow:
         return parsed
 
 
+def spare_hevc(packet: bytes) -> bool:
+    """Whether the picture is none that others of its sublayer refer to: even types below 16 (H.265, table 7-1)."""
+    kinds = [(header >> 1) & 63 for header in _nal_headers(packet)]
+    picture = next((kind for kind in kinds if kind < 32), 32)
+    return picture < 16 and picture % 2 == 0
+
+
+def spare_avc(packet: bytes) -> bool:
+    """Whether nal_ref_idc of the picture is 0 (H.264, 7.4.1)."""
+    pictures = [header for header in _nal_headers(packet) if header & 31 in (1, 5)]
+    return bool(pictures) and not pictures[0] >> 5 & 3
+
+
+def _nal_headers(packet: bytes) -> list[int]:
+    """The first byte of every NAL unit; start codes cannot occur within one."""
+    return [part[0] for part in packet.split(START_CODE[1:])[1:] if part]
+
+
 def _x264_asm() -> str:
     """AVX-512 off: x264's mbtree then reads memory that nobody wrote (build 165), and no two runs give the same bytes.
 
@@ -109,6 +128,7 @@ _X265 = LibavRow(
     defaults="frame-threads=4:pools=2:wpp=0:lookahead-slices=0",
     options={"forced-idr": "1"},
     choices={"tune": X26X_TUNES, "profile": ("main", "main10")},
+    spare=spare_hevc,
 )
 _SVTAV1 = LibavRow(
     name="svtav1",
@@ -144,6 +164,7 @@ _X264 = LibavRow(
     defaults="threads=1" + _x264_asm(),  # each further frame thread costs 2 % at 416x240
     options={"forced-idr": "1"},
     choices={"tune": (*X26X_TUNES, "film", "stillimage"), "profile": ("baseline", "main", "high", "high10")},
+    spare=spare_avc,
 )
 ROWS = {row.name: row for row in (_X265, _SVTAV1, _X264)}
 

@@ -1,0 +1,148 @@
+"""The adaptive order and `--mode auto` on whole videos."""
+
+import csv
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from helpers import command, moving, read, write
+
+import codec
+from codec.anchors import AnchorFrame, anchor_codec
+from codec.frame import VideoInfo
+
+FAST = {"preset": "ultrafast", "metrics": False, "intra_period": 8}
+AUTO = FAST | {"mode": "auto", "model": "small-bframe"}
+
+
+@pytest.fixture(autouse=True)
+def weights(monkeypatch, tiny_weights):
+    monkeypatch.setenv("NCM_WEIGHTS", str(tiny_weights))
+
+
+def shaking(count, width=96, height=64):
+    """Pictures that no interpolation foresees: every other one is of another texture."""
+    textures = [moving(count, width, height, seed=seed) for seed in (1, 2)]
+    mixed = []
+    for number in range(count):
+        a, b = textures[0][number], textures[number % 2][number]
+        planes = [((3 * p.astype(int) + q) // 4).astype(p.dtype) for p, q in zip(a.planes, b.planes, strict=True)]
+        mixed.append(type(a)(*planes))
+    return mixed
+
+
+@pytest.mark.parametrize("mode", ["auto", "bitfree"])
+@pytest.mark.parametrize(("anchor", "preset"), [("x265", "ultrafast"), ("x264", "medium"), ("svtav1", "12")])
+def test_the_decoder_shows_the_encoders_reconstruction(tmp_path, mode, anchor, preset):
+    src = write(tmp_path / "seq.y4m", moving(19, 66, 50))
+    settings = AUTO | {"mode": mode, "gop": "adaptive", "anchor": anchor, "preset": preset}
+    recon = tmp_path / "recon.y4m"
+    summary = codec.encode(src, recon=recon, hashes=True, **settings)
+    decoded = command("decode", tmp_path / "seq.ncm", "-o", tmp_path / "dec.y4m")
+    assert (decoded.returncode, decoded.stderr) == (0, b"")
+    assert (tmp_path / "dec.y4m").read_bytes() == recon.read_bytes()
+    assert command("verify", tmp_path / "seq.ncm").returncode == 0
+    info = codec.info(tmp_path / "seq.ncm")
+    assert (info.header.mode, info.header.gop) == (mode, "adaptive") and info.plan == summary.plan
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 9, 10])
+@pytest.mark.parametrize("gop", ["adaptive", "ibpb", "fixed:4"])
+def test_short_videos(tmp_path, count, gop):
+    src = write(tmp_path / "seq.y4m", moving(count, bit_depth=10))
+    assert codec.encode(src, gop=gop, **AUTO).frames == count
+    assert codec.decode(tmp_path / "seq.ncm", tmp_path / "dec.y4m") == count
+
+
+def test_what_cannot_be_foreseen_is_left_to_the_encoder_to_the_bit(tmp_path):
+    src = write(tmp_path / "seq.y4m", shaking(16))
+    settings = {"preset": "medium", "crf": 12, "intra_period": 8}
+    alone = codec.encode(src, tmp_path / "alone.ncm", gop="fixed:1", model="tiny", **settings)
+    best = codec.encode(src, tmp_path / "best.ncm", mode="auto", model="small-bframe", **settings)
+    assert set(best.plan) <= set("IP\n")
+    assert [row.bits for row in best.rows] == [row.bits for row in alone.rows]
+    assert best.mean("psnr_rgb") == alone.mean("psnr_rgb")
+
+
+def test_a_spare_anchor_can_go_without_a_trace():
+    """x265's and x264's B-frames that nothing refers to are known as such, and the others decode alike without them."""
+    pictures = moving(24, 96, 64, step=3)
+    info = VideoInfo(96, 64, Fraction(25), Fraction(1, 25))
+    for name in ("x265", "x264"):
+        anchors = anchor_codec(name, crf=20, longest_group=24)
+        packets = list(anchors.encode((AnchorFrame(p, n == 0) for n, p in enumerate(pictures)), info))
+        kept = [packet for packet in packets if not anchors.spare(packet)]
+        assert 0 < len(kept) < 20
+        full, thin = anchors.decode(packets, info), anchors.decode(kept, info)
+        assert thin == {packet.index: full[packet.index] for packet in kept}
+
+
+def test_every_frame_says_what_was_considered(tmp_path):
+    src = write(tmp_path / "seq.y4m", moving(9, 96, 64, step=2))
+    codec.encode(src, csv=tmp_path / "frames.csv", **AUTO)
+    with (tmp_path / "frames.csv").open() as table:
+        rows = list(csv.DictReader(table))
+    assert len(rows) == 9
+    for row in rows:
+        chosen, period, frame = row["considered"].split("; ")
+        assert f"{chosen.split()[0]}=+0" in period.split() and frame.startswith("frame own=")
+
+
+def test_a_scene_cut_is_not_bridged(tmp_path):
+    flicker = np.random.default_rng(0).integers(16, 235, (64, 96)).astype(np.uint8)
+    picture = moving(1, 96, 64)[0]
+    src = write(tmp_path / "seq.y4m", moving(5, 96, 64) + [type(picture)(flicker, picture.u, picture.v)] * 6)
+    assert [len(line) for line in codec.encode(src, **AUTO).plan.split("\n")] == [5, 6]
+
+
+def test_a_dry_run_writes_nothing_and_prints_the_plan(tmp_path):
+    src = write(tmp_path / "seq.y4m", moving(9))
+    words = ["--mode", "auto", "--model", "small-bframe", "--preset", "ultrafast", "--intra-period", 8]
+    done = command("encode", src, "--dry-run", *words)
+    assert done.returncode == 0 and not (tmp_path / "seq.ncm").exists()
+    plan = done.stdout.decode().rstrip("\n").split("\n")[-2:]
+    assert command("encode", src, *words).returncode == 0
+    assert command("info", "--plan", tmp_path / "seq.ncm").stdout.decode().rstrip("\n").split("\n") == plan
+    assert sum(map(len, plan)) == 9 and all(line.strip("b").startswith("I") for line in plan)
+
+
+def test_a_bit_rate_is_met_and_a_pipe_refused(tmp_path):
+    src = write(tmp_path / "seq.y4m", moving(40, 96, 64, step=3))
+    summary = codec.encode(src, bitrate=60_000, model="tiny", preset="ultrafast", metrics=False)
+    assert summary.kbits_per_second == pytest.approx(60, rel=0.05)
+    assert (tmp_path / "seq.ncm").stat().st_size == summary.bytes
+    refused = command("encode", "-", "-o", tmp_path / "x.ncm", "--bitrate", "60k", stdin=src.read_bytes())
+    assert refused.returncode == 2 and b"give a file" in refused.stderr and not (tmp_path / "x.ncm").exists()
+
+
+def test_a_psnr_is_met(tmp_path):
+    src = write(tmp_path / "seq.y4m", moving(16, 96, 64, step=3))
+    summary = codec.encode(src, target_psnr=36, model="tiny", preset="ultrafast")
+    assert summary.mean("psnr_rgb") == pytest.approx(36, abs=0.3)
+
+
+def test_no_segment_passes_the_largest_rate(tmp_path):
+    src = write(tmp_path / "seq.y4m", shaking(24))
+    free = codec.encode(src, crf=18, **AUTO)
+    limit = int(free.kbits_per_second * 500)
+    held = codec.encode(src, crf=18, maxrate=limit, **AUTO)
+    for start in (0, 8, 16):
+        assert sum(row.bits for row in held.rows[start : start + 8]) <= limit * 8 / 25
+
+
+def test_quality_is_worth_what_the_video_says_with_either_tune(tmp_path):
+    """MS-SSIM needs sides above 160; smaller videos are refused in one line."""
+    src = write(tmp_path / "seq.y4m", moving(5, 176, 176, step=2))
+    assert codec.encode(src, tune="ms-ssim", **AUTO).frames == 5
+    small = write(tmp_path / "small.y4m", moving(5))
+    with pytest.raises(codec.InputError, match="161"):
+        codec.encode(small, tune="ms-ssim", **AUTO)
+    with pytest.raises(codec.InputError, match="psnr, ms-ssim"):
+        codec.encode(small, tune="vmaf", **AUTO)
+
+
+def test_frames_shown_are_those_of_the_source(tmp_path):
+    src = write(tmp_path / "seq.y4m", moving(13, 66, 50), pts=None)
+    codec.encode(src, **AUTO)
+    codec.decode(tmp_path / "seq.ncm", tmp_path / "dec.y4m")
+    assert [frame.pts for frame in read(tmp_path / "dec.y4m")] == [frame.pts for frame in read(src)]

@@ -1,0 +1,87 @@
+"""The cheapest chain of blocks, what quality is worth, and the search for a rate: laws."""
+
+import itertools
+import math
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codec.metrics import Quality
+from codec.plan import NEVER, BlockCosts, best_gaps, cost_of
+from codec.rate import Point, price_between
+from codec.target import Goal, meet
+
+costs = st.floats(-100, 100)
+
+
+def chains(count, linked):
+    """All allowed gaps of a short period, the last block before a next I left out."""
+    stop = count if linked else count - 1
+    for gaps in itertools.chain(*(itertools.product((1, 2, 4), repeat=n) for n in range(stop + 1))):
+        starts = list(itertools.accumulate(gaps, initial=0))
+        if starts[-1] == stop and all(start % gap == 0 for start, gap in zip(starts, gaps, strict=False)):
+            yield gaps
+
+
+@given(st.data(), st.integers(1, 8), st.booleans())
+def test_no_chain_is_cheaper(data, count, linked):
+    row = st.lists(costs, min_size=count, max_size=count)
+    blocks = {length: BlockCosts(data.draw(row), data.draw(row)) for length in (1, 2, 4)}
+
+    def total(gaps):
+        starts = list(itertools.accumulate(gaps, initial=0))
+        return sum(blocks[gap].of(start, start + gap) for start, gap in zip(starts, gaps, strict=False))
+
+    found = best_gaps(blocks, count, linked=linked)
+    cheapest = min(map(total, chains(count, linked)))
+    last = (count - sum(found),) if linked else ()
+    assert total(found + last) == pytest.approx(cheapest, abs=1e-9)
+    if linked:
+        assert cost_of(found, blocks, count) == pytest.approx(cheapest, abs=1e-9)
+
+
+def test_what_cannot_be_is_not_chosen():
+    blocks = {1: BlockCosts([1.0] * 9, [0.0] * 9), 8: BlockCosts([0.0] * 9, [NEVER] * 9)}
+    assert best_gaps(blocks, 9, linked=False) == (1,) * 8
+
+
+def quality(psnr, similarity=math.nan):
+    return Quality(psnr, psnr, psnr, psnr, similarity)
+
+
+def test_the_price_is_the_encoders_own_and_its_slope_the_derivative():
+    """On an encoder that pays 1000 bits a dB a frame, moving along its curve changes no cost."""
+    coarse, fine = (Point(4 * bits, [quality(psnr)] * 4) for bits, psnr in ((2000, 30.0), (4000, 32.0)))
+    price = price_between(coarse, fine, "psnr_rgb", slope=800.0, pixels=96 * 64)
+    assert price.bits == pytest.approx(1000) == price.bits_per_db
+    assert 2000 + price.of(quality(30.0)) == pytest.approx(4000 + price.of(quality(32.0)))
+    mse, step = 10**-3.1, 1e-7
+    dearer = 1000 * 10 * math.log10((mse + step) / mse)
+    assert price.slope(31.0, 96 * 64) == pytest.approx(dearer / step / (96 * 64), rel=1e-3)
+
+
+@pytest.mark.parametrize("second", [30.0, 29.0])
+def test_where_the_curve_says_nothing_the_table_counts(second):
+    coarse, fine = (Point(bits, [quality(psnr, 0.9)]) for bits, psnr in ((2000, 30.0), (2100, second)))
+    for measure in ("psnr_rgb", "ms_ssim"):
+        price = price_between(coarse, fine, measure, slope=50.0, pixels=6144)
+        psnr = (30.0 + second) / 2
+        assert price.slope(psnr, 6144) == pytest.approx(50.0) and 0 < price.bits < math.inf
+
+
+@pytest.mark.parametrize("wanted", [60_000, 250_000, 1_000_000])
+def test_a_rate_is_met_in_few_passes(wanted):
+    """Rates that rise by a factor an octave, the whole codec's other than the encoder's."""
+    passes = []
+
+    def summary(rate):
+        return SimpleNamespace(kbits_per_second=rate / 1000)
+
+    def whole(finer):
+        passes.append(finer)
+        return summary(200_000 * 1.8**finer * (1 + 0.02 * finer))
+
+    met = meet(Goal(bitrate=wanted), lambda finer: summary(260_000 * 1.7**finer), whole)
+    assert met.kbits_per_second * 1000 == pytest.approx(wanted, rel=0.03) and len(passes) <= 3
