@@ -23,8 +23,8 @@ import codec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from eval import bdtable, tables
 from eval import rows as records
+from eval import tables
 from eval.codecs import CodecName, parse_rates
 from eval.curves import MEASURES
 from eval.runs import MATRICES, Point, Settings, command, measure_all
@@ -128,6 +128,8 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
 
 
 def _table(arguments: argparse.Namespace) -> None:
+    from eval import bdtable  # bjontegaard takes matplotlib along, which takes seconds to import
+
     rows = records.rows_of(arguments.results)
     pairs = bdtable.references((row.codec for row in rows), arguments.reference)
     found = bdtable.compare(rows, pairs, arguments.measure)
