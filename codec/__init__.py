@@ -18,7 +18,7 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 
 from .anchors import AnchorFrame, anchor_codec
 from .api import Video, decode, verify
-from .bframe import Predictor, choose_device
+from .bframe import Between, Predictor, choose_device, predictor
 from .encoding import encode
 from .errors import (
     AnchorError,
@@ -37,13 +37,14 @@ from .models import Model
 from .models import load as load_model
 from .report import Summary
 from .settings import EncodeSettings
-from .video import open_sink, open_source
+from .video import VideoSource, open_sink, open_source
 
 open = Video
 
 __all__ = [
     "AnchorError",
     "AnchorFrame",
+    "Between",
     "CodecError",
     "Colour",
     "DamageError",
@@ -61,6 +62,7 @@ __all__ = [
     "VersionError",
     "Video",
     "VideoInfo",
+    "VideoSource",
     "Yuv420",
     "__version__",
     "anchor_codec",
@@ -73,6 +75,7 @@ __all__ = [
     "open",
     "open_sink",
     "open_source",
+    "predictor",
     "rgb_of",
     "verify",
 ]

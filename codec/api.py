@@ -22,8 +22,9 @@ from .video import open_sink
 class Video:
     """An .ncm stream, opened for its frames; a context manager, and an iterator of `Frame` in display order.
 
-    `frame_count` is None on a pipe. After the last frame `problems` lists what was damaged, a line each. `anchor` is
-    the .toml file that defines the anchors' codec, anchor_decoder the path of its decoder; both only where needed.
+    `frame_count` is None on a pipe; `model` is what makes the B-frames. After the last frame `problems` lists what was
+    damaged, a line each. `anchor` is the .toml file that defines the anchors' codec, anchor_decoder the path of its
+    decoder; both only where needed.
     """
 
     def __init__(
@@ -39,12 +40,12 @@ class Video:
             self.header = self._reader.header
             self.info = self.header.info
             self.frame_count = self._reader.picture_count()
-            network = load_fingerprint(self.header.fingerprint, self.header.model, choose_device(device))
+            self.model = load_fingerprint(self.header.fingerprint, self.header.model, choose_device(device))
             anchors = anchor_codec(anchor or self.header.anchor_codec, decoder=anchor_decoder)
             if anchors.name != self.header.anchor_codec:
                 need = f"its anchors are of {self.header.anchor_codec!r}; leave --anchor out or give that one"
                 raise InputError(f"{self.name}: --anchor is {anchors.name!r}, but {need}")
-            reconstructor = Reconstructor(self.info, anchors, predictor(network, self.info))
+            reconstructor = Reconstructor(self.info, anchors, predictor(self.model, self.info))
             self._decoder = Decoder(self._reader, reconstructor)
             self._stack = stack.pop_all()
 

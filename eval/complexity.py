@@ -1,10 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""What a network costs: seconds by component (paper, Fig. 10), parameters, multiply-accumulates."""
+"""What B-frames cost: seconds by component (paper, Fig. 10), parameters, multiply-accumulates by module, peak memory.
 
+    python eval/complexity.py --models base bframe --sizes 240p 480p 1080p --device cpu
+
+For every network the making of one frame; for a B-frame codec also writing and reading one (eval/codec_cost.py).
+The first round warms up and does not count.
+"""
+
+import argparse
+import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
+from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -13,28 +23,45 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import codec
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
+
+from eval.memory import PeakMemory
 from eval.tables import markdown
 
-SIZES = {"480p": (480, 864), "1080p": (1088, 1920)}  # height and width as the networks see them, padded to 32
+SIZES = {
+    "240p": (256, 416),
+    "480p": (480, 864),
+    "1080p": (1088, 1920),
+}  # height and width as the networks see them, padded to 32
 COMPONENTS = ("features", "pyramid and matching", "coarse blocks", "fine blocks", "synthesis")
 
 
 class Cost(NamedTuple):
-    """Median seconds of each component, and multiply-accumulates of convolutions and products of matrices."""
+    """Median seconds of each component; multiply-accumulates of convolutions and products of matrices, in all and by
+    module; the most memory beyond what the network itself takes, in 10^6 bytes."""
 
     seconds: dict[str, float]
     macs: float
+    modules: dict[str, float]
+    memory: float
 
 
 def report(models: Sequence[codec.Model], sizes: Sequence[str], *, repeats: int) -> str:
-    """Markdown: a line a model and size."""
-    head = ["model", "size", *(f"{name} (s)" for name in COMPONENTS), "frame (s)", "GMAC", "parameters (M)"]
-    lines = []
+    """Markdown: a line a model and size, then multiply-accumulates a pixel, a line a module."""
+    head = ["model", "size", *(f"{name} (s)" for name in COMPONENTS), "frame (s)"]
+    head += ["GMAC", "kMAC a pixel", "memory (MB)", "parameters (M)"]
+    lines, modules = [], []
     for size in sizes:
+        pixels = math.prod(SIZES[size])
         for model, cost in zip(models, measure(models, SIZES[size], repeats=repeats), strict=True):
             seconds = [f"{cost.seconds[name]:.4f}" for name in (*COMPONENTS, "frame")]
-            lines.append([model.name, size, *seconds, f"{cost.macs / 1e9:.1f}", f"{parameters(model) / 1e6:.2f}"])
-    return markdown(head, lines)
+            counts = [f"{cost.macs / 1e9:.1f}", f"{cost.macs / pixels / 1e3:.1f}", f"{cost.memory:.0f}"]
+            lines.append([model.name, size, *seconds, *counts, f"{parameters(model) / 1e6:.2f}"])
+            for name, macs in cost.modules.items():
+                modules.append([name, model.name, size, f"{macs / pixels / 1e3:.2f}", f"{macs / cost.macs:.1%}"])
+    module_head = ["module", "model", "size", "kMAC a pixel", "share"]
+    return f"{markdown(head, lines)}\n\n{markdown(module_head, modules)}"
 
 
 def parameters(model: codec.Model) -> int:
@@ -48,21 +75,32 @@ def measure(models: Sequence[codec.Model], size: tuple[int, int], *, repeats: in
     device = next(models[0].network.parameters()).device
     generator = torch.Generator().manual_seed(0)
     past, future = (torch.rand(1, 3, *size, generator=generator).to(device) for _ in range(2))
-    macs = [_macs(model, past, future) for model in models]  # this is also the round that warms up
+    counts, memories = [], []
+    for model in models:  # this is also the round that warms up
+        with PeakMemory(device) as memory:
+            counts.append(_macs_by_module(model, past, future))
+        memories.append(memory.peak)
     runs: list[list[dict[str, float]]] = [[] for _ in models]
     for _ in range(repeats):
         for model, own in zip(models, runs, strict=True):
             own.append(_time(model, past, future))
     return [
-        Cost({name: median(run[name] for run in own) for name in own[0]}, count)
-        for own, count in zip(runs, macs, strict=True)
+        Cost({name: median(run[name] for run in own) for name in own[0]}, sum(modules.values()), modules, memory)
+        for own, modules, memory in zip(runs, counts, memories, strict=True)
     ]
 
 
-def _macs(model: codec.Model, past: Tensor, future: Tensor) -> float:
-    with FlopCounterMode(display=False) as counter:
+def _macs_by_module(model: codec.Model, past: Tensor, future: Tensor) -> dict[str, float]:
+    """Multiply-accumulates of each part of the flow estimator, of the synthesis, and of what is in neither."""
+    with FlopCounterMode(display=False, depth=4) as counter:
         model.network(past, future, 0.5)
-    return counter.get_total_flops() / 2
+    total, found = counter.get_total_flops() / 2, dict[str, float]()
+    for name, operations in counter.get_flop_counts().items():
+        part = name.partition(".")[2]  # the first is the class of the whole
+        if part == "synthesis" or (part.count(".") == 1 and part.startswith("flow.")):
+            found[part] = sum(operations.values()) / 2
+    rest = total - sum(found.values())
+    return found | ({"the rest" if found else "all": rest} if rest else {})
 
 
 def _time(model: codec.Model, past: Tensor, future: Tensor) -> dict[str, float]:
@@ -103,3 +141,32 @@ def _boundaries(model: codec.Model) -> Iterator[tuple[str, Callable[..., Any]]]:
     if coarse_blocks:  # the coarse motions are resized, and the full pictures warped, for the fine blocks
         yield fine, parts[f"block{coarse_blocks - 1}"].register_forward_hook
     yield synthesis, model.network.synthesis.register_forward_pre_hook
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the tables and return the exit status."""
+    parser = argparse.ArgumentParser(prog="complexity.py", description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--models", nargs="+", default=["base", "bframe"], metavar="NAME")
+    parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=SIZES)
+    parser.add_argument("--repeats", type=int, default=5, metavar="N")
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args(argv)
+    try:
+        device = codec.choose_device(arguments.device)
+        models = [codec.load_model(name, device) for name in arguments.models]
+    except codec.CodecError as err:
+        print(f"complexity.py: {err}", file=sys.stderr)
+        return err.exit_status
+    from eval.codec_cost import report_codecs
+    from eval.runs import machine
+
+    print(f"{machine(arguments.device)}, torch {torch.__version__}, float32, medians of {arguments.repeats}\n")
+    print(report(models, arguments.sizes, repeats=arguments.repeats))
+    if codecs := [model for model in models if model.codec is not None]:
+        sizes = {name: SIZES[name] for name in arguments.sizes}
+        print(f"\n{report_codecs(codecs, sizes, repeats=arguments.repeats)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

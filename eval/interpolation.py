@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 from eval import complexity, published, tables, triplets
 from eval.metrics import Score, round_to_bytes, score
 from eval.published import Row
-from eval.rd_curves import sequences
+from eval.sequences import videos
 from eval.triplets import Anchor, Clip, Triplet, VideoTriplet
 
 COARSE_SHORT_SIDE = {"x4k": 384}  # where a of the paper is not the models' own (section 4.2)
@@ -198,7 +198,7 @@ def _ucf101(arguments: argparse.Namespace, setting: str) -> list[Part]:
 def _folder(arguments: argparse.Namespace, setting: str) -> list[Part]:
     if arguments.extrapolate or bool(arguments.anchor) != bool(arguments.crf) or arguments.step < 1:
         raise codec.InputError("a folder takes --anchor and --crf together, a positive --step, and no --extrapolate")
-    paths = sequences(arguments.root)
+    paths = videos(arguments.root)
     length = f"step {arguments.step}, {arguments.frames or 'all'} frames"
     anchors: list[Anchor | None] = [Anchor(arguments.anchor, crf) for crf in arguments.crf] or [None]
     return [

@@ -1,89 +1,112 @@
 # SPDX-License-Identifier: MIT
-"""Rate-distortion figures as the paper's Figs. 14 and 15: quality over bits per pixel, a panel a measure."""
+"""Rate-distortion figures as the paper's Figs. 14 and 15: quality over bits per pixel, PSNR and MS-SSIM."""
 
-from collections.abc import Iterable, Sequence
+import math
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import matplotlib
 
 matplotlib.use("Agg")  # figures go to files, on machines without a screen too
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 
-if TYPE_CHECKING:
-    from eval.rd_curves import Row
+from eval.curves import MEASURES, Curves, average, curves, groups, sequences
+from eval.reference import Published, published
+from eval.rows import Row
 
-MEASURES = {"psnr_rgb": "PSNR RGB (dB)", "ms_ssim": "MS-SSIM"}
+DRAWN = ("psnr_rgb", "ms_ssim")
 AVERAGE = "average"
 MARKERS = "osD^vP*X"
+WIDEST = 4  # panels side by side
 
 
-class Point(NamedTuple):
-    """One rate point of one codec."""
+class Panel(NamedTuple):
+    """One plot: curves by codec, and published points to draw beside them."""
 
-    bpp: float
-    quality: float
-
-
-def curves(rows: Sequence["Row"], sequence: str, measure: str) -> dict[str, list[Point]]:
-    """By codec, the points of a sequence in order of rate; those without the measure (NaN) are left out."""
-    found: dict[str, list[Point]] = {}
-    for row in rows:
-        value = getattr(row, measure)
-        if row.sequence == sequence and value == value:
-            found.setdefault(row.codec, []).append(Point(row.bpp, value))
-    return {name: sorted(points) for name, points in found.items()}
+    title: str
+    measure: str
+    found: Curves
+    beside: Sequence[Published] = ()
 
 
-def average(rows: Sequence["Row"], measure: str) -> dict[str, list[Point]]:
-    """By codec, the mean over sequences of each of its rate points, as the papers draw a class.
+def draw(rows: Sequence[Row], folder: Path, *, each: bool = False, beside: bool = False) -> list[Path]:
+    """Figures as PNG and PDF; the files written.
 
-    Only sequences that every codec has with all its rate points count.
+    A figure a class: its mean, then its sequences. One of the average over all sequences, with the classes' means if
+    there are several. With `each` a figure a sequence too. `beside` adds what was published for a class.
     """
-    names = dict.fromkeys(row.codec for row in rows)
-    points = {name: dict.fromkeys(row.crf for row in rows if row.codec == name) for name in names}
-    table = {(row.sequence, row.codec, row.crf): row for row in rows if getattr(row, measure) == getattr(row, measure)}
-    common = [
-        sequence
-        for sequence in dict.fromkeys(row.sequence for row in rows)
-        if all((sequence, name, crf) in table for name in names for crf in points[name])
-    ]
-    if not common:
-        return {}
-
-    def mean(name: str, crf: float) -> Point:
-        chosen = [table[sequence, name, crf] for sequence in common]
-        return Point(fmean(row.bpp for row in chosen), fmean(getattr(row, measure) for row in chosen))
-
-    return {name: sorted(mean(name, crf) for crf in points[name]) for name in names}
-
-
-def draw(rows: Sequence["Row"], folder: Path) -> list[Path]:
-    """A figure a sequence, and one of the average, as PNG and PDF; the files written."""
     folder.mkdir(parents=True, exist_ok=True)
+    styles = {name: number for number, name in enumerate(dict.fromkeys(row.codec for row in rows))}
+    figures: dict[str, list[Panel]] = {}
+    classes = groups(rows)
+    for group, own in classes.items():
+        titles = sequences(own)
+        means = [_mean_panel(f"{group}, mean", own, measure, beside) for measure in DRAWN] if len(titles) > 1 else []
+        panels = means + [Panel(Path(s).stem, m, curves(own, s, m)) for m in DRAWN for s in titles]
+        figures[group] = sorted(panels, key=lambda panel: DRAWN.index(panel.measure))
+        if each:
+            figures |= {Path(s).stem: [Panel("", m, curves(own, s, m)) for m in DRAWN] for s in titles}
+    if len(sequences(rows)) > 1:
+        figures[AVERAGE] = _average(classes, rows, beside)
     written: list[Path] = []
-    sequences = dict.fromkeys(row.sequence for row in rows)
-    for title in (*sequences, *([AVERAGE] if len(sequences) > 1 else [])):
-        panels = {m: average(rows, m) if title == AVERAGE else curves(rows, title, m) for m in MEASURES}
-        panels = {measure: found for measure, found in panels.items() if found}
-        if panels:
-            written += _figure(title, panels, folder)
+    for name, panels in figures.items():
+        if drawn := [panel for panel in panels if panel.found]:
+            written += _figure(name, drawn, styles, folder)
     return written
 
 
-def _figure(title: str, panels: dict[str, dict[str, list[Point]]], folder: Path) -> Iterable[Path]:
-    figure, axes = plt.subplots(1, len(panels), figsize=(6.4 * len(panels), 4.8), squeeze=False, layout="constrained")
-    for axis, (measure, found) in zip(axes[0], panels.items(), strict=True):
-        for number, (name, points) in enumerate(found.items()):
-            style = "-" if name.startswith("ncm-") else "--"
-            axis.plot(*zip(*points, strict=True), style, marker=MARKERS[number % len(MARKERS)], label=name)
-        axis.set(xlabel="bits per pixel", ylabel=MEASURES[measure])
-        axis.grid(alpha=0.3)
-        axis.legend()
-    figure.suptitle(title)
-    paths = [folder / f"{Path(title).stem}.{suffix}" for suffix in ("png", "pdf")]
+def _average(classes: Mapping[str, Sequence[Row]], rows: Sequence[Row], beside: bool) -> list[Panel]:
+    panels = []
+    for measure in DRAWN:
+        panels.append(_mean_panel("all sequences" if len(classes) > 1 else "", rows, measure, beside))
+        if len(classes) > 1:
+            panels += [_mean_panel(group, own, measure, beside) for group, own in classes.items()]
+    return panels
+
+
+def _mean_panel(title: str, rows: Sequence[Row], measure: str, beside: bool) -> Panel:
+    found = published({row.group for row in rows}, measure) if beside else ()
+    return Panel(title, measure, average(rows, measure), found)
+
+
+def _figure(name: str, panels: Sequence[Panel], styles: Mapping[str, int], folder: Path) -> list[Path]:
+    """PSNR in the upper rows, MS-SSIM below; side by side if there is one panel of each."""
+    most = max(sum(panel.measure == measure for panel in panels) for measure in DRAWN)
+    columns = len(panels) if most == 1 else min(most, WIDEST)
+    cells: list[Panel | None] = []
+    for measure in DRAWN:
+        own: list[Panel | None] = [panel for panel in panels if panel.measure == measure]
+        cells += own if most == 1 else own + [None] * (-len(own) % columns)
+    size = (6.4, 4.8) if most == 1 else (4.6, 3.8)
+    lines = math.ceil(len(cells) / columns)
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(size[0] * columns, size[1] * lines), squeeze=False, layout="constrained"
+    )
+    for axis, cell in zip(axes.flat, cells, strict=True):
+        if cell is None:
+            axis.set_axis_off()
+        else:
+            _plot(axis, cell, styles)
+    figure.suptitle(name)
+    stem = re.sub(r"[^-\w.]+", "_", name)
+    paths = [folder / f"{stem}.{suffix}" for suffix in ("png", "pdf")]
     for path in paths:
         figure.savefig(path, dpi=120)
     plt.close(figure)
     return paths
+
+
+def _plot(axis: Axes, panel: Panel, styles: Mapping[str, int]) -> None:
+    for name, points in panel.found.items():
+        style, number = "-" if name.startswith("ncm-") else "--", styles[name]
+        marker = MARKERS[number % len(MARKERS)]
+        axis.plot(*zip(*points, strict=True), style, marker=marker, color=f"C{number % 10}", label=name)
+    for entry in panel.beside:
+        axis.plot(*zip(*entry.points, strict=True), ":", marker="o", fillstyle="none", label=entry.label)
+    axis.set(xlabel="bits per pixel", ylabel=MEASURES[panel.measure])
+    axis.set_title(panel.title, fontsize="small")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize="small")

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""Tables of BD-rates: by sequence, by class, and the savings at one quality that the paper quotes.
+
+A class has two figures, and they differ: the mean of its sequences' BD-rates, and the BD-rate of its mean curves.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import codec
+from eval.bdrate import METHODS, bd_quality, bd_rate, rate_at
+from eval.curves import Curves, average, curves, groups, sequences
+from eval.rows import Row
+from eval.tables import Table
+
+MEAN_CURVE = "mean curve"
+LEAST_OVERLAP = 0.5
+SAVINGS = (("psnr_rgb", 32.0), ("psnr_rgb", 34.0), ("ms_ssim", 0.9650))  # the paper's, section 5
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A codec against a reference: BD-rate in %, BD-quality in the measure's unit, and the range both curves cover."""
+
+    sequence_class: str
+    sequence: str
+    codec: str
+    reference: str
+    measure: str
+    bd_rate_akima: float
+    bd_rate_pchip: float
+    bd_quality_akima: float
+    bd_quality_pchip: float
+    low: float
+    high: float
+    overlap: float
+
+
+def references(names: Iterable[str], reference: str | None) -> dict[str, str]:
+    """What each codec is measured against: the one named, or the encoder under it. InputError if that has no rows."""
+    names = list(dict.fromkeys(names))
+    if reference is not None:
+        if reference not in names:
+            raise codec.InputError(f"codec {reference!r}: no rows of it; there are {', '.join(names)}")
+        return {name: reference for name in names if name != reference}
+    return {name: name.rpartition("@")[2] for name in names if "@" in name}
+
+
+def compare(rows: Sequence[Row], pairs: Mapping[str, str], measure: str) -> list[Comparison]:
+    """Every codec of `pairs` against its reference, by sequence, then by the mean curves of each class."""
+    found = []
+    for group, own in groups(rows).items():
+        for sequence in sequences(own):
+            found += _of_curves(group, sequence, curves(own, sequence, measure), pairs, measure)
+        for name, other in pairs.items():
+            both = average([row for row in own if row.codec in (name, other)], measure)
+            found += _of_curves(group, MEAN_CURVE, both, {name: other}, measure)
+    return found
+
+
+def _of_curves(group: str, title: str, found: Curves, pairs: Mapping[str, str], measure: str) -> list[Comparison]:
+    comparisons = []
+    for name, other in pairs.items():
+        if name not in found or other not in found:
+            continue
+        ours, theirs = found[name], found[other]
+        try:
+            akima, pchip = (bd_rate(theirs, ours, method=method) for method in METHODS)
+        except ValueError:  # too few points, or nothing in common
+            continue
+        gain, other_gain = (_bd_quality(theirs, ours, method) for method in METHODS)
+        values = (akima.percent, pchip.percent, gain, other_gain, akima.low, akima.high, akima.overlap)
+        comparisons.append(Comparison(group, title, name, other, measure, *values))
+    return comparisons
+
+
+def _bd_quality(reference: Sequence[tuple[float, float]], test: Sequence[tuple[float, float]], method: str) -> float:
+    try:
+        return bd_quality(reference, test, method=method)
+    except ValueError:
+        return math.nan
+
+
+def overview(comparisons: Sequence[Comparison], pairs: Mapping[str, str]) -> Table:
+    """A line a sequence, a column a codec, BD-rate in %; below each class both its figures, below all the mean."""
+    table = {(c.sequence_class, c.sequence, c.codec): c for c in comparisons}
+    lines = []
+    classes = list(dict.fromkeys(c.sequence_class for c in comparisons))
+    for group in classes:
+        own = list(dict.fromkeys(c.sequence for c in comparisons if c.sequence_class == group))
+        titles = [title for title in own if title != MEAN_CURVE]
+        label = f"{group}: " if len(classes) > 1 else ""
+        lines += [[title, *(_percent(table.get((group, title, name))) for name in pairs)] for title in titles]
+        lines.append([f"**{label}mean**", *(_mean(comparisons, name, group) for name in pairs)])
+        cells = [_percent(table.get((group, MEAN_CURVE, name))) for name in pairs]
+        lines.append([f"**{label}{MEAN_CURVE}**", *cells])
+    if len(classes) > 1:
+        lines.append(["**mean of all sequences**", *(_mean(comparisons, name) for name in pairs)])
+    head = ["sequence", *(f"{name} against {other}" for name, other in pairs.items())]
+    return Table(head, lines)
+
+
+def _percent(comparison: Comparison | None) -> str:
+    if comparison is None:
+        return "-"
+    mark = "*" if comparison.overlap < LEAST_OVERLAP else ""
+    return f"{comparison.bd_rate_akima:+.1f} %{mark}"
+
+
+def _mean(comparisons: Iterable[Comparison], name: str, group: str | None = None) -> str:
+    values = [
+        c.bd_rate_akima
+        for c in comparisons
+        if c.codec == name and c.sequence != MEAN_CURVE and group in (None, c.sequence_class)
+    ]
+    return f"{fmean(values):+.1f} %" if values else "-"
+
+
+def details(comparisons: Sequence[Comparison]) -> Table:
+    """A line a comparison: both interpolations, BD-PSNR, the common range and its share."""
+    digits = 4 if comparisons and comparisons[0].measure == "ms_ssim" else 2
+    head = ["sequence", "codec", "reference", "BD-rate akima", "pchip"]
+    head += ["BD-quality akima", "pchip", "common range", "overlap"]
+    lines = [
+        [
+            f"{c.sequence_class}: {c.sequence}" if c.sequence == MEAN_CURVE else c.sequence,
+            c.codec,
+            c.reference,
+            f"{c.bd_rate_akima:+.2f} %",
+            f"{c.bd_rate_pchip:+.2f} %",
+            f"{c.bd_quality_akima:+.{digits + 1}f}",
+            f"{c.bd_quality_pchip:+.{digits + 1}f}",
+            f"{c.low:.{digits}f} to {c.high:.{digits}f}",
+            f"{c.overlap:.2f}{'*' if c.overlap < LEAST_OVERLAP else ''}",
+        ]
+        for c in comparisons
+    ]
+    return Table(head, lines)
+
+
+def warnings(comparisons: Iterable[Comparison]) -> list[str]:
+    """A line for every figure that means little, as the curves hardly overlap."""
+    return [
+        f"{c.sequence}, {c.codec} against {c.reference}: the curves share {c.overlap:.0%} of their range in "
+        f"{c.measure} ({c.low:.4g} to {c.high:.4g}), less than half; add rate points"
+        for c in comparisons
+        if c.overlap < LEAST_OVERLAP
+    ]
+
+
+def savings(rows: Sequence[Row], pairs: Mapping[str, str]) -> Table:
+    """Bits of the mean curves of each class at single qualities, as the paper quotes them; '-' where one ends."""
+    head = ["class", "codec", "reference", *(f"{measure} {quality:g}" for measure, quality in SAVINGS)]
+    lines = []
+    for group, own in groups(rows).items():
+        for name, other in pairs.items():
+            both = [row for row in own if row.codec in (name, other)]
+            cells = [_saving(average(both, measure), name, other, quality) for measure, quality in SAVINGS]
+            if any(cell != "-" for cell in cells):
+                lines.append([group, name, other, *cells])
+    return Table(head, lines)
+
+
+def _saving(found: Curves, name: str, other: str, quality: float) -> str:
+    if name not in found or other not in found:
+        return "-"
+    before, after = rate_at(found[other], quality), rate_at(found[name], quality)
+    if before is None or after is None:
+        return "-"
+    return f"{before:.4f} -> {after:.4f} bpp ({100 * (after / before - 1):+.1f} %)"

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""Codecs by the names they have in tables, and what `codec encode` is told for each.
+
+ncm-MODE@ANCHOR       this project's codec on top of an encoder; ncm-MODE:N@ANCHOR with --effort N
+ANCHOR                that encoder alone, for all frames
+ANCHOR:VARIANT        a preset of it, or `ibpb`: x265 and x264 in the order I-B-P-B with their own B-frames
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import codec
+
+NAME = re.compile(r"(?:ncm-(?P<mode>\w+)(?::(?P<effort>\d+))?@)?(?P<anchor>[\w.-]+)(?P<variants>(?::[\w.-]+)*)")
+OWN_ORDER = {"x265": "bframes=1:b-adapt=0:b-pyramid=0", "x264": "bframes=1:b-adapt=0:b-pyramid=none"}
+
+
+class Rates(NamedTuple):
+    """The rate points of an encoder: the option that sets them, crf or qp, and its values."""
+
+    option: str
+    values: tuple[float, ...]
+
+
+RATES = {
+    "x265": Rates("crf", (18, 23, 28, 33)),
+    "x264": Rates("crf", (18, 23, 28, 33)),
+    "svtav1": Rates("crf", (30, 39, 48, 57)),
+    "hm": Rates("qp", (22, 27, 32, 37)),
+    "vvenc": Rates("qp", (22, 27, 32, 37)),
+    "tcm": Rates("qp", (0, 1, 2, 3)),  # the rates it was trained for
+}
+
+
+def parse_rates(texts: Sequence[str]) -> dict[str, Rates]:
+    """The table with what is given as ANCHOR=crf:18,23,28,33 put in. InputError if a text is not so."""
+    found = dict(RATES)
+    for text in texts:
+        match = re.fullmatch(r"([\w.-]+)=(crf|qp):(\d+(?:\.\d+)?(?:,\d+(?:\.\d+)?)*)", text)
+        if match is None:
+            raise codec.InputError(f"--rates {text!r} is not like x265=crf:18,23,28,33")
+        found[match[1]] = Rates(match[2], tuple(map(float, match[3].split(","))))
+    return found
+
+
+@dataclass(frozen=True)
+class CodecName:
+    """A codec's name taken apart; `mode` is empty for an encoder alone."""
+
+    name: str
+    anchor: str
+    mode: str
+    effort: str
+    variants: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, name: str) -> "CodecName":
+        """InputError if that is not a name."""
+        match = NAME.fullmatch(name)
+        if match is None or (name.startswith("ncm-") and not match["mode"]):
+            raise codec.InputError(f"codec {name!r} is not like ncm-bitneed@x265, ncm-bitneed:4@x265, x265 or hm:ra")
+        variants = tuple(filter(None, match["variants"].split(":")))
+        return cls(name, match["anchor"], match["mode"] or "", match["effort"] or "", variants)
+
+    @property
+    def codec_class(self) -> str:
+        """What kind of codec it is: 'ncm-MODE' or 'anchor'."""
+        return f"ncm-{self.mode}" if self.mode else "anchor"
+
+    @property
+    def alone(self) -> str:
+        """The encoder under it, as a name of its own."""
+        return ":".join((self.anchor, *self.variants))
+
+    def rates(self, table: Mapping[str, Rates]) -> Rates:
+        """Its rate points. InputError if the table has none."""
+        if self.anchor not in table:
+            hint = f"there are {', '.join(table)}; give them with --rates {self.anchor}=crf:20,25,30,35"
+            raise codec.InputError(f"codec {self.name!r}: no rate points known for {self.anchor!r}; {hint}")
+        return table[self.anchor]
+
+    def words(self) -> list[str]:
+        """Its options of `codec encode`, all but those of its rate."""
+        words = ["--anchor", self.anchor]
+        if self.mode:
+            words += ["--mode", self.mode]
+        if self.mode != "auto":  # which finds its own order
+            words += ["--gop", "ibpb" if self.mode else "fixed:1"]
+        if self.effort:
+            words += ["--effort", self.effort]
+        for variant in self.variants:
+            own = variant == "ibpb" and self.anchor in OWN_ORDER
+            words += ["--anchor-params", OWN_ORDER[self.anchor]] if own else ["--preset", variant]
+        return words

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""VMAF by the package `vmaf_torch`, where it is installed (pip install 'ncm-codec[vmaf]'); Netflix's v0.6.1 model."""
+
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import codec
+
+BATCH = 8  # frames at a time; longer batches need more memory, and give the same
+
+
+def available() -> bool:
+    """Whether the package is there."""
+    return find_spec("vmaf_torch") is not None
+
+
+class Vmaf:
+    """Scores frames as they come, in batches; a frame's score needs its two neighbours, for their motion."""
+
+    def __init__(self, batch: int = BATCH) -> None:
+        from vmaf_torch import VMAF  # it takes a second to import
+
+        self._model: Any = VMAF(clip_score=True)
+        self._batch = batch
+        self._waiting: list[tuple[Tensor, Tensor]] = []
+        self._first = True  # whether no frame has been scored yet
+        self._scores: list[float] = []
+
+    def add(self, source: codec.Yuv420, decoded: codec.Yuv420) -> None:
+        """The next frame."""
+        self._waiting.append((_luma(source), _luma(decoded)))
+        if len(self._waiting) == self._batch + 2:
+            self._score(last=False)
+
+    def finish(self) -> list[float]:
+        """The scores of all frames, 0 to 100; nothing can be added afterwards."""
+        if self._waiting:
+            self._score(last=True)
+        return self._scores
+
+    def _score(self, *, last: bool) -> None:
+        """Score what waits, all but the neighbours on either side, of which two stay for the next batch."""
+        with torch.no_grad():
+            source, decoded = (torch.stack(planes)[:, None] for planes in zip(*self._waiting, strict=True))
+            scores = self._model(source, decoded).flatten().tolist()
+        self._scores += scores[0 if self._first else 1 : None if last else -1]
+        self._waiting, self._first = self._waiting[-2:], False
+
+
+def _luma(picture: codec.Yuv420) -> Tensor:
+    """Luma (H,W) in [0,255], deeper samples as fractions."""
+    return torch.from_numpy(picture.y.astype("float32")) / (1 << (picture.bit_depth - 8))
