@@ -52,6 +52,10 @@ def anchor_codec(
     key frame that only the picture asks for, and that costs x265 1 to 4 % of its bits. `threads` are those of
     SVT-AV1, whose bytes do not depend on them, and of the decoders.
     """
+    if name == "tcm":
+        from .tcm import tcm_anchors  # CompressAI takes seconds to import
+
+        return tcm_anchors(preset=preset, crf=crf, qp=qp, params=params)
     row = row_of(name)
     return LibavAnchors(
         name=row.name,

@@ -145,5 +145,5 @@ def row_of(name: str) -> LibavRow:
     if name not in ROWS:
         close = get_close_matches(name, ROWS, 1)
         hint = f", did you mean {close[0]!r}?" if close else ";"
-        raise InputError(f"anchor codec {name!r} is unknown{hint} choose from {', '.join(ROWS)}")
+        raise InputError(f"anchor codec {name!r} is unknown{hint} choose from {', '.join((*ROWS, 'tcm'))}")
     return ROWS[name]

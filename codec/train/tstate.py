@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from entropy import Estimate, freeze
+from entropy import Estimate
 
 from .. import models
 from ..anchors.tcm.config import TcmConfig
-from ..anchors.tcm.weights import Tcm, load_tcm, save_tcm
+from ..anchors.tcm.weights import Tcm, freeze_tcm, load_tcm, save_tcm
 from ..errors import InputError, ModelError
 from .bstate import parameters_in, put_parameters
 from .config import TrainConfig, config_from
@@ -59,7 +59,7 @@ def training_from(tables: dict[str, Any], where: str) -> TcmTraining:
     if unknown := set(own) - set(OWN):
         raise InputError(f"{where}: [tcm]: unknown key {min(unknown)!r}; known are {', '.join(OWN)}")
     plain = config_from({"train": {"teacher": 0.0} | tables.get("train", {})}, where)
-    sizes = {key: tuple(v) if isinstance(v, list) else v for key, v in tables.get("codec", {}).items()}
+    sizes: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in tables.get("codec", {}).items()}
     try:
         codec = TcmConfig(**sizes)
     except (TypeError, ValueError) as error:
@@ -166,7 +166,10 @@ def measure(model: Tcm, item: ValidationItem, device: torch.device) -> list[dict
             bits.append(float(tape.total()) / pixels)
         psnr = [-10 * float(np.log10(error + 1e-10)) for error in errors]
         cost = float(np.mean([slope * error + bpp for error, bpp in zip(errors, bits, strict=True)]))
-        i_frame, p_frame = {"bpp_i": bits[0], "psnr_i": psnr[0]}, {"bpp_p": sum(bits[1:]) / 2, "psnr_p": sum(psnr[1:]) / 2}
+        i_frame, p_frame = (
+            {"bpp_i": bits[0], "psnr_i": psnr[0]},
+            {"bpp_p": sum(bits[1:]) / 2, "psnr_p": sum(psnr[1:]) / 2},
+        )
         rows.append({**i_frame, **p_frame, "cost": cost})
     return rows
 
@@ -175,5 +178,5 @@ def export_tcm(state: TcmState, path: Path) -> None:
     """Write the averaged weights with integer networks and tables frozen, and what made them as metadata."""
     model = copy.deepcopy(state.model)
     put_parameters(model, state.average)
-    freeze(model.eval())
+    freeze_tcm(model)
     save_tcm(model, path, steps=str(state.step), hours=f"{state.seconds / 3600:.2f}", data=state.data)

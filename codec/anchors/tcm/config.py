@@ -32,7 +32,7 @@ class TcmConfig:
     motion_latents: int = 16  # channels at 1/16
     motion_width: int = 24
     hyper: int = 32  # channels at 1/32
-    coder_width: int = 48  # within the entropy models of pictures
+    coder_width: int = 44  # within the entropy models of pictures
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
@@ -76,7 +76,5 @@ class IntraCodec(Protocol):
 class InterCodec(Protocol):
     """Codes pictures given the one before, on a tape; x is None where they are read."""
 
-    def __call__(
-        self, tape: Tape, x: Tensor | None, reference: Reference, *, quality: float | Tensor
-    ) -> Reference:
+    def __call__(self, tape: Tape, x: Tensor | None, reference: Reference, *, quality: float | Tensor) -> Reference:
         """The decoded pictures, and the features that the next ones may use."""

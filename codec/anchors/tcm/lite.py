@@ -54,9 +54,7 @@ class PictureCoder(nn.Module):
         self.up_half = nn.Sequential(conv(first + half, first), conv(first, first))
         self.residual = zeroed(nn.Conv2d(first, 12, 3, padding=1))
 
-    def forward(
-        self, tape: Tape, x: Tensor | None, contexts: Contexts, *, level: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, tape: Tape, x: Tensor | None, contexts: Contexts, *, level: Tensor) -> tuple[Tensor, Tensor]:
         """What was decoded (B,3,H,W), and features of it (B,widths[0],H/2,W/2)."""
         half, quarter, eighth = contexts
         y = None
@@ -155,9 +153,7 @@ class LiteInter(nn.Module):
         self.sharpen = zeroed(nn.Conv2d(first, 12, 3, padding=1))
         self.picture = PictureCoder(config, "inter", config.latents, (first, second, third))
 
-    def forward(
-        self, tape: Tape, x: Tensor | None, reference: Reference, *, quality: float | Tensor
-    ) -> Reference:
+    def forward(self, tape: Tape, x: Tensor | None, reference: Reference, *, quality: float | Tensor) -> Reference:
         """The decoded pictures (B,3,H,W) and the features for the next ones."""
         past = reference.frame
         level = quality_vector(quality, self.qualities, len(past), past.device)

@@ -11,10 +11,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
+from entropy import freeze
 from entropy.exact import UNIT_BITS, WEIGHT_BITS
 
 from ...errors import ModelError, OutputError
 from .config import MULTIPLE, InterCodec, IntraCodec, TcmConfig
+from .tables import ChannelTables
 
 
 class Tcm(nn.Module):
@@ -23,6 +25,11 @@ class Tcm(nn.Module):
     intra: IntraCodec
     inter: InterCodec
     multiple = MULTIPLE
+
+    @property
+    def padding(self) -> str:
+        """How pictures are padded: with zeros as in the paper, or with their edges."""
+        return "replicate" if self.config.network == "lite" else "constant"
 
     def __init__(self, config: TcmConfig) -> None:
         super().__init__()
@@ -36,6 +43,15 @@ class Tcm(nn.Module):
             from .intra import PaperIntra
 
             self.intra, self.inter = PaperIntra(config.intra_width), PaperInter()
+
+
+def freeze_tcm(model: Tcm) -> None:
+    """Fix the tables and integer weights that writer and reader must share, and make the model ready for use."""
+    freeze(model)
+    for module in model.modules():
+        if isinstance(module, ChannelTables):
+            module.freeze()
+    model.eval().requires_grad_(False)
 
 
 def save_tcm(model: Tcm, path: Path, **notes: str) -> None:
@@ -74,20 +90,28 @@ def unpacked(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def load_tcm(path: Path, device: str | torch.device = "cpu") -> Tcm:
-    """The codec in a weights file, ready for use. ModelError if the file is none of ours or does not fit."""
+def read_config(path: Path) -> tuple[TcmConfig, dict[str, str]]:
+    """The sizes and the other notes in a weights file. ModelError if it is none of ours."""
     try:
         with safe_open(path, "pt") as file:
             notes: dict[str, str] = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-        table: dict[str, Any] = json.loads(notes["tcm"])
-        config = TcmConfig(**{key: tuple(v) if isinstance(v, list) else v for key, v in table.items()})
+        table: dict[str, Any] = json.loads(notes.pop("tcm"))
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in table.items()}
+        config = TcmConfig(**values)
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"{path}: not the weights of a TCM codec ({error})") from error
+    return config, notes
+
+
+def load_tcm(path: Path, device: str | torch.device = "cpu") -> Tcm:
+    """The codec in a weights file, ready for use. ModelError if the file is none of ours or does not fit."""
+    config, _ = read_config(path)
     model = Tcm(config)
     try:
+        with safe_open(path, "pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
         model.load_state_dict(unpacked(tensors))
-    except (KeyError, RuntimeError) as error:
+    except (SafetensorError, KeyError, RuntimeError) as error:
         raise ModelError(f"{path}: its weights do not fit its sizes ({str(error).splitlines()[-1].strip()})") from error
     model.eval().requires_grad_(False)
     return model.to(device)
