@@ -88,15 +88,16 @@ def objective(model: Tcm, batch: Batch, config: TcmTraining, *, quality: Tensor)
         reference = model.intra(tape, batch.past, size=(batch.past.shape[2], batch.past.shape[3]), quality=quality)
         error_i, rate_i = squared(reference.frame, batch.past), tape.total() / pixels
         reference = Reference(reference.frame.detach().clamp(0, 1))
-        errors, rates, aids = [], [], []
+        errors, rates, motions, aids = [], [], [], []
         for picture in (batch.target, batch.future):
             tape = Estimate("mixed")
             reference = model.inter(tape, picture, reference, quality=quality)
             errors.append(squared(reference.frame, picture))
             rates.append(tape.total() / pixels)
+            motions.append(tape.total("motion") / pixels)
             assert reference.warped is not None  # every P-frame codec has motion
             aids.append(squared(reference.warped, picture))
-    error_p, rate_p, aid = (torch.stack(x).mean(0) for x in (errors, rates, aids))
+    error_p, rate_p, rate_m, aid = (torch.stack(x).mean(0) for x in (errors, rates, motions, aids))
     cost_i, cost_p = slope * error_i + rate_i, slope * error_p + rate_p
     return {
         "loss": (weight * (config.intra * cost_i + 2 * (cost_p + config.motion_aid * slope * aid))).mean(),
@@ -105,6 +106,7 @@ def objective(model: Tcm, batch: Batch, config: TcmTraining, *, quality: Tensor)
         "bpp_i": rate_i.mean(),
         "psnr_i": decibels(error_i).mean(),
         "bpp_p": rate_p.mean(),
+        "bpp_motion": rate_m.mean(),
         "psnr_p": decibels(error_p).mean(),
         "psnr_warped": decibels(aid).mean(),
     }

@@ -1,16 +1,11 @@
 """The published TCM networks: names and shapes of their checkpoints, and streams with random weights."""
 
-import csv
-import math
-import re
-import subprocess
-import sys
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 import torch
 from helpers import moving
+from tcm_states import random_state, shapes
 
 from codec.anchors import AnchorFrame, AnchorPacket, anchor_codec
 from codec.anchors.tcm import official
@@ -21,42 +16,8 @@ from codec.errors import InputError, ModelError
 from codec.frame import VideoInfo
 from entropy import Estimate
 
-TABLE = Path(__file__).parents[2] / "data" / "tcm_state_dict.csv"
 SIZE = (64, 64)
 INFO = VideoInfo(*SIZE, Fraction(25), Fraction(1, 25))
-
-
-def shapes(model):
-    """What the official checkpoint of `intra` or `inter` holds: name -> shape."""
-    with TABLE.open() as file:
-        return {
-            row["name"]: tuple(map(int, filter(None, row["shape"].split("x")))) if row["shape"] != "0" else (0,)
-            for row in csv.DictReader(file)
-            if row["model"] == model
-        }
-
-
-def random_state(model, width=None):
-    """A checkpoint with these names; weights such that pictures survive. `width` makes the I-frame codec slim."""
-    state = {}
-    for name, shape in shapes(model).items():
-        if width:
-            shape = tuple(
-                {192: width, 768: 4 * width, 288: width * 3 // 2, 1152: width * 6, 384: 2 * width}.get(n, n)
-                for n in shape
-            )
-        fan = math.prod(shape[1:]) if len(shape) > 1 else 1
-        value = torch.randn(shape) / math.sqrt(fan)
-        if re.search(r"gdn\d?\.(beta)|\.[1-9]\d?\.beta$|gdn.beta", name):
-            value = torch.ones(shape)
-        elif name.endswith("gamma"):
-            value = 0.3 * torch.eye(*shape)
-        elif name.endswith("quantiles"):
-            value = torch.tensor([-10.0, 0.3, 10.0]).expand(shape)
-        elif name.endswith("bias"):
-            value = 0.1 * torch.randn(shape)
-        state[name] = value
-    return state
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +110,7 @@ def test_what_is_missing_is_named(folder, tmp_path, monkeypatch):
 
 def test_checkpoints_are_loaded_strictly(tmp_path):
     state = {"optic_flow.moduleBasic.0.conv1.bias": torch.zeros(32), "surprise": torch.zeros(1)}
-    with pytest.raises(ModelError, match="missing .* unknown .*surprise"):
+    with pytest.raises(ModelError, match=r"missing .* unknown .*surprise"):
         official.fill(PaperInter(), state, official.INTER_NAMES, tmp_path)
 
 
