@@ -103,7 +103,9 @@ def read_config(path: Path) -> tuple[NcmConfig, dict[str, str]]:
 
 
 def _load_file(path: Path, device: str | torch.device) -> Model:
-    if _is_codec(path):
+    if _holds(path, "tcm"):
+        raise ModelError(f"{path}: codes anchors and predicts no B-frames; it is for --anchor tcm, not for --model")
+    if _holds(path, "bframe"):
         from .bweights import load_codec  # CompressAI takes seconds to import
 
         codec = load_codec(path, device)
@@ -121,10 +123,11 @@ def _load_file(path: Path, device: str | torch.device) -> Model:
     return Model(path.stem, fingerprint_of(path), network.to(device).to(memory_format=torch.channels_last))
 
 
-def _is_codec(path: Path) -> bool:
+def _holds(path: Path, kind: str) -> bool:
+    """Whether a file's metadata say that it holds this kind of codec."""
     try:
         with safe_open(path, "pt") as file:
-            return "bframe" in (file.metadata() or {})
+            return kind in (file.metadata() or {})
     except (OSError, SafetensorError):
         return False  # whoever reads on says what is wrong
 
