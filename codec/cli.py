@@ -72,7 +72,7 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     _add_device(parser)
     group = parser.add_argument_group("anchors")
     add = group.add_argument
-    add("--anchor", default="x265", help="encoder of the anchors: x265 (default), svtav1, x264")
+    add("--anchor", default="x265", help="encoder of the anchors: x265 (default), svtav1, x264, tcm (learned)")
     add("--preset", help="the anchor encoder's preset")
     add("--crf", type=float, help="its constant rate factor")
     add("--qp", type=int, help="its constant quantiser, instead of --crf")

@@ -7,6 +7,7 @@ Their strings are CompressAI's own; they know nothing of tapes. Nothing is downl
 import hashlib
 import struct
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,13 +64,18 @@ class ImageIntra:
 
     @torch.no_grad()
     def write(self, x: Tensor) -> bytes:
-        """The strings of a picture (1,3,H,W), sizes multiples of 64, each after its length."""
+        """The strings of a picture (1,3,H,W), sizes multiples of 64, each after its length, all after their CRC-32."""
         strings: list[list[bytes]] = self.model.compress(x)["strings"]
-        return b"".join(LENGTH.pack(len(string)) + string for (string,) in strings)
+        body = b"".join(LENGTH.pack(len(string)) + string for (string,) in strings)
+        return LENGTH.pack(zlib.crc32(body)) + body
 
     @torch.no_grad()
     def read(self, data: bytes, size: tuple[int, int]) -> Reference:
         """The picture of these strings. StreamError if they cannot be such."""
+        # CompressAI's decoder follows whatever it is given out of its memory: it must be what was written.
+        data, check = data[LENGTH.size :], data[: LENGTH.size]
+        if check != LENGTH.pack(zlib.crc32(data)):
+            raise StreamError("the strings of an I-frame are damaged")
         strings = []
         while data:
             if len(data) < LENGTH.size or LENGTH.unpack_from(data)[0] > len(data) - LENGTH.size:
