@@ -163,6 +163,10 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     bframe.add_argument("--base", default="", metavar="MODEL", help="the network that predicts, not the recipe's")
     bframe.add_argument("--lambda", dest="slope", type=float, metavar="L", help="one rate: L * MSE + bits per pixel")
     bframe.set_defaults(command=_train_bframe)
+    tcm = commands.add_parser("tcm", help="train a TCM codec of anchors, or go on with a run")
+    _add_run(tcm, "[codec], [tcm] and [train]")
+    tcm.add_argument("--lambda", dest="slope", type=float, metavar="L", help="one rate: L * MSE + bits per pixel")
+    tcm.set_defaults(command=_train_tcm)
     export = commands.add_parser("export", help="write a run's averaged weights as a model")
     export.add_argument("--run", required=True, metavar="DIR", help="folder of the run")
     export.add_argument("-o", "--output", required=True, metavar="FILE", help=".safetensors file to write")
@@ -289,6 +293,13 @@ def _train_bframe(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _train_tcm(arguments: argparse.Namespace) -> int:
+    from .train.tcm import train
+
+    train(**_run_of(arguments), slope=arguments.slope)
+    return 0
+
+
 def _run_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """What every training is told; its log goes to standard output."""
     import logging
@@ -313,10 +324,12 @@ def _run_of(arguments: argparse.Namespace) -> dict[str, Any]:
 def _train_export(arguments: argparse.Namespace) -> int:
     import torch
 
-    from .train import bstate, state
+    from .train import bstate, state, tstate
 
     run, output, device = Path(arguments.run), Path(arguments.output), torch.device("cpu")
-    if bstate.is_bframe_run(run):
+    if tstate.is_tcm_run(run):
+        tstate.export_tcm(tstate.resume_tcm(run, device), output)
+    elif bstate.is_bframe_run(run):
         bstate.export_bframe(bstate.resume_bframe(run, device), output)
     else:
         state.export(state.resume(run, device), output)

@@ -73,7 +73,7 @@ def load_fingerprint(
     """The model with this fingerprint, whatever it is called, here or in a folder. ModelError says what is missing."""
     nearby = sorted(beside.glob("*.safetensors")) if beside else []
     for path in (*weights_files().values(), *nearby):
-        if _fingerprint(path) == fingerprint:
+        if fingerprint_of(path) == fingerprint:
             return _load_file(path, device)
     raise ModelError(
         f"model {name!r}, fingerprint {fingerprint.hex()}, is needed and not installed; "
@@ -103,11 +103,13 @@ def read_config(path: Path) -> tuple[NcmConfig, dict[str, str]]:
 
 
 def _load_file(path: Path, device: str | torch.device) -> Model:
-    if _is_codec(path):
+    if _holds(path, "tcm"):
+        raise ModelError(f"{path}: codes anchors and predicts no B-frames; it is for --anchor tcm, not for --model")
+    if _holds(path, "bframe"):
         from .bweights import load_codec  # CompressAI takes seconds to import
 
         codec = load_codec(path, device)
-        return Model(path.stem, _fingerprint(path), codec.network, codec)
+        return Model(path.stem, fingerprint_of(path), codec.network, codec)
     config, _ = read_config(path)
     network = build(config)
     try:
@@ -118,18 +120,20 @@ def _load_file(path: Path, device: str | torch.device) -> Model:
         raise ModelError(f"{path}: its weights do not fit its config ({str(err).splitlines()[0]})") from err
     network.requires_grad_(False)
     # With channels last, convolutions are a sixth faster on a CPU.
-    return Model(path.stem, _fingerprint(path), network.to(device).to(memory_format=torch.channels_last))
+    return Model(path.stem, fingerprint_of(path), network.to(device).to(memory_format=torch.channels_last))
 
 
-def _is_codec(path: Path) -> bool:
+def _holds(path: Path, kind: str) -> bool:
+    """Whether a file's metadata say that it holds this kind of codec."""
     try:
         with safe_open(path, "pt") as file:
-            return "bframe" in (file.metadata() or {})
+            return kind in (file.metadata() or {})
     except (OSError, SafetensorError):
         return False  # whoever reads on says what is wrong
 
 
-def _fingerprint(path: Path) -> bytes:
+def fingerprint_of(path: Path) -> bytes:
+    """The first bytes of a file's SHA-256, by which streams name their weights."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()[:FINGERPRINT_BYTES]
 

@@ -65,8 +65,9 @@ class Tracks:
         return next(self._coded(codec, [core(period, gaps)]))
 
     def spare(self, coded: Coded) -> set[int]:
-        """POCs of the anchors that no other refers to."""
-        return {coded.unit.anchor_pocs[index] for index in self.anchors.spare(coded.unit.anchors)}
+        """POCs of the anchors that no other refers to, and that have one on either side."""
+        spare = {coded.unit.anchor_pocs[index] for index in self.anchors.spare(coded.unit.anchors)}
+        return spare - {coded.source.segment.intra, coded.source.segment.stop - 1}
 
     def without(self, coded: Coded, pocs: set[int]) -> Coded:
         """The same with some spare anchors left out; those that stay are numbered anew."""

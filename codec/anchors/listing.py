@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Which anchor codecs there are on this machine: what `codec anchors` prints."""
 
+import os
 import re
 import subprocess
+from importlib.metadata import version
 from typing import NamedTuple
 
 import av
@@ -10,10 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import AnchorError
+from ..models import weights_files
 from .programs import Command, ProgramRow
 from .rows import LibavRow
-from .table import all_rows
+from .table import TCM, all_rows
 
+TCM_WEIGHTS = "NCM_TCM_WEIGHTS"  # as in tcm/official.py, which takes seconds to import
 PATIENCE = 10  # seconds to tell a version
 WIDE = 1000  # columns where nobody looks
 
@@ -29,7 +33,8 @@ class Listing(NamedTuple):
 
 def listings() -> list[Listing]:
     """All anchor codecs that this installation knows. InputError if a definition of the user's is wrong."""
-    return [_of_libav(row) if isinstance(row, LibavRow) else _of_programs(row) for row in all_rows().values()]
+    rows = [_of_libav(row) if isinstance(row, LibavRow) else _of_programs(row) for row in all_rows().values()]
+    return [*rows, _of_tcm()]
 
 
 def print_anchors() -> None:
@@ -53,6 +58,15 @@ def _of_libav(row: LibavRow) -> Listing:
     version = "libavcodec " + ".".join(map(str, av.library_versions["libavcodec"]))
     missing = f"this PyAV was built without {lacking}; pip install --force av" if lacking else ""
     return Listing(row.name, version, "" if missing else f"PyAV {av.__version__}", missing)
+
+
+def _of_tcm() -> Listing:
+    """The learned codec; weights are looked for by name alone, since looking into them takes seconds."""
+    shipped = [str(path) for name, path in weights_files().items() if name.startswith(f"{TCM}-")]
+    folder = os.environ.get(TCM_WEIGHTS, "")
+    found = [*shipped, *filter(None, [folder])]
+    missing = "" if found else f"name the folder of published checkpoints in ${TCM_WEIGHTS}"
+    return Listing(TCM, f"CompressAI {version('compressai')}", "\n".join(found), missing)
 
 
 def _of_programs(row: ProgramRow) -> Listing:

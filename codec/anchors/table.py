@@ -12,6 +12,8 @@ from .libav import LibavAnchors, keyint_of
 from .programs import PROGRAM_ROWS, ProgramRow
 from .rows import ROWS, LibavRow
 
+TCM = "tcm"  # the learned one, which has no row
+TCM = "tcm"  # the learned one, which has no row
 Row = LibavRow | ProgramRow
 
 
@@ -36,6 +38,10 @@ def anchor_codec(
     SVT-AV1, whose bytes do not depend on them, and of the decoders. `encoder` and `decoder` are paths of programs, for
     codecs that are programs. InputError for what it does not know.
     """
+    if name == TCM:
+        from .tcm import tcm_anchors  # CompressAI takes seconds to import
+
+        return tcm_anchors(preset=preset, crf=crf, qp=qp, params=params)
     row = row_of(name)
     quality, checked_preset = row.checked_quality(crf, qp), row.checked_preset(preset)
     checked_params = row.checked_params(params)
@@ -79,5 +85,5 @@ def row_of(name: str) -> Row:
         close = get_close_matches(name, rows, 1)
         hint = f", did you mean {close[0]!r}?" if close else ";"
         own = f"; or define it in a .toml file in a folder of ${SEARCH_PATH}"
-        raise InputError(f"anchor codec {name!r} is unknown{hint} choose from {', '.join(rows)}{own}")
+        raise InputError(f"anchor codec {name!r} is unknown{hint} choose from {', '.join((*rows, TCM))}{own}")
     return rows[name]

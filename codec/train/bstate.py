@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from entropy import Estimate, freeze
 
@@ -196,16 +196,24 @@ def measure(
 @contextmanager
 def averaged(state: BFrameState) -> Iterator[BFrameCodec]:
     """The model in evaluation mode with its averaged weights, for as long as the context lasts."""
-    current = {name: value.detach().clone() for name, value in state.model.named_parameters()}
-    _put(state.model, state.average)
-    try:
+    with parameters_in(state.model, state.average):
         yield state.model.eval()
+
+
+@contextmanager
+def parameters_in(model: nn.Module, values: dict[str, Tensor]) -> Iterator[None]:
+    """Other values in a model's parameters, for as long as the context lasts."""
+    current = {name: value.detach().clone() for name, value in model.named_parameters()}
+    put_parameters(model, values)
+    try:
+        yield
     finally:
-        _put(state.model, current)
+        put_parameters(model, current)
 
 
 @torch.no_grad()
-def _put(model: BFrameCodec, values: dict[str, Tensor]) -> None:
+def put_parameters(model: nn.Module, values: dict[str, Tensor]) -> None:
+    """Set a model's parameters."""
     for name, parameter in model.named_parameters():
         parameter.copy_(values[name])
 
@@ -213,7 +221,7 @@ def _put(model: BFrameCodec, values: dict[str, Tensor]) -> None:
 def export_bframe(state: BFrameState, path: Path) -> None:
     """Write the averaged weights with integer networks and tables frozen, and what made them as metadata."""
     model = copy.deepcopy(state.model)
-    _put(model, state.average)
+    put_parameters(model, state.average)
     freeze(model.eval())
     save_codec(
         model,
