@@ -134,8 +134,8 @@ HM = ProgramRow(
     ),
     formats={8: "main", 10: "main10"},
     stream="hevc",
-    presets=("ldb", "ldp", "ra", "ibpb", "ibpb_tuned"),
-    preset="ldb",
+    presets=("ra", "ldb", "ldp", "ibpb", "ibpb_tuned"),
+    preset="ra",
     slopes={
         "ldb": (18.98, 0.403),
         "ldp": (18.98, 0.403),

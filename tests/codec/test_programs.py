@@ -153,7 +153,7 @@ def test_what_goes_wrong_is_said(fake, fault, words):
 
 
 def test_parameters(fake):
-    assert coded(moving(1, 32, 32), params="SearchRange=8")[0].describe() == "hm preset=ldb qp=32 SearchRange=8"
+    assert coded(moving(1, 32, 32), params="SearchRange=8")[0].describe() == "hm preset=ra qp=32 SearchRange=8"
     assert "does not know parameter 'Wibble'" in error_of(params="Wibble=3")
     assert error_of(params="TemporalFilter=0:Wobble=1").endswith("'Wobble'")  # old versions do not know the filter
 
@@ -177,7 +177,7 @@ def test_programs_are_found_and_missed(fake, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"preset": "slow"}, "choose from ldb, ldp, ra, ibpb"),
+        ({"preset": "slow"}, "choose from ra, ldb, ldp, ibpb"),
         ({"crf": 20}, "hm has no crf; give qp"),
         ({"qp": 52}, "choose 0 to 51"),
         ({"params": "QP=3"}, "'QP' cannot be given"),
