@@ -10,7 +10,7 @@ from helpers import DATA, bunny_pictures, moving, read, write
 from tcm_states import random_state
 
 from codec.anchors import AnchorFrame, anchor_codec
-from codec.api import encode
+from codec.encoding import encode
 from codec.errors import ModelError
 from codec.frame import VideoInfo
 
