@@ -10,6 +10,7 @@ P-frame.
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -73,7 +74,7 @@ class TcmAnchors:
 
     def describe(self) -> str:
         """The settings that made the stream, in one line."""
-        settings = {"preset": self.source.preset, "level": f"{self.level:g}"}
+        settings = {"preset": Path(self.source.preset).name, "level": f"{self.level:g}"}
         if self.image:
             settings["intra"] = self.image
         return " ".join([self.name, *(f"{key}={value}" for key, value in settings.items())])

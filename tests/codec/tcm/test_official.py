@@ -9,7 +9,7 @@ from tcm_states import random_state, shapes
 
 from codec.anchors import AnchorFrame, AnchorPacket, anchor_codec
 from codec.anchors.tcm import official
-from codec.anchors.tcm.config import Reference
+from codec.anchors.tcm.group import Group
 from codec.anchors.tcm.inter import PaperInter
 from codec.anchors.tcm.intra import PaperIntra
 from codec.errors import InputError, ModelError
@@ -43,15 +43,6 @@ def test_the_p_frame_codec_has_the_published_size():
     assert sum(parameter.numel() for parameter in PaperInter().parameters()) == 10_708_989
 
 
-def test_checkpoints_of_the_full_size_load(tmp_path):
-    torch.manual_seed(0)
-    for part in ("intra", "inter"):
-        torch.save(random_state(part), tmp_path / f"{part}_psnr_TMM_q1.pth.tar")
-    model = official.load_pair(official.pair_of(tmp_path, "psnr", 0))
-    assert model.intra.width == 192 and model.config.lambdas == (256,)
-    assert len(model.inter.tables.length) == 256 and len(model.inter.density.length) == 64
-
-
 def codec_of(folder, **settings):
     return anchor_codec("tcm", preset="psnr", params=f"weights={folder}", **settings)
 
@@ -60,8 +51,8 @@ def clip(length, keys=(0,)):
     return [AnchorFrame(picture, n in keys) for n, picture in enumerate(moving(length, *SIZE, step=2))]
 
 
-def test_writer_reader_and_estimate_agree(folder):
-    """Five pictures, the decoder without settings, as a stream has it; and the bits are those that were estimated."""
+def test_writer_and_reader_agree(folder):
+    """Five pictures, the decoder without settings, as a stream has it."""
     source = clip(5)
     writer = codec_of(folder, qp=2)
     packets = list(writer.encode(source, INFO))
@@ -71,13 +62,25 @@ def test_writer_reader_and_estimate_agree(folder):
     assert decoded == writer.decode(packets, INFO) and sorted(decoded) == list(range(5))
     assert [packet.key for packet in packets] == [True, False, False, False, False]
     assert writer.slope == pytest.approx(1024)
-    model = official.load_pair(official.pair_of(folder, "psnr", 2))
-    random = torch.rand(1, 3, *SIZE)
-    tape = Estimate("round")
+
+
+def test_bits_are_those_that_training_estimates(folder):
+    model = official.load_pair(official.pair_of(folder, "psnr", 0))
+    assert model.intra.width == 32 and model.config.lambdas == (256,)
+    assert len(model.inter.tables.length) == 256 and len(model.inter.density.length) == 64
+    group, pictures = Group(model, 0), torch.rand(2, 1, 3, *SIZE)
+    written = [8 * len(group.write(picture)) for picture in pictures]
+    tapes = [Estimate("round"), Estimate("round")]
     with torch.no_grad():
-        first = model.inter(tape, random, Reference(random.roll(1, 3)), quality=0)
-        model.inter(tape, random, first, quality=0)
-    assert set(tape.bits) == {"motion.z", "motion.y", "inter.z", "inter.y"} and tape.total().isfinite().all()
+        reference = model.intra(tapes[0], pictures[0], size=SIZE, quality=0)
+        model.inter(tapes[1], pictures[1], reference, quality=0)
+    assert [sorted(tape.bits) for tape in tapes] == [
+        ["intra.y", "intra.z"],
+        ["inter.y", "inter.z", "motion.y", "motion.z"],
+    ]
+    # Random networks are often sure and wrong, where the coder's bypass is cheaper than the densities say.
+    for bits, tape in zip(written, tapes, strict=True):
+        assert bits == pytest.approx(float(tape.total()), rel=0.2)
 
 
 def test_a_stream_survives_damage(folder):

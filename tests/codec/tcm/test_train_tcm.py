@@ -30,7 +30,7 @@ TINY = TcmConfig(
     hyper=4,
     coder_width=8,
 )
-RECIPE = {"batch": 2, "crop": 64, "unequal": 0.0, "distances": (1.0,), "lr": 2e-3, "warmup": 1, "bf16": False}
+RECIPE = {"batch": 1, "crop": 64, "unequal": 0.0, "distances": (1.0,), "lr": 2e-3, "warmup": 1, "bf16": False}
 
 
 @pytest.fixture(scope="module")
