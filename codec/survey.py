@@ -120,19 +120,26 @@ class Surveyor:
         thin = self.tracks.without(coded, spare)
         scratch = Reconstructor(self.tracks.info, self.tracks.anchors, self.bframes)
         unit = replace(thin.unit, noise=noise_of(thin.source, thin.decoded, self.tracks.info.colour))
+        # Not the packet's bits: what is hidden in it for later pictures stays.
+        worth = {poc: self._saved(coded, poc) + price.of(coded.qualities[poc]) for poc in spare}
 
         def write(where: Between, source: Yuv420, poc: int) -> Choice:
-            return self.code(where, source, poc, price, worth=own.costs[poc])
+            return self.code(where, source, poc, price, worth=worth[poc])
 
         _, choices = code_bframes(scratch, thin.source, unit, thin.decoded, write)
         bframes = {poc: choice.cost * self.tracks.pixels for poc, choice in choices.items()}
         for low, high in unit.segment.spans():
             between = range(low + 1, high)
-            if sum(bframes[poc] for poc in between) >= sum(own.costs[poc] for poc in between):
+            if sum(bframes[poc] for poc in between) >= sum(worth[poc] for poc in between):
                 spare.difference_update(between)
-        unit = replace(self.tracks.without(coded, spare).unit, noise=unit.noise)
-        costs = own.costs | {poc: bframes[poc] for poc in spare}
-        return Candidate(own.name, unit, costs, {poc: choices[poc] for poc in spare}, sum(costs.values()))
+        rest = self.tracks.without(coded, spare)
+        costs = rest.costs(price) | {poc: bframes[poc] for poc in spare}
+        kept = {poc: choices[poc] for poc in spare}
+        return Candidate(own.name, replace(rest.unit, noise=unit.noise), costs, kept, sum(costs.values()))
+
+    def _saved(self, coded: Coded, poc: int) -> float:
+        """Bits that go with a spare anchor."""
+        return coded.point.bits - self.tracks.without(coded, {poc}).point.bits
 
     def code(self, where: Between, source: Yuv420, poc: int, price: Price, *, worth: float = NEVER) -> Choice:
         """One B-frame, at the slope of the anchors around it; only predicted if it will cost more than it is worth."""

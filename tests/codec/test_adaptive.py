@@ -80,6 +80,16 @@ def test_spare_anchors_can_go_without_a_trace(name, crf):
         assert anchors.decode(thin, info) == {index: p for index, p in full.items() if index not in gone}
 
 
+def test_what_av1_saves_is_the_frame_and_not_what_hides_before_it(tmp_path):
+    """Hidden frames in a spare one's packet stay, so its bits are not what is saved: never worse in both ways."""
+    src = write(tmp_path / "seq.y4m", shaking(16))
+    settings = {"anchor": "svtav1", "preset": "8", "crf": 20, "intra_period": 16}
+    alone = codec.encode(src, tmp_path / "alone.ncm", gop="fixed:1", model="tiny", **settings)
+    best = codec.encode(src, tmp_path / "best.ncm", mode="auto", model="small-bframe", **settings)
+    overhead = 16 * 4
+    assert best.bytes <= alone.bytes + overhead or best.mean("psnr_rgb") > alone.mean("psnr_rgb")
+
+
 def test_every_frame_says_what_was_considered(tmp_path):
     src = write(tmp_path / "seq.y4m", moving(9, 96, 64, step=2))
     codec.encode(src, csv=tmp_path / "frames.csv", **AUTO)
