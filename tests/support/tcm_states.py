@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+SCALES = ("h_s.8.bias", "mv_prior_decoder.4.bias", "contextual_entropy_parameter.4.bias")  # and means
 TABLE = Path(__file__).parents[1] / "data" / "tcm_state_dict.csv"
 
 
@@ -39,5 +40,7 @@ def random_state(model, width=None):
             value = torch.tensor([-10.0, 0.3, 10.0]).expand(shape)
         elif name.endswith("bias"):
             value = 0.1 * torch.randn(shape)
+        if name in SCALES:
+            value[: len(value) // 2] += 3  # scales around the size of what they are for
         state[name] = value
     return state

@@ -57,7 +57,7 @@ def logged(run, name):
 
 
 def test_training_lowers_the_cost_of_both_parts(config, library, tmp_path):
-    tcm.train_tcm(replace(config, steps=18, log_every=3, ema=0.9), library, tmp_path, ranks=ALONE)
+    tcm.train_tcm(replace(config, steps=24, batch=2, lr=5e-3, log_every=4, ema=0.9), library, tmp_path, ranks=ALONE)
     for name in ("loss", "cost_i", "cost_p"):
         values = logged(tmp_path, name)
         assert values[-1] < 0.95 * values[0]
