@@ -60,7 +60,8 @@ class Video:
         return self._decoder.problems
 
     def __iter__(self) -> Iterator[Frame]:
-        return (shown.frame for shown in self._decoder)
+        for shown in self._decoder:  # not an expression: the loop must keep us, and with us the file, alive
+            yield shown.frame
 
     def __enter__(self) -> "Video":
         return self

@@ -53,6 +53,12 @@ def test_any_size(tmp_path, width, height, gop):
     assert len(read(tmp_path / "dec.y4m")) == 11
 
 
+def test_frames_of_a_stream_that_nobody_else_holds(tmp_path):
+    src = write(tmp_path / "seq.y4m", moving(5))
+    codec.encode(src, model="tiny", **FAST)
+    assert len([frame.picture for frame in codec.open(tmp_path / "seq.ncm")]) == 5
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("gop", ["ibpb", "fixed:4"])
 def test_short_videos(tmp_path, count, gop):
