@@ -19,7 +19,7 @@ from .plan import NEVER, BlockCosts, best_gaps, cost_of
 from .rate import Price
 from .reconstruct import Reconstructor, noise_level
 from .segments import Period, every
-from .sequence import code_bframes, noise_of
+from .sequence import WriteBFrame, code_bframes, noise_of
 from .tracks import Coded, Tracks
 
 # Codes a picture at a slope, judged by a score; stops at the prediction if its cost is said to be hopeless.
@@ -85,8 +85,6 @@ class Surveyor:
         """
         anchors = coded.costs(price)
         contest = None if rival is None else _Contest(anchors, rival, len(coded.source.segment.bframes()))
-        scratch = Reconstructor(self.tracks.info, self.tracks.anchors, self.bframes)
-        unit = replace(coded.unit, noise=noise_of(coded.source, coded.decoded, self.tracks.info.colour))
 
         def write(where: Between, source: Yuv420, poc: int) -> Choice:
             choice = self.code(where, source, poc, price)
@@ -95,10 +93,9 @@ class Surveyor:
             return choice
 
         try:
-            _, choices = code_bframes(scratch, coded.source, unit, coded.decoded, write)
+            unit, choices, bframes = self._with_bframes(coded, write)
         except _LostError:
             return None
-        bframes = {poc: choice.cost * self.tracks.pixels for poc, choice in choices.items()}
         costs = anchors | bframes
         left = len(period.frames) - len(costs)
         return Candidate(name, unit, costs, choices, sum(costs.values()) + left * fmean((bframes or costs).values()))
@@ -106,8 +103,7 @@ class Surveyor:
     def alone(self, name: str, coded: Coded, price: Price) -> Candidate:
         """A period of anchors only, as its encoder made it."""
         costs = coded.costs(price)
-        unit = replace(coded.unit, noise=noise_of(coded.source, coded.decoded, self.tracks.info.colour))
-        return Candidate(name, unit, costs, {}, sum(costs.values()))
+        return Candidate(name, self._with_noise(coded), costs, {}, sum(costs.values()))
 
     def thinned(self, own: Candidate, coded: Coded, price: Price) -> Candidate:
         """The encoder's own order, but anchors that no other refers to become B-frames where that costs less.
@@ -117,17 +113,13 @@ class Surveyor:
         spare = self.tracks.spare(coded)
         if not spare:
             return own
-        thin = self.tracks.without(coded, spare)
-        scratch = Reconstructor(self.tracks.info, self.tracks.anchors, self.bframes)
-        unit = replace(thin.unit, noise=noise_of(thin.source, thin.decoded, self.tracks.info.colour))
         # Not the packet's bits: what is hidden in it for later pictures stays.
         worth = {poc: self._saved(coded, poc) + price.of(coded.qualities[poc]) for poc in spare}
 
         def write(where: Between, source: Yuv420, poc: int) -> Choice:
             return self.code(where, source, poc, price, worth=worth[poc])
 
-        _, choices = code_bframes(scratch, thin.source, unit, thin.decoded, write)
-        bframes = {poc: choice.cost * self.tracks.pixels for poc, choice in choices.items()}
+        unit, choices, bframes = self._with_bframes(self.tracks.without(coded, spare), write)
         for low, high in unit.segment.spans():
             between = range(low + 1, high)
             if sum(bframes[poc] for poc in between) >= sum(worth[poc] for poc in between):
@@ -136,6 +128,16 @@ class Surveyor:
         costs = rest.costs(price) | {poc: bframes[poc] for poc in spare}
         kept = {poc: choices[poc] for poc in spare}
         return Candidate(own.name, replace(rest.unit, noise=unit.noise), costs, kept, sum(costs.values()))
+
+    def _with_bframes(self, coded: Coded, write: WriteBFrame) -> tuple[Unit, dict[int, Choice], dict[int, float]]:
+        """The unit with its noise level, and by POC what became of its B-frames, and what they cost in bits."""
+        unit = self._with_noise(coded)
+        scratch = Reconstructor(self.tracks.info, self.tracks.anchors, self.bframes)
+        _, choices = code_bframes(scratch, coded.source, unit, coded.decoded, write)
+        return unit, choices, {poc: choice.cost * self.tracks.pixels for poc, choice in choices.items()}
+
+    def _with_noise(self, coded: Coded) -> Unit:
+        return replace(coded.unit, noise=noise_of(coded.source, coded.decoded, self.tracks.info.colour))
 
     def _saved(self, coded: Coded, poc: int) -> float:
         """Bits that go with a spare anchor."""
