@@ -17,11 +17,12 @@ def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
 
 
 class Residual(nn.Module):
-    """x (B,C,h,w) plus two 3x3 convolutions of it."""
+    """x (B,C,h,w) plus two 3x3 convolutions of it; `idle` ones change nothing until they are trained."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, idle: bool = False) -> None:
         super().__init__()
-        self.body = nn.Sequential(conv(width, width), nn.Conv2d(width, width, 3, padding=1))
+        last = nn.Conv2d(width, width, 3, padding=1)
+        self.body = nn.Sequential(conv(width, width), zeroed(last) if idle else last)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)
@@ -45,6 +46,10 @@ class BlockTransform(nn.Module):
         """Blocks from coefficients."""
         with torch.autocast(y.device.type, enabled=False):
             return F.conv_transpose2d(y.float(), self.synthesis, stride=self.size)
+
+    def energy(self) -> Tensor:
+        """(latents,1,1): the squared error of a block, summed, for a unit of error of each latent."""
+        return self.synthesis.detach().square().sum((1, 2, 3))[:, None, None]
 
 
 class Contexts(nn.Module):
@@ -71,3 +76,9 @@ class Contexts(nn.Module):
         eighth = self.at_eighth(quarter)
         quarter = quarter + self.up_quarter(eighth)
         return half + self.up_half(quarter), quarter, eighth
+
+
+def adjusted(y: Tensor, deep: Tensor) -> Tensor:
+    """Coefficients (B,C,h,w), scaled and shifted as a deep branch (B,2C,h,w) says; zeros change nothing."""
+    gate, shift = deep.float().chunk(2, 1)
+    return y * (1 + gate) + shift

@@ -10,7 +10,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 
-from .bcodec import BFrameCodec, BFrameConfig
+from .bcodec import BFrameCodec
+from .bconfig import BFrameConfig
 from .errors import ModelError, OutputError
 from .models import Model, load_fingerprint
 

@@ -5,6 +5,7 @@ The networks answer well for pictures like those they were trained on; one pictu
 "Content adaptive optimization for neural image compression", 2019). The decoder knows nothing of it.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -26,7 +27,15 @@ class Shifted:
         self.tape, self.shifts = tape, shifts
 
     def code(
-        self, name: str, y: Tensor | None, *, mean: Tensor, position: Tensor, table: Table, mask: Tensor | None = None
+        self,
+        name: str,
+        y: Tensor | None,
+        *,
+        mean: Tensor,
+        position: Tensor,
+        table: Table,
+        mask: Tensor | None = None,
+        worth: float | Tensor = math.inf,
     ) -> Coded:
         """See Tape. ValueError without y."""
         if y is None:
@@ -34,7 +43,7 @@ class Shifted:
         if name not in self.shifts:
             self.shifts[name] = torch.zeros_like(y, requires_grad=True)
         y = y.detach() + self.shifts[name]
-        return self.tape.code(name, y, mean=mean, position=position, table=table, mask=mask)
+        return self.tape.code(name, y, mean=mean, position=position, table=table, mask=mask, worth=worth)
 
 
 def refine(attempt: Callable[[Shifts], Trial], cost: Callable[[Shifts], Tensor], *, steps: int) -> list[Trial]:

@@ -4,13 +4,17 @@
 frames --periods--> Period --arranged (with a schedule)--> SourceSegment
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from .cuts import is_cut, shrink
 from .frame import Frame
 from .gop import Segment, schedule
+
+FLASH = 2  # frames that a flash lasts at most
 
 
 class Period(NamedTuple):
@@ -42,7 +46,7 @@ Schedule = Callable[[Period], tuple[int, ...]]  # the distances between a period
 
 
 def periods(frames: Iterable[Frame], intra_period: int) -> Iterator[Period]:
-    """The intra periods of a video, in order, holding at most one of them and one frame at a time."""
+    """The intra periods of a video, in order, holding at most one of them and a few frames at a time."""
     held: list[Frame] = []
     first = 0
     for frame, cut in _with_cuts(frames):
@@ -73,9 +77,16 @@ def every(distance: int) -> Schedule:
 
 
 def _with_cuts(frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:
-    """Each frame, and whether a scene cut lies just before it."""
+    """Each frame, and whether a scene cut lies just before it. A flash, after which the scene goes on, is none."""
+    source, ahead = iter(frames), deque[Frame]()
     before = None
-    for frame in frames:
+    while (frame := ahead.popleft() if ahead else next(source, None)) is not None:
         small = shrink(frame.picture)
-        yield frame, before is not None and is_cut(before, small)
+        cut = before is not None and is_cut(before, small)
+        if before is not None and cut:
+            ahead.extend(islice(source, FLASH - len(ahead)))
+            if any(not is_cut(before, shrink(later.picture)) for later in ahead):
+                yield frame, False
+                continue  # what follows is compared with the scene, not with the flash
+        yield frame, cut
         before = small

@@ -159,9 +159,12 @@ class LatentCoder(nn.Module):
         size: tuple[int, int] | None = None,
         context: Tensor | None = None,
         exact_context: Tensor | None = None,
+        worth: Tensor | None = None,
     ) -> Tensor:
         """y_hat (B,C,h,w). Reading, y is None and `size` is (h, w); `quality` is a number or one a sample.
 
+        `worth` (B,C,h,w), or sizes that expand to it, is what the writer gives for the square of an error of y, in
+        bits (see Tape); by default it rounds to the nearest.
         Bits are counted under `name`.z and `name`.y. ValueError for input that does not fit the model,
         EntropyError for a string that does not, RuntimeError for writing or reading in training mode.
         """
@@ -180,7 +183,7 @@ class LatentCoder(nn.Module):
             self.means.features(z.value * self.hyper_inverse(level), context, size),
             self.scales.features(z.symbols, exact_context, size, level / max(self.qualities - 1, 1)),
         )
-        return self._code_halves(tape, f"{name}.y", y, known)
+        return self._code_halves(tape, f"{name}.y", y, known, math.inf if worth is None else worth * known.inverse**2)
 
     def _code_hyper(self, tape: Tape, name: str, y: Tensor | None, *, level: Tensor, size: tuple[int, int]) -> Coded:
         z = None if y is None else self.analysis(y) * self.hyper_gain(level)
@@ -188,16 +191,16 @@ class LatentCoder(nn.Module):
         position = self.bottleneck.positions(mean.shape)
         return tape.code(name, z, mean=mean, position=position, table=self.bottleneck)
 
-    def _code_halves(self, tape: Tape, name: str, y: Tensor | None, known: Known) -> Tensor:
+    def _code_halves(self, tape: Tape, name: str, y: Tensor | None, known: Known, worth: float | Tensor) -> Tensor:
         """y_hat (B,C,h,w), the first half of the elements before the second; means are learnt before the gain."""
         gain, inverse, mean_features, scale_features = known
         mask = first_half(self.channels, (mean_features.shape[2], mean_features.shape[3]), mean_features.device)
         mean, position = self.means.first(mean_features) * gain, self.scales.first(scale_features)
-        first = tape.code(name, y, mean=mean, position=position, table=self.tables, mask=mask)
+        first = tape.code(name, y, mean=mean, position=position, table=self.tables, mask=mask, worth=worth)
         # Where nothing is known yet, the first value is the first mean and the first symbol is 0.
         mean = self.means.second(torch.cat([mean_features, first.value * inverse], 1)) * gain
         position = self.scales.second(torch.cat([scale_features, to_units(first.symbols).to(scale_features.dtype)], 1))
-        second = tape.code(name, y, mean=mean, position=position, table=self.tables, mask=~mask)
+        second = tape.code(name, y, mean=mean, position=position, table=self.tables, mask=~mask, worth=worth)
         return torch.where(mask, first.value, second.value) * inverse
 
     @staticmethod

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Codecs by the names they have in tables, and what `codec encode` is told for each.
 
-ncm-MODE@ANCHOR       this project's codec on top of an encoder; ncm-MODE:N@ANCHOR with --effort N
+ncm-MODE@ANCHOR       this project's codec on top of an encoder; ncm-MODE:N@ANCHOR with --effort N,
+                      ncm-MODE:ms-ssim@ANCHOR with --tune ms-ssim
 ANCHOR                that encoder alone, for all frames
 ANCHOR:VARIANT        a preset of it, or `ibpb`: x265 and x264 in the order I-B-P-B with their own B-frames
 """
@@ -13,7 +14,10 @@ from typing import NamedTuple
 
 import codec
 
-NAME = re.compile(r"(?:ncm-(?P<mode>\w+)(?::(?P<effort>\d+))?@)?(?P<anchor>[\w.-]+)(?P<variants>(?::[\w.-]+)*)")
+NAME = re.compile(
+    r"(?:ncm-(?P<mode>\w+)(?::(?P<effort>\d+))?(?::(?P<tune>psnr|ms-ssim))?@)?"
+    r"(?P<anchor>[\w.-]+)(?P<variants>(?::[\w.-]+)*)"
+)
 OWN_ORDER = {"x265": "bframes=1:b-adapt=0:b-pyramid=0", "x264": "bframes=1:b-adapt=0:b-pyramid=none"}
 
 
@@ -53,6 +57,7 @@ class CodecName:
     anchor: str
     mode: str
     effort: str
+    tune: str
     variants: tuple[str, ...]
 
     @classmethod
@@ -62,7 +67,7 @@ class CodecName:
         if match is None or (name.startswith("ncm-") and not match["mode"]):
             raise codec.InputError(f"codec {name!r} is not like ncm-bitneed@x265, ncm-bitneed:4@x265, x265 or hm:ra")
         variants = tuple(filter(None, match["variants"].split(":")))
-        return cls(name, match["anchor"], match["mode"] or "", match["effort"] or "", variants)
+        return cls(name, match["anchor"], match["mode"] or "", match["effort"] or "", match["tune"] or "", variants)
 
     @property
     def codec_class(self) -> str:
@@ -90,6 +95,8 @@ class CodecName:
             words += ["--gop", "ibpb" if self.mode else "fixed:1"]
         if self.effort:
             words += ["--effort", self.effort]
+        if self.tune:
+            words += ["--tune", self.tune]
         for variant in self.variants:
             own = variant == "ibpb" and self.anchor in OWN_ORDER
             words += ["--anchor-params", OWN_ORDER[self.anchor]] if own else ["--preset", variant]

@@ -12,10 +12,12 @@ import numpy as np
 from ..errors import AnchorError, InputError
 from ..frame import Frame, VideoInfo, Yuv420, crop, dtype_of, pad
 from ..video import open_sink, open_source
+from . import thinning
 from .base import AnchorFrame, AnchorPacket
 from .nal import START_CODE, AccessUnit, access_units
 from .programs import Command, ProgramRow
 from .run import run
+from .thinning import Thinning
 
 PIXEL_FORMATS = {8: "yuv420p", 10: "yuv420p10le"}
 
@@ -56,13 +58,17 @@ class ProgramAnchors:
         quality = (self.quality[0], f"{min(max(value, low), high):.0f}")
         return replace(self, quality=quality, anchor_distance=distance)
 
+    @property
+    def _thinning(self) -> Thinning:
+        return thinning.HEVC if self.row.stream == "hevc" else thinning.NONE
+
     def spare(self, packets: Sequence[AnchorPacket]) -> set[int]:
-        """None: what their decoders make of missing pictures is theirs to say."""
-        return set()
+        """Indices of the pictures of a group that no other refers to; only HEVC says which these are."""
+        return self._thinning.spare(packets)
 
     def without(self, packets: Sequence[AnchorPacket], indices: set[int]) -> list[AnchorPacket]:
-        """A closed group without some packets."""
-        return [packet for packet in packets if packet.index not in indices]
+        """A closed group without some spare packets."""
+        return self._thinning.without(packets, indices)
 
     def describe(self) -> str:
         """The settings that made the stream, in one line."""

@@ -28,15 +28,16 @@ def _dropped(packets: Sequence[AnchorPacket], indices: set[int]) -> list[AnchorP
 
 
 def _spare_hevc(packets: Sequence[AnchorPacket]) -> set[int]:
-    """Pictures that others of their sublayer do not refer to: even types below 16 (H.265, table 7-1)."""
-    return {packet.index for packet in packets if _first_kind(packet, lambda header: (header >> 1) & 63, 32) % 2 == 0}
+    """Pictures of the highest sublayer that no others of it refer to: even types below 16 (H.265, table 7-1)."""
+    pictures = {packet.index: _hevc_picture(packet) for packet in packets}
+    top = max((layer for _, layer in pictures.values()), default=0)
+    return {index for index, (kind, layer) in pictures.items() if kind < 16 and kind % 2 == 0 and layer == top}
 
 
-def _first_kind(packet: AnchorPacket, kind: Callable[[int], int], pictures: int) -> int:
-    """The type of the first NAL unit that is a picture below 16; 1, of a reference, if there is none."""
-    kinds = (kind(header) for header in _nal_headers(packet))
-    first = next((found for found in kinds if found < pictures), 1)
-    return first if first < 16 else 1
+def _hevc_picture(packet: AnchorPacket) -> tuple[int, int]:
+    """Type and sublayer of the first NAL unit that is a picture; (1, 0), of a reference, if there is none."""
+    headers = ((header[0] >> 1 & 63, (header[1] & 7) - 1) for header in _nal_headers(packet) if len(header) > 1)
+    return next(((kind, layer) for kind, layer in headers if kind < 32), (1, 0))
 
 
 def _spare_avc(packets: Sequence[AnchorPacket]) -> set[int]:
@@ -44,13 +45,13 @@ def _spare_avc(packets: Sequence[AnchorPacket]) -> set[int]:
     return {
         packet.index
         for packet in packets
-        if [header >> 5 & 3 for header in _nal_headers(packet) if header & 31 in (1, 5)][:1] == [0]
+        if [header[0] >> 5 & 3 for header in _nal_headers(packet) if header[0] & 31 in (1, 5)][:1] == [0]
     }
 
 
-def _nal_headers(packet: AnchorPacket) -> list[int]:
-    """The first byte of every NAL unit; the start code of the first is not stored, and none can occur within one."""
-    return [part[0] for part in (b"\x00" + NAL_START + packet.data).split(NAL_START)[1:] if part]
+def _nal_headers(packet: AnchorPacket) -> list[bytes]:
+    """The first two bytes of every NAL unit; the start code of the first is not stored, and none occurs within one."""
+    return [part[:2] for part in (b"\x00" + NAL_START + packet.data).split(NAL_START)[1:] if part]
 
 
 class _Obu(NamedTuple):
@@ -185,6 +186,7 @@ def _refreshes_nothing(bits: _Bits, sequence: _Sequence) -> bool:
     return bits(8) == 0
 
 
+NONE = Thinning(lambda _: set(), _dropped)
 HEVC = Thinning(_spare_hevc, _dropped)
 AVC = Thinning(_spare_avc, _dropped)
 AV1 = Thinning(_spare_av1, _without_av1)

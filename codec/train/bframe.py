@@ -69,7 +69,8 @@ def train_step(state: BFrameState, batches: Iterator[Batch], ranks: Ranks) -> di
     def losses(number: int) -> dict[str, Tensor]:
         batch = next(batches).to(ranks.device)
         rng = np.random.default_rng((config.seed, 2, state.step, number, ranks.rank))
-        return objective(model, batch, config, quality=draw_qualities(rng, batch, config))
+        quality, thrifty = draw_qualities(rng, batch, config), state.step >= config.thrifty_from
+        return objective(model, batch, config, quality=quality, thrifty=thrifty)
 
     return optimise(state, ranks, losses)
 
@@ -79,7 +80,9 @@ def draw_qualities(rng: np.random.Generator, batch: Batch, config: BFrameTrainin
     return torch.from_numpy(rng.integers(len(config.codec.lambdas), size=len(batch.past))).to(batch.past.device)
 
 
-def objective(model: BFrameCodec, batch: Batch, config: BFrameTraining, *, quality: Tensor) -> dict[str, Tensor]:
+def objective(
+    model: BFrameCodec, batch: Batch, config: BFrameTraining, *, quality: Tensor, thrifty: bool = True
+) -> dict[str, Tensor]:
     """The paper's equation 9, lambda * MSE + bits per pixel, for one batch: "loss" and what it was made of.
 
     A sample's cost counts with lambda^-balance, or the finest qualities would be all that is learnt. `aid` adds the
@@ -90,7 +93,8 @@ def objective(model: BFrameCodec, batch: Batch, config: BFrameTraining, *, quali
     exact = exact_of(past, future, noise)
     tape = Estimate("mixed")
     with torch.autocast(past.device.type, torch.bfloat16, enabled=config.bf16):
-        done = model(tape, past, future, time=time, noise=noise, quality=quality, target=target, exact=exact)
+        known = {"time": time, "noise": noise, "exact": exact}
+        done = model(tape, past, future, quality=quality, target=target, thrifty=thrifty, **known)
     slope = quality.new_tensor(config.codec.lambdas, dtype=torch.float32)[quality]
     error, error_free, error_blend = (squared(x, target) for x in (done.frame, done.predicted, done.blend))
     pixels = past.shape[2] * past.shape[3]

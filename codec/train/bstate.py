@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from entropy import Estimate, freeze
 
 from .. import models
-from ..bcodec import BFrameCodec, BFrameConfig
+from ..bcodec import BFrameCodec
+from ..bconfig import BFrameConfig
 from ..bweights import save_codec
 from ..errors import InputError
 from .config import TrainConfig, config_from
@@ -47,10 +48,11 @@ class BFrameTraining(TrainConfig):
     base: str = models.DEFAULT_MODEL  # the network that predicts, frozen: a name, or a .safetensors file
     balance: float = 0.5  # costs count with lambda^-balance; 0 = the paper's plain sum
     motion_aid: float = 0.1  # weight of lambda * MSE of the blend along the decoded motion
+    thrifty_from: int = 1000  # step; before, symbols are the nearest: sparing bits by scales not yet learnt leaves none
     validation_qualities: tuple[int, ...] = (1, 3, 5)  # those that a model has
 
 
-OWN = ("base", "balance", "motion_aid", "validation_qualities")
+OWN = ("base", "balance", "motion_aid", "thrifty_from", "validation_qualities")
 
 
 def load_training(path: Path) -> BFrameTraining:
@@ -117,7 +119,11 @@ def resume_bframe(run: Path, device: torch.device, *, steps: int | None = None) 
     """The run as it was when its checkpoint was written; InputError if it has none that can be read."""
     content = read_checkpoint(run, device)
     values = json.loads(content["config"])["train"]
-    tables = {"codec": values.pop("codec"), "bframe": {key: values.pop(key) for key in OWN}, "train": values}
+    tables = {
+        "codec": values.pop("codec"),
+        "bframe": {key: values.pop(key) for key in OWN if key in values},
+        "train": values,
+    }
     config = training_from(tables, str(run / CHECKPOINT))
     state = start_bframe(replace(config, init=""), content["data"], device)
     state.config = replace(config, steps=steps or config.steps)

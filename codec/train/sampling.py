@@ -19,7 +19,10 @@ from .data import Clip, Library, is_validation
 
 
 class Triplet(NamedTuple):
-    """Two references and the frame between them at `time` in (0,1); noise is the references' RGB RMS error."""
+    """Two references and the frame between them at `time` in (0,1); noise is the references' RGB RMS error.
+
+    To learn extrapolation, `future` is the newer reference and the frame comes after both (see FrameSynthesis.forward).
+    """
 
     past: Yuv420
     target: Yuv420
@@ -113,12 +116,13 @@ class Sampler:
         # A shrunk decoded picture is no codec's output, and its noise would not be the one on record.
         factor = self._draw_factor(rng, clip) if decoded is None else 1
         turn = draw_turn(rng, clip, factor * self.config.crop, transpose=self.config.transpose)
-        past = _turned(self.library.picture(clip, first, decoded=decoded), turn, factor)
-        future = _turned(self.library.picture(clip, first + span, decoded=decoded), turn, factor)
-        target = _turned(self.library.picture(clip, first + middle), turn, factor)
+        places, time = [0, middle, span], middle / span
         if rng.random() < 0.5:
-            return Triplet(future, target, past, 1 - middle / span, noise)
-        return Triplet(past, target, future, middle / span, noise)
+            places, time = places[::-1], 1 - time
+        past, target, future = places if self.config.model.task == "interpolation" else (places[n] for n in (0, 2, 1))
+        references = (self.library.picture(clip, first + place, decoded=decoded) for place in (past, future))
+        a, b, c = (_turned(p, turn, factor) for p in (*references, self.library.picture(clip, first + target)))
+        return Triplet(a, c, b, time, noise)
 
     def _fits(self, clip: Clip) -> bool:
         return bool(clip.runs) and min(clip.width, clip.height) >= self.config.crop
@@ -186,15 +190,19 @@ class ValidationItem(NamedTuple):
     height: int
 
 
-def validation_items(library: Library, count: int, *, multiple: int, decoded: bool) -> Iterator[ValidationItem]:
+def validation_items(
+    library: Library, count: int, *, multiple: int, decoded: bool, task: str = "interpolation"
+) -> Iterator[ValidationItem]:
     """The middle triplet of up to `count` held-out clips, one a scene, sources taking turns."""
+    future, target = (1, 0) if task == "interpolation" else (0, 1)  # and the past one frame before the middle
     for clip in _validation_clips(library)[:count]:
         first, last = max(clip.runs, key=lambda run: run[1] - run[0])
         middle = (first + last) // 2
         version = 0 if decoded else None
         noise = library.passes(clip)[0].noise[clip.name] if decoded else 0.0
-        past, future = (pad(library.picture(clip, middle + step, decoded=version), multiple) for step in (-1, 1))
-        triplet = Triplet(past, pad(library.picture(clip, middle), multiple), future, 0.5, noise)
+        references = (pad(library.picture(clip, middle + at, decoded=version), multiple) for at in (-1, future))
+        a, b, c = (*references, pad(library.picture(clip, middle + target), multiple))
+        triplet = Triplet(a, c, b, 0.5, noise)
         yield ValidationItem(clip.name, collate([triplet]), clip.width, clip.height)
 
 

@@ -48,7 +48,7 @@ class Watch:
         kinds = {"clean": False, "decoded": True} if config.decoded else {"clean": False}
         count, multiple = config.validation_clips, state.model.multiple
         self.items = {
-            kind: list(validation_items(library, count, multiple=multiple, decoded=decoded))
+            kind: list(validation_items(library, count, multiple=multiple, decoded=decoded, task=config.model.task))
             for kind, decoded in kinds.items()
         }
         self.recent: list[dict[str, float]] = []

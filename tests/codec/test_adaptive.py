@@ -108,6 +108,49 @@ def test_a_scene_cut_is_not_bridged(tmp_path):
     assert [len(line) for line in codec.encode(src, **AUTO).plan.split("\n")] == [5, 6]
 
 
+def still(pictures):
+    return [pictures[0]] * len(pictures)
+
+
+def telecined(pictures):
+    """Every fourth picture twice, as film is on television."""
+    return [pictures[number - number // 5] for number in range(len(pictures))]
+
+
+def faded(pictures):
+    """To black, down to a tenth."""
+    last = 1.1 * (len(pictures) - 1)
+    return [type(p)(((p.y - 16) * (1 - n / last) + 16).astype("uint8"), p.u, p.v) for n, p in enumerate(pictures)]
+
+
+def flashing(pictures):
+    """One in the middle at full brightness."""
+    middle = len(pictures) // 2
+    return [type(p)(np.full_like(p.y, 230), p.u, p.v) if n == middle else p for n, p in enumerate(pictures)]
+
+
+@pytest.mark.parametrize("change", [still, telecined, faded, flashing])
+@pytest.mark.parametrize("mode", ["auto", "bitfree"])
+def test_special_sequences_are_no_worse_than_by_the_encoder_alone(tmp_path, change, mode):
+    """At the price that quality has, and with no picture far below its neighbours; still pictures take no bits."""
+    src = write(tmp_path / "seq.y4m", change(moving(17, 96, 64, step=2)))
+    settings = {"preset": "medium", "crf": 24, "intra_period": 32}
+    alone = codec.encode(src, tmp_path / "alone.ncm", gop="fixed:1", model="tiny", **settings)
+    model = "small-bframe" if mode == "auto" else "tiny"
+    best = codec.encode(src, tmp_path / "best.ncm", mode=mode, gop="adaptive", model=model, **settings)
+    (price,) = {row.bits for row in best.rows if row.kind == "I"}
+    assert price == max(row.bits for row in best.rows)  # one I: a flash and a fade are no cuts
+    finer = codec.encode(src, tmp_path / "finer.ncm", gop="fixed:1", model="tiny", **{**settings, "crf": 22})
+    saved, lost = alone.bytes - best.bytes, alone.mean("psnr_rgb") - best.mean("psnr_rgb")
+    gain = finer.mean("psnr_rgb") - alone.mean("psnr_rgb")
+    rate = (finer.bytes - alone.bytes) / gain if gain > 0.05 else 0.0
+    assert saved >= rate * lost - max(60, alone.bytes / 20)
+    worst = min(row.psnr_rgb for row in best.rows)
+    assert worst > min(row.psnr_rgb for row in alone.rows) - 3
+    if change is still:
+        assert sum(row.bits for row in best.rows[1:]) <= sum(row.bits for row in alone.rows[1:])
+
+
 def test_a_dry_run_writes_nothing_and_prints_the_plan(tmp_path):
     src = write(tmp_path / "seq.y4m", moving(9))
     words = ["--mode", "auto", "--model", "small-bframe", "--preset", "ultrafast", "--intra-period", 8]

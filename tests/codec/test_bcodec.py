@@ -8,14 +8,18 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from codec.bcodec import BFrameCodec, BFrameConfig
+from codec.bcodec import BFrameCodec
+from codec.bconfig import BFrameConfig
 from codec.bfeatures import COLOURS, FEATURES, anchor_features, block_basis, luma_plane, quarter_db
+from codec.bmotion import sensitivity
 from codec.errors import ModelError
 from codec.frame import Colour, rgb_to_yuv
 from codec.reconstruct import noise_level
 from entropy import Estimate, Read, Write, freeze
 from entropy.tape import Coded
 from ncm import NcmConfig, build
+from ncm.ifblock import Motion
+from ncm.network import blend_of
 
 NCM = NcmConfig(widths=(8, 8, 8, 8, 8), context_width=4, teacher_width=8, quality_input=True)
 TINY = BFrameConfig(
@@ -54,7 +58,7 @@ def pictures(batch=1, size=(64, 96), seed=0):
 class Silence:
     """A tape on which every symbol is zero."""
 
-    def code(self, name, y, *, mean, position, table, mask=None):
+    def code(self, name, y, *, mean, position, table, mask=None, worth=0.0):
         return Coded(torch.zeros_like(mean), mean)
 
 
@@ -203,3 +207,41 @@ def test_planes_come_back_from_rgb():
     picture = rgb_to_yuv(past, Colour(), 10)
     assert luma_plane(picture.y, 10).max() <= 255
     assert torch.equal(luma_plane(picture.y, 10), torch.from_numpy((picture.y >> 2).astype("float32"))[None, None])
+
+
+@pytest.mark.parametrize("channel", range(5))
+def test_sensitivity_is_what_a_small_error_of_motion_costs(channel):
+    past, _, future, _ = pictures(size=(96, 128))
+    generator = torch.Generator().manual_seed(4)
+    flow, mask = torch.randn(1, 4, 1, 1, generator=generator), torch.randn(1, 1, 1, 1, generator=generator)
+    motion = Motion(flow.expand(1, 4, 96, 128), mask.expand(1, 1, 96, 128), mask.expand(1, 1, 96, 128))
+    error = torch.zeros(1, 5, 1, 1)
+    error[:, channel] = 0.1
+    wrong = motion._replace(flow=motion.flow + error[:, :4], mask=motion.mask + error[:, 4:])
+    inside = (..., slice(8, -8), slice(8, -8))  # borders are repeated outwards, so there errors do not show
+    found = (blend_of(past, future, wrong) - blend_of(past, future, motion)).square()[inside].mean()
+    assert sensitivity(past, future, motion)[:, channel][inside].mean() * 0.01 == pytest.approx(float(found), rel=0.1)
+
+
+def test_lambda_lies_between_those_of_the_recipe():
+    model = codec()
+    slopes = model._slope(torch.tensor([0.0, 0.5, 1.0, 2.0], dtype=torch.float64))
+    assert slopes.tolist() == pytest.approx([64, 128, 256, 1024])
+
+
+def test_precision_is_bought_at_the_slope(monkeypatch):
+    """Twice the worth gives more bits and less error; and lambda * MSE + bits is lower than with nearest symbols."""
+    model = codec(trained=False)
+    past, target, future, known = pictures()
+
+    def cost(worth, *, thrifty=True):
+        monkeypatch.setattr("codec.bcodec.WORTH", worth)
+        tape = Estimate("round")
+        with torch.no_grad():
+            frame = model(tape, past, future, quality=1, target=target, thrifty=thrifty, **known).frame
+        return float((frame - target).square().mean()), float(tape.total()) / target[0, 0].numel()
+
+    (coarse, few), (fine, more), (nearest, most) = cost(1.0), cost(3.0), cost(1e6)
+    assert few < more < most and coarse > fine > nearest
+    assert 256 * fine + more < 256 * nearest + most
+    assert cost(1.0, thrifty=False) == (nearest, most)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from helpers import moving, write
 
-from codec.anchors import AnchorFrame, anchor_codec
+from codec.anchors import AnchorFrame, AnchorPacket, anchor_codec
 from codec.anchors.nal import START_CODE, access_units
+from codec.anchors.thinning import HEVC
 from codec.frame import VideoInfo
 from codec.video import open_source
 
@@ -71,3 +72,17 @@ def test_counts_wrap():
     packets = list(codec.encode((AnchorFrame(picture, n == 0) for n in range(300)), info))
     units = access_units(b"".join(START_CODE + packet.data for packet in packets), "hevc")
     assert [unit.order for unit in units] == [(0, packet.index) for packet in packets]
+
+
+def test_only_the_highest_sublayer_is_spare():
+    """TRAIL_N of a lower sublayer may be referred to by the higher ones (H.265, table 7-1)."""
+
+    def picture(index, kind, layer):
+        return AnchorPacket(index, index == 0, bytes([kind << 1, layer + 1, 0x80]))
+
+    flat = [picture(0, 19, 0), picture(4, 1, 0), picture(2, 1, 0), picture(1, 0, 0), picture(3, 0, 0)]
+    assert HEVC.spare(flat) == {1, 3}
+    layered = [picture(0, 19, 0), picture(4, 1, 0), picture(2, 0, 1), picture(1, 2, 2), picture(3, 3, 2)]
+    assert HEVC.spare(layered) == {1}
+    assert [packet.index for packet in HEVC.without(flat, {1, 3})] == [0, 4, 2]
+    assert HEVC.spare([]) == set() and HEVC.spare([AnchorPacket(0, True, b"")]) == set()

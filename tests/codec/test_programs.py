@@ -299,3 +299,17 @@ def test_real_hm(preset):
     assert missing and all(
         picture == hm.decode(groups_of(packets)[0], info_of(pictures))[i] for i, picture in missing.items()
     )
+
+
+@pytest.mark.skipif(not REAL, reason="needs HM in $NCM_HM")
+def test_spare_pictures_of_real_hm_can_go():
+    """The top of its pyramid; what stays is shown as before, to the bit."""
+    pictures = moving(17, 72, 40)
+    hm, packets = coded(pictures, (0,), preset="ra", qp=30)
+    whole, spare = hm.decode(packets, info_of(pictures)), hm.spare(packets)
+    assert spare == set(range(1, 17, 2))
+    for gone in (spare, {1, 7, 9}):
+        kept = sorted(set(whole) - gone)
+        numbers = {index: place for place, index in enumerate(kept)}
+        rest = [packet._replace(index=numbers[packet.index]) for packet in hm.without(packets, gone)]
+        assert hm.decode(rest, info_of(pictures)) == {numbers[index]: whole[index] for index in kept}

@@ -1,3 +1,4 @@
+import numpy as np
 from helpers import bunny_pictures, moving
 
 from codec.frame import Frame
@@ -39,6 +40,23 @@ def test_neither_fast_motion_nor_a_fade_is_a_cut():
         y = (picture.y * (1 - number / 10)).astype("uint8")
         dimmed.append(type(picture)(y, picture.u, picture.v))
     assert len(list(segments(frames(dimmed), distance=2, intra_period=32))) == 1
+
+
+def flashes(pictures, *places):
+    """The pictures, some of them with their brightness at the top."""
+    return [type(p)(np.full_like(p.y, 250), p.u, p.v) if number in places else p for number, p in enumerate(pictures)]
+
+
+def test_a_flash_is_no_cut_and_hides_none():
+    for places in ((4,), (4, 5), (3, 7), (11,)):
+        video = frames(flashes(bunny_pictures(12), *places))
+        found = list(segments(video, distance=2, intra_period=32))
+        assert [s.segment.intra for s in found] == ([0] if places != (11,) else [0, 11])  # none follows the last
+        assert [frame for s in found for frame in s.frames] == video
+    scenes = bunny_pictures(6) + moving(6, 416, 234)
+    assert [s.segment.intra for s in segments(frames(flashes(scenes, 3)), distance=2, intra_period=32)] == [0, 6]
+    long = frames(flashes(bunny_pictures(12), 4, 5, 6))
+    assert [s.segment.intra for s in segments(long, distance=2, intra_period=32)] == [0, 4, 7]
 
 
 def test_only_what_is_needed_is_pulled():

@@ -153,6 +153,19 @@ def test_times_are_those_of_the_frames(library):
     assert {equal.draw(rng).time for _ in range(10)} == {0.5}
 
 
+def test_extrapolation_takes_both_references_from_one_side(library):
+    """Either of two frames in a row and the one after them, in either direction; crops of one draw are the same."""
+    between = replace(CONFIG, unequal=1.0)
+    beyond = replace(between, model=replace(between.model, task="extrapolation"), teacher=0.0)
+    for number in range(8):
+        inside, outside = (Sampler(library, config).draw(np.random.default_rng(number)) for config in (between, beyond))
+        assert (inside.time, inside.past.digest()) == (outside.time, outside.past.digest())
+        assert inside.target.digest() == outside.future.digest() and inside.future.digest() == outside.target.digest()
+    (item,) = validation_items(library, 1, multiple=32, decoded=False, task="extrapolation")
+    (other,) = validation_items(library, 1, multiple=32, decoded=False)
+    assert torch.equal(item.batch.future, other.batch.target) and torch.equal(item.batch.target, other.batch.future)
+
+
 def test_prefetch_keeps_order_and_hands_on_errors():
     assert list(prefetch(lambda n: n * n, range(10))) == [n * n for n in range(10)]
     with pytest.raises(ZeroDivisionError):

@@ -9,7 +9,7 @@ import torch
 from corpus import tiny_cache
 
 from codec import models
-from codec.bcodec import BFrameConfig
+from codec.bconfig import BFrameConfig
 from codec.bweights import load_codec
 from codec.cli import main
 from codec.errors import InputError, ModelError, OutputError

@@ -136,6 +136,43 @@ def test_modes_of_the_estimate():
     assert not torch.equal(bits["mixed"], bits["round"])
 
 
+@pytest.mark.parametrize("each", [False, True])
+def test_a_writer_spends_no_more_bits_than_precision_is_worth(each):
+    """Every symbol costs the least of the nearest and its neighbour towards zero; the reader needs to know nothing."""
+    torch.manual_seed(6)
+    y, position = torch.randn(1, 4, 9, 9) * 2, torch.rand(1, 4, 9, 9) * 50
+    mean, rows = torch.randn_like(y) * 0.3, TABLES.rows(position)
+    worth = torch.rand_like(y) * 20 if each else 9.0
+    tapes = {"round": Estimate("round"), "mixed": Estimate("mixed"), "write": Write()}
+    coded = {
+        name: tape.code("y", y, mean=mean, position=position, table=TABLES, worth=worth) for name, tape in tapes.items()
+    }
+    assert torch.equal(coded["round"].symbols, coded["write"].symbols)
+    data = tapes["write"].finish()
+    read_back = Read(data).code("y", None, mean=mean, position=position, table=TABLES)
+    assert torch.equal(read_back.symbols, coded["write"].symbols)
+    nearest, symbols = torch.round(y - mean), coded["mixed"].symbols
+
+    def cost(symbols):
+        return TABLES.bits(symbols, rows) + worth * (y - mean - symbols).square()
+
+    assert torch.equal(cost(symbols), torch.minimum(cost(nearest), cost(nearest - nearest.sign())))
+    assert (symbols != nearest).sum() > 10
+    assert torch.allclose(tapes["mixed"].total(), TABLES.bits(symbols, position).sum(), rtol=1e-5)
+
+
+def test_the_estimate_leads_scales_to_the_symbols_and_latents_to_smaller_ones():
+    torch.manual_seed(7)
+    y, position = (torch.randn(1, 1, 40, 40) * 2).requires_grad_(), torch.full((1, 1, 40, 40), 25.0).requires_grad_()
+    tape = Estimate("mixed")
+    coded = tape.code("y", y, mean=torch.zeros_like(y), position=position, table=TABLES, worth=9.0)
+    tape.total().sum().backward()
+    wanted = torch.full_like(position, 25.0, requires_grad=True)
+    TABLES.bits(coded.symbols.detach(), wanted).sum().backward()
+    assert torch.allclose(position.grad, wanted.grad)
+    assert (y.grad * y.detach()).mean() > 0
+
+
 def test_bits_are_kept_apart_by_name():
     tape = Estimate()
     for name in ("motion.z", "motion.y", "picture.y"):

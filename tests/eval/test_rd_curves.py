@@ -122,6 +122,8 @@ def test_rate_at():
         ("ncm-bitfree@x265", "--anchor x265 --mode bitfree --gop ibpb"),
         ("ncm-bitneed:4@hm:ra", "--anchor hm --mode bitneed --gop ibpb --effort 4 --preset ra"),
         ("ncm-auto@x265", "--anchor x265 --mode auto"),
+        ("ncm-auto:ms-ssim@x265", "--anchor x265 --mode auto --tune ms-ssim"),
+        ("ncm-auto:2:ms-ssim@hm:ra", "--anchor hm --mode auto --effort 2 --tune ms-ssim --preset ra"),
     ],
 )
 def test_codec_names(name, words):

@@ -21,9 +21,8 @@ from entropy.gain import quality_vector
 from entropy.hyperprior import conv, upsampling
 from ncm import resize, warp
 
-from ...bcodec import adjusted
 from ...bfeatures import block_basis
-from ...bparts import BlockTransform, Residual, zeroed
+from ...bparts import BlockTransform, Residual, adjusted, zeroed
 from .config import Reference, TcmConfig
 from .search import motion_search
 

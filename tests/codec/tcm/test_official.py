@@ -2,9 +2,10 @@
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
-from helpers import moving
+from helpers import DATA, moving
 from tcm_states import random_state, shapes
 
 from codec.anchors import AnchorFrame, AnchorPacket, anchor_codec
@@ -13,7 +14,7 @@ from codec.anchors.tcm.group import Group
 from codec.anchors.tcm.inter import PaperInter
 from codec.anchors.tcm.intra import PaperIntra
 from codec.errors import InputError, ModelError
-from codec.frame import VideoInfo
+from codec.frame import Colour, VideoInfo, yuv_to_rgb
 from entropy import Estimate
 
 SIZE = (64, 64)
@@ -80,6 +81,26 @@ def test_bits_are_those_that_training_estimates(folder):
     ]
     for bits, tape in zip(written, tapes, strict=True):
         assert bits == pytest.approx(float(tape.total()), rel=0.01, abs=64)
+
+
+def test_pictures_and_bits_are_those_of_the_authors_code(tmp_path):
+    """For seeded random checkpoints, by what the published code answered: an I-frame, a P-frame, and one after that."""
+    for part, seed, width in (("intra", 4, 32), ("inter", 5, None)):
+        torch.manual_seed(seed)
+        torch.save(random_state(part, width), tmp_path / f"{part}_psnr_TMM_q1.pth.tar")
+    model = official.load_pair(official.pair_of(tmp_path, "psnr", 0))
+    golden = np.load(DATA / "tcm_golden.npz")
+    first, *rest = (yuv_to_rgb(picture, Colour()).clamp(0, 1) for picture in moving(3, *SIZE, step=2))
+    shown, bits = [], []
+    with torch.no_grad():
+        reference = model.intra(tape := Estimate("round"), first, size=SIZE, quality=0)
+        shown, bits = [reference.frame], [float(tape.total())]
+        for picture in rest:
+            reference = model.inter(tape := Estimate("round"), picture, reference, quality=0)
+            shown.append(reference.frame)
+            bits.append(float(tape.total()))
+    assert bits == pytest.approx(golden["bits"], rel=0.005)
+    assert np.abs(torch.cat(shown).numpy() - golden["frames"] / 65535).max() < 1e-3
 
 
 def test_a_stream_survives_damage(folder):

@@ -24,15 +24,20 @@ def small_bunny(count):
 
 @pytest.fixture(scope="module")
 def coded(tmp_path_factory):
-    """Three streams of five frames by name, each with its summary, the encoder's pictures and those of a process of
-    its own: random checkpoints of the official names and shapes in both orders, and lite as it ships."""
+    """Four streams of five frames by name, each with its summary, the encoder's pictures and those of a process of
+    its own: random checkpoints of the official names and shapes in both orders, and lite as it ships, the second time
+    with 10 bits and payloads for its B-frames."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("tcm")
     for part in ("intra", "inter"):
         torch.save(random_state(part), folder / f"{part}_psnr_TMM_q1.pth.tar")
     small = write(folder / "small.y4m", moving(5, 64, 64, step=2))
     bunny = write(folder / "bunny.y4m", small_bunny(5))
-    todo = {order: (small, {"preset": "psnr", "qp": 0, "gop": order}) for order in ORDERS} | {"lite": (bunny, {})}
+    deep = write(folder / "deep.y4m", moving(5, 96, 64, 10, step=3))
+    todo = {order: (small, {"preset": "psnr", "qp": 0, "gop": order}) for order in ORDERS} | {
+        "lite": (bunny, {}),
+        "bitneed": (deep, {"mode": "bitneed", "model": "small-bframe", "qp": 3, "b_offset": 3.0}),
+    }
     environment = {"NCM_WEIGHTS": str(DATA / "weights"), "NCM_TCM_WEIGHTS": str(folder)}
     summaries, words = {}, []
     with pytest.MonkeyPatch.context() as patch:
@@ -40,7 +45,8 @@ def coded(tmp_path_factory):
             patch.setenv(name, value)
         for n, (name, (source, settings)) in enumerate(todo.items()):
             stream, recon, shown = (folder / f"{n}.{end}" for end in ("ncm", "recon.y4m", "shown.y4m"))
-            summary = encode(source, stream, anchor="tcm", model="tiny", recon=recon, hashes=True, **settings)
+            settings = {"anchor": "tcm", "model": "tiny", "recon": recon, "hashes": True} | settings
+            summary = encode(source, stream, **settings)
             summaries[name] = (summary, recon, shown)
             words += [str(stream), str(shown)]
     script = "import sys; from codec import decode; [decode(*sys.argv[n : n + 2]) for n in range(1, len(sys.argv), 2)]"
@@ -64,6 +70,12 @@ def test_lite_as_it_ships(coded):
     assert "".join(row.kind for row in summary.rows) == "IBPBP"
     assert shown == recon
     assert min(row.psnr_y for row in summary.rows if row.kind != "B") > 30
+
+
+def test_payloads_and_ten_bits_on_learned_anchors(coded):
+    summary, recon, shown = coded["bitneed"]
+    assert shown == recon and {picture.bit_depth for picture in shown} == {10}
+    assert all(row.bits > 200 for row in summary.rows if row.kind == "B")
 
 
 def test_lite_has_rates_and_levels_between_them():

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: MIT
+"""The coded motion of a B-frame: what the teacher block, with sight of the frame, would change in NCM's prediction."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from entropy import Tape
+from entropy.hyperprior import conv, upsampling
+from ncm import resize, warp
+from ncm.ifblock import Motion
+
+from .bconfig import BFrameConfig, latent_coder
+from .bfeatures import block_basis
+from .bparts import BlockTransform, Residual, adjusted, zeroed
+
+BLOCK = 16  # pixels a latent of the motion
+STRIDE = 4  # motion is coded from means of so many pixels squared
+STEP = 4.0  # quantiser step of the motion residual to begin with: a pixel for the mean of a block
+
+
+class Refined(NamedTuple):
+    """The motion that the encoder wishes for, and absolute errors (B,2,H,W) of the blends without it and with it.
+
+    sensitivity (B,5,H,W): the blend's MSE for the square of a small error of each channel of the motion.
+    """
+
+    motion: Motion
+    errors: Tensor
+    sensitivity: Tensor
+
+
+class MotionCoder(nn.Module):
+    """Codes refined minus predicted motion: four channels of flow in pixels and the mask's logit (paper, C.1.3)."""
+
+    channels = 5
+
+    def __init__(self, config: BFrameConfig) -> None:
+        super().__init__()
+        latents, width = config.motion_latents, config.motion_width
+        basis = block_basis(latents, BLOCK // STRIDE, colours=torch.eye(self.channels))
+        self.blocks = BlockTransform(basis, STEP)
+        self.context = nn.Sequential(conv(self.channels, width), conv(width, width))
+        self.prior = nn.Sequential(conv(width, width, stride=2), conv(width, width, stride=2))
+        self.down = nn.Sequential(conv(self.channels + width + 2, width), conv(width, width, stride=2))
+        self.texture = zeroed(nn.Conv2d(self.channels, width, 3, padding=1))
+        self.deeper = nn.Sequential(Residual(width, idle=True), Residual(width, idle=True))
+        self.latent = nn.Sequential(conv(width, width, stride=2), zeroed(nn.Conv2d(width, 2 * latents, 3, padding=1)))
+        self.coder = latent_coder(config, latents, width=width, context=width, hyper=width // 2)
+        self.up = nn.Sequential(conv(latents + width, width), upsampling(width, width), upsampling(width, width))
+        self.residual = nn.Sequential(conv(2 * width, width), zeroed(nn.Conv2d(width, self.channels, 3, padding=1)))
+
+    def forward(
+        self,
+        tape: Tape,
+        motion: Motion,
+        refined: Refined | None,
+        *,
+        quality: Tensor,
+        exact: Tensor,
+        worth: Tensor | None,
+    ) -> Motion:
+        """The decoded motion; `refined` is None where it is read.
+
+        worth (B,1,1,1) is what the writer gives for the blend's MSE, in bits a pixel; None: see LatentCoder.
+        """
+        predicted = self._pooled(motion)
+        context = self.context(predicted)
+        prior = self.prior(context)
+        y = None if refined is None else self._encode(self._pooled(refined.motion) - predicted, refined, context)
+        size = (exact.shape[2], exact.shape[3])
+        worth = None if refined is None or worth is None else self._worth(refined.sensitivity * worth)
+        known = {"quality": quality, "size": size, "context": prior, "exact_context": exact, "worth": worth}
+        y_hat = self.coder(tape, "motion", y, **known)
+        x = self.up(torch.cat([y_hat.to(prior.dtype), prior], 1))
+        delta = self.blocks.decode(y_hat) + self.residual(torch.cat([x, context], 1)).float()
+        delta = resize(delta, (motion.flow.shape[2], motion.flow.shape[3]))
+        return motion._replace(flow=motion.flow + delta[:, :4], mask=motion.mask + delta[:, 4:])
+
+    def _encode(self, difference: Tensor, refined: Refined, context: Tensor) -> Tensor:
+        errors = F.avg_pool2d(refined.errors, STRIDE)
+        x = torch.cat([difference, 8 * errors], 1).to(context.dtype)
+        detail = 8 * F.avg_pool2d(refined.sensitivity, STRIDE).sqrt().to(context.dtype)
+        x = self.down[0](torch.cat([x, context], 1)) + self.texture(detail)
+        return adjusted(self.blocks.encode(difference), self.latent(self.deeper(self.down[1](x))))
+
+    def _worth(self, sensitivity: Tensor) -> Tensor:
+        """Bits that the square of an error of a latent is worth, from bits a pixel for that of a motion."""
+        pixels = STRIDE**2 * F.avg_pool2d(sensitivity, STRIDE)
+        return F.conv2d(pixels, self.blocks.synthesis.detach().square(), stride=self.blocks.size)
+
+    @staticmethod
+    def _pooled(motion: Motion) -> Tensor:
+        """(B,5,H/4,W/4): means of flow, in full-size pixels, and of the mask."""
+        return F.avg_pool2d(torch.cat([motion.flow, motion.mask], 1).float(), STRIDE)
+
+
+def sensitivity(past: Tensor, future: Tensor, motion: Motion) -> Tensor:
+    """(B,5,H,W): how the blend's MSE grows with the square of an error of flow, in pixels, and of the mask's logit."""
+    weight = torch.sigmoid(motion.mask.float())
+    warped = warp(past, motion.flow[:, :2]).float(), warp(future, motion.flow[:, 2:]).float()
+    planes = []
+    for picture, share in zip(warped, (weight, 1 - weight), strict=True):
+        for axis in (3, 2):
+            slope = torch.gradient(picture, dim=axis)[0]
+            planes.append((share * slope).square().mean(1, keepdim=True))
+    planes.append((weight * (1 - weight) * (warped[0] - warped[1])).square().mean(1, keepdim=True))
+    return torch.cat(planes, 1)
