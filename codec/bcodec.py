@@ -78,11 +78,13 @@ class FrameCoder(nn.Module):
     ) -> Tensor:
         """The decoded residual (B,3,H,W); the residual itself is None where it is read.
 
-        worth (B,1,1,1) is what the writer gives for the picture's MSE, in bits a pixel; None: see LatentCoder.
+        worth, (B,1,1,1) or (B,1,H,W), is what the writer gives for a pixel's squared error, in bits, the mean over
+        colours; None: see LatentCoder.
         """
         y = None if residual is None else self._encode(residual, contexts)
         size = (exact.shape[2], exact.shape[3])
-        worth = None if worth is None else worth / 3 * self.blocks.energy()
+        if worth is not None:
+            worth = (F.avg_pool2d(worth, STRIDE) if worth.shape[-1] > 1 else worth) / 3 * self.blocks.energy()
         known = {"quality": quality, "size": size, "context": contexts[2], "exact_context": exact, "worth": worth}
         y_hat = self.coder(tape, "frame", y, **known)
         return self._decode(y_hat, contexts)
@@ -142,27 +144,31 @@ class BFrameCodec(nn.Module):
         target: Tensor | None = None,
         prediction: Prediction | None = None,
         thrifty: bool = True,
+        seen: Tensor | None = None,
     ) -> Reconstruction:
         """The frame at `time` in (0,1) between past and future (B,3,H,W) in [0,1], multiples of 32; target likewise.
 
         noise (B,) is the RMS error of the references; quality in [0, qualities - 1], a number or one a sample;
         exact comes from `anchor_features`. The target is None where it is read. The prediction
         may be given if `network` has been asked already. The writer is `thrifty` with precision, by the lambda of the
-        quality (see Tape), or takes the nearest symbols. Bits are counted as "motion" and "frame". Errors: LatentCoder.
+        quality (see Tape), or takes the nearest symbols; `seen` (1,1,H,W) is 0 where the picture is padding, which is
+        worth nothing, and 1 elsewhere. Bits are counted as "motion" and "frame". Errors: LatentCoder.
         """
         if prediction is None:
             prediction = self.network(past, future, time, noise)
         level = quality_vector(quality, len(self.config.lambdas), len(past), past.device)
-        worth = WORTH * self._slope(level).view(-1, 1, 1, 1) if thrifty else None
+        seen = past.new_ones(1, 1, 1, 1) if seen is None else seen
+        worth = WORTH * seen * self._slope(level).view(-1, 1, 1, 1) if thrifty else None
         motion, before = prediction.motion, prediction.frame.float()
         blend = blend_of(past, future, motion).float()
         if self.motion is not None:
             refined = None if target is None else self._refine(past, future, time, motion=motion, target=target)
+            refined = refined and refined.within(motion, seen)
             motion = self.motion(tape, motion, refined, quality=level, exact=exact.sixteenth, worth=worth)
             old, blend = blend, blend_of(past, future, motion).float()
             before = before + (blend - old)  # exactly the prediction where no motion is sent
         contexts = self._contexts(past, future, motion, before, level=level, noise=noise)
-        residual = None if target is None else target - before
+        residual = None if target is None else (target - before) * seen
         decoded = self.frame(tape, residual, contexts, quality=level, exact=exact.eighth, worth=worth)
         return Reconstruction(before + decoded, prediction.frame, blend, motion)
 

@@ -80,7 +80,15 @@ class BFrameCoder(Predictor):
         quality, pixels = self.level(slope), self.info.width * self.info.height
         target = yuv_to_rgb(pad(source, self.model.network.multiple), self.info.colour, self.device)
         exact = self._features(where)
-        run = partial(self._run, where=where, quality=quality, exact=exact, target=target, prediction=prediction)
+        run = partial(
+            self._run,
+            where=where,
+            quality=quality,
+            exact=exact,
+            target=target,
+            prediction=prediction,
+            seen=self._seen(target),
+        )
 
         def attempt(shifts: Shifts) -> Trial:
             tape = Write()
@@ -111,6 +119,7 @@ class BFrameCoder(Predictor):
         exact: AnchorFeatures,
         target: Tensor | None = None,
         prediction: Prediction | None = None,
+        seen: Tensor | None = None,
     ) -> Tensor:
         noise = torch.tensor([where.noise], device=self.device)
         return self.codec(
@@ -123,7 +132,17 @@ class BFrameCoder(Predictor):
             target=target,
             prediction=prediction,
             exact=exact,
+            seen=seen,
         ).frame
+
+    def _seen(self, padded: Tensor) -> Tensor | None:
+        """(1,1,H,W): 1 where a padded picture (1,3,H,W) will be shown, 0 elsewhere; None if all of it is."""
+        height, width = self.info.height, self.info.width
+        if padded.shape[2:] == (height, width):
+            return None
+        seen = torch.zeros_like(padded[:, :1])
+        seen[..., :height, :width] = 1
+        return seen
 
     def _features(self, where: Between) -> AnchorFeatures:
         """Of the anchors, not of references that are B-frames: those differ from machine to machine by a level."""

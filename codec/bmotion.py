@@ -31,6 +31,11 @@ class Refined(NamedTuple):
     errors: Tensor
     sensitivity: Tensor
 
+    def within(self, motion: Motion, seen: Tensor) -> "Refined":
+        """The same where `seen` is 1; where it is 0, the motion without sight."""
+        flow, mask = (torch.lerp(a, b, seen.to(b)) for a, b in zip(motion[:2], self.motion[:2], strict=True))
+        return self._replace(motion=motion._replace(flow=flow, mask=mask))
+
 
 class MotionCoder(nn.Module):
     """Codes refined minus predicted motion: four channels of flow in pixels and the mask's logit (paper, C.1.3)."""
@@ -64,7 +69,7 @@ class MotionCoder(nn.Module):
     ) -> Motion:
         """The decoded motion; `refined` is None where it is read.
 
-        worth (B,1,1,1) is what the writer gives for the blend's MSE, in bits a pixel; None: see LatentCoder.
+        worth, (B,1,1,1) or (B,1,H,W), is what the writer gives for a pixel's squared error; None: see LatentCoder.
         """
         predicted = self._pooled(motion)
         context = self.context(predicted)

@@ -245,3 +245,22 @@ def test_precision_is_bought_at_the_slope(monkeypatch):
     assert few < more < most and coarse > fine > nearest
     assert 256 * fine + more < 256 * nearest + most
     assert cost(1.0, thrifty=False) == (nearest, most)
+
+
+def test_padding_is_worth_nothing():
+    """Nothing is sent for it: neither motion, nor what the picture lacks; the part that is seen costs as before."""
+    model = codec(trained=False)
+    past, target, future, known = pictures(size=(64, 128))
+    seen = torch.zeros(1, 1, 64, 128)
+    seen[..., :64] = 1
+    strange = torch.where(seen > 0, target, 1 - target)
+    bits, frames = [], []
+    for wanted, part in ((target, None), (strange, None), (strange, seen)):
+        with torch.no_grad():
+            frames.append(model(tape := Estimate("round"), past, future, quality=1, target=wanted, seen=part, **known))
+        bits.append(float(tape.total()))
+    assert bits[2] < 0.7 * bits[0] < bits[1]
+    free = model.network(past, future, 0.5, known["noise"]).frame
+    assert (frames[2].frame - free)[..., 96:].abs().max() < 0.01
+    errors = [(done.frame - target)[..., :64].square().mean() for done in frames]
+    assert errors[2] < 1.1 * errors[0]
