@@ -25,8 +25,8 @@ from .tracks import Coded, Tracks
 # Codes a picture at a slope, judged by a score; stops at the prediction if its cost is said to be hopeless.
 PricedWrite = Callable[[Between, Yuv420, int, float, Score, Callable[[float], bool]], Choice]
 LEAST_SHARE = 0.3  # of the prediction's excess over the anchors' distortion: no payload leaves less, rate included
-CLEAR = 0.1  # of the rival's bits: an order that costs so much more is given up,
-SEEN = 0.25  # once so many of its B-frames are coded
+CLEAR = 0.15  # of the rival's bits: an order that costs so much more is given up,
+SEEN = 0.4  # once so many of its B-frames are coded
 UNKNOWN_PSNR = 40.0  # of anchors that carry no noise level
 # Octaves from the slope at the anchors' quality to that of B-frames, which end up to 1 dB below: what a dB is worth
 # does not change, so a unit of squared error is worth less. The best of 0, -0.7, -1.4 on foreman and carphone.
