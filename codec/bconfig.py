@@ -4,8 +4,6 @@
 import math
 from dataclasses import dataclass
 
-from torch import nn
-
 from entropy import LatentCoder
 
 from .bfeatures import FEATURES
@@ -56,9 +54,5 @@ def latent_coder(config: BFrameConfig, channels: int, *, width: int, context: in
         qualities=len(config.lambdas),
         span=config.span,
     )
-    for step in (coder.means.first, coder.means.second, coder.scales.first, coder.scales.second):
-        nn.init.zeros_(step[-1].get_parameter("weight"))
-    for step in (coder.means.first, coder.means.second):
-        nn.init.zeros_(step[-1].get_parameter("bias"))
-    coder.scales.start_at(coder.tables.position(FIRST_SCALE))
+    coder.expect_zeros(FIRST_SCALE)
     return coder

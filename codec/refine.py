@@ -5,7 +5,6 @@ The networks answer well for pictures like those they were trained on; one pictu
 "Content adaptive optimization for neural image compression", 2019). The decoder knows nothing of it.
 """
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -35,7 +34,7 @@ class Shifted:
         position: Tensor,
         table: Table,
         mask: Tensor | None = None,
-        worth: float | Tensor = math.inf,
+        worth: float | Tensor | None = None,
     ) -> Coded:
         """See Tape. ValueError without y."""
         if y is None:

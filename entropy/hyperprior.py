@@ -183,7 +183,15 @@ class LatentCoder(nn.Module):
             self.means.features(z.value * self.hyper_inverse(level), context, size),
             self.scales.features(z.symbols, exact_context, size, level / max(self.qualities - 1, 1)),
         )
-        return self._code_halves(tape, f"{name}.y", y, known, math.inf if worth is None else worth * known.inverse**2)
+        return self._code_halves(tape, f"{name}.y", y, known, None if worth is None else worth * known.inverse**2)
+
+    def expect_zeros(self, scale: float) -> None:
+        """Before training: zero where nothing is sent, and this scale, in quantiser steps, everywhere."""
+        for step in (self.means.first, self.means.second, self.scales.first, self.scales.second):
+            nn.init.zeros_(step[-1].get_parameter("weight"))
+        for step in (self.means.first, self.means.second):
+            nn.init.zeros_(step[-1].get_parameter("bias"))
+        self.scales.start_at(self.tables.position(scale))
 
     def _code_hyper(self, tape: Tape, name: str, y: Tensor | None, *, level: Tensor, size: tuple[int, int]) -> Coded:
         z = None if y is None else self.analysis(y) * self.hyper_gain(level)
@@ -191,7 +199,7 @@ class LatentCoder(nn.Module):
         position = self.bottleneck.positions(mean.shape)
         return tape.code(name, z, mean=mean, position=position, table=self.bottleneck)
 
-    def _code_halves(self, tape: Tape, name: str, y: Tensor | None, known: Known, worth: float | Tensor) -> Tensor:
+    def _code_halves(self, tape: Tape, name: str, y: Tensor | None, known: Known, worth: Tensor | None) -> Tensor:
         """y_hat (B,C,h,w), the first half of the elements before the second; means are learnt before the gain."""
         gain, inverse, mean_features, scale_features = known
         mask = first_half(self.channels, (mean_features.shape[2], mean_features.shape[3]), mean_features.device)

@@ -6,7 +6,6 @@ Write      collects the symbols of one frame and makes one rANS string of them
 Read       takes them from that string; the same calls return the same tensors
 """
 
-import math
 import struct
 from typing import Literal, NamedTuple, Protocol
 
@@ -40,7 +39,7 @@ class Tape(Protocol):
         position: Tensor,
         table: Table,
         mask: Tensor | None = None,
-        worth: float | Tensor = math.inf,
+        worth: float | Tensor | None = None,
     ) -> Coded:
         """Code y (any shape, that of `mean`) as round(y - mean); y is None where it is read.
 
@@ -57,14 +56,14 @@ def precise(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def quantise(y: Tensor, mean: Tensor, *, rows: Tensor, table: Table, worth: float | Tensor) -> Tensor:
+def quantise(y: Tensor, mean: Tensor, *, rows: Tensor, table: Table, worth: float | Tensor | None) -> Tensor:
     """Whole numbers nearest to y - mean, or next to those (see Tape), at most LIMIT; straight-through gradient.
 
     Source: rate-distortion optimised quantisation, as HEVC's reference encoder does it, one element at a time.
     """
     difference = bounded((y - mean).to(mean.dtype), -LIMIT, LIMIT)
     symbols = round_through(difference)
-    if isinstance(worth, float) and worth == math.inf:
+    if worth is None:
         return symbols
     return symbols - _needless(difference, symbols, rows, table, worth)
 
@@ -116,7 +115,7 @@ class Estimate:
         position: Tensor,
         table: Table,
         mask: Tensor | None = None,
-        worth: float | Tensor = math.inf,
+        worth: float | Tensor | None = None,
     ) -> Coded:
         """See Tape. ValueError without y."""
         if y is None:
@@ -128,7 +127,7 @@ class Estimate:
         if self.mode == "round":
             counted = coded_elements(rows, table, mask).to(mean.dtype)
             bits = table.bits(symbols, position + (rows - position).detach())
-        elif self.mode == "noise" or (isinstance(worth, float) and worth == math.inf):
+        elif self.mode == "noise" or worth is None:
             bits = table.bits(noisy, position)
         else:  # scales learn from the symbols that there will be; what makes y, from the smoother rate of noise
             smooth = table.bits(noisy, position.detach())
@@ -165,7 +164,7 @@ class Write:
         position: Tensor,
         table: Table,
         mask: Tensor | None = None,
-        worth: float | Tensor = math.inf,
+        worth: float | Tensor | None = None,
     ) -> Coded:
         """See Tape. ValueError without y, or where y is not finite."""
         if y is None:
@@ -224,7 +223,7 @@ class Read:
         position: Tensor,
         table: Table,
         mask: Tensor | None = None,
-        worth: float | Tensor = math.inf,
+        worth: float | Tensor | None = None,
     ) -> Coded:
         """See Tape; y is not looked at. EntropyError if the symbols cannot be right."""
         mean, rows = precise(mean), table.rows(position)

@@ -187,9 +187,5 @@ def latent_coder(config: TcmConfig, channels: int, *, width: int, context: int, 
     """An entropy model that expects zeros and small scales before it is trained."""
     qualities = len(config.lambdas)
     coder = LatentCoder(channels, hyper=hyper, width=width, context=context, qualities=qualities, span=config.span)
-    for step in (coder.means.first, coder.means.second, coder.scales.first, coder.scales.second):
-        nn.init.zeros_(step[-1].get_parameter("weight"))
-    for step in (coder.means.first, coder.means.second):
-        nn.init.zeros_(step[-1].get_parameter("bias"))
-    coder.scales.start_at(coder.tables.position(RESIDUAL_SCALE))
+    coder.expect_zeros(RESIDUAL_SCALE)
     return coder
