@@ -9,13 +9,14 @@ decisions add up to is a gain in BD-rate against that encoder.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .errors import InputError
 from .metrics import Quality
 
 TUNES = {"psnr": "psnr_rgb", "ms-ssim": "ms_ssim"}  # what is maximised: its mean over frames
 NEPERS = math.log(10) / 10  # of mean squared error in a dB
+DEEP = 6.0  # dB below the video a picture may be for a dB to count as any other; further down squared errors count
 TRUST = 8.0  # a measured rate further than this factor from the table's is an accident (nothing moves, say)
 
 
@@ -33,19 +34,27 @@ class Point:
 
 @dataclass(frozen=True)
 class Price:
-    """Bits a frame for a unit of `measure`, and for a dB of RGB PSNR."""
+    """Bits a frame for a unit of `measure`, and for a dB of RGB PSNR, around the video's `level` in dB."""
 
     measure: str
     bits: float
     bits_per_db: float
+    level: float
 
     def of(self, quality: Quality) -> float:
-        """What a frame's quality costs, in bits: less the better it is; only differences mean anything."""
-        return -self.bits * float(getattr(quality, self.measure))
+        """What a frame's quality costs, in bits: less the better it is; only differences mean anything.
+
+        In decibels a lost picture, a flash say, would be cheap: the mean over frames hardly feels it.
+        """
+        value = float(getattr(quality, self.measure))
+        lacking = self.level - DEEP - value
+        if self.measure == "psnr_rgb" and lacking > 0:
+            value -= (math.exp(NEPERS * lacking) - 1) / NEPERS - lacking
+        return -self.bits * value
 
     def coarser(self, octaves: float) -> "Price":
         """Where quality is worth less by so many halvings."""
-        return Price(self.measure, self.bits * 2**-octaves, self.bits_per_db * 2**-octaves)
+        return replace(self, bits=self.bits * 2**-octaves, bits_per_db=self.bits_per_db * 2**-octaves)
 
     def slope(self, psnr: float, pixels: int) -> float:
         """-dR/dD at this PSNR, in bits a pixel for a unit of MSE."""
@@ -69,7 +78,7 @@ def price_between(coarse: Point, fine: Point, measure: str, *, slope: float, pix
     bits = per_db if measure == "psnr_rgb" else _ratio(coarse, fine, measure)
     if not 0 < bits < math.inf:  # as if MS-SSIM's distance from 1 fell with the squared error
         bits = per_db / (NEPERS * max(1 - fine.total(measure) / len(fine.qualities), 1e-4))
-    return Price(measure, bits, per_db)
+    return Price(measure, bits, per_db, psnr)
 
 
 def _ratio(coarse: Point, fine: Point, measure: str) -> float:

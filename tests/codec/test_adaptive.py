@@ -133,7 +133,8 @@ def flashing(pictures):
 @pytest.mark.parametrize("mode", ["auto", "bitfree"])
 def test_special_sequences_are_no_worse_than_by_the_encoder_alone(tmp_path, change, mode):
     """At the price that quality has, and with no picture far below its neighbours; still pictures take no bits."""
-    src = write(tmp_path / "seq.y4m", change(moving(17, 96, 64, step=2)))
+    # Where one row of CTUs is the whole picture, x265 with frame threads codes a fade differently every time.
+    src = write(tmp_path / "seq.y4m", change(moving(17, 128, 128, step=2)))
     settings = {"preset": "medium", "crf": 24, "intra_period": 32}
     alone = codec.encode(src, tmp_path / "alone.ncm", gop="fixed:1", model="tiny", **settings)
     model = "small-bframe" if mode == "auto" else "tiny"

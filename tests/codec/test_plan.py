@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from codec.metrics import Quality
 from codec.plan import NEVER, BlockCosts, best_gaps, cost_of
-from codec.rate import Point, price_between
+from codec.rate import Point, Price, price_between
 from codec.target import Goal, meet
 
 costs = st.floats(-100, 100)
@@ -66,6 +66,14 @@ def test_the_price_is_the_encoders_own_and_its_slope_the_derivative():
     mse, step = 10**-3.1, 1e-7
     dearer = 1000 * 10 * math.log10((mse + step) / mse)
     assert price.slope(31.0, 96 * 64) == pytest.approx(dearer / step / (96 * 64), rel=1e-3)
+
+
+def test_a_lost_picture_costs_as_its_squared_error_does():
+    price = Price("psnr_rgb", bits=1000.0, bits_per_db=1000.0, level=36.0)
+    usual, edge, lost, worse = (price.of(quality(psnr)) for psnr in (36.0, 30.0, 10.0, 7.0))
+    assert edge - usual == pytest.approx(6000)
+    assert price.of(quality(29.999)) - edge == pytest.approx(1.0, rel=1e-2)  # no jump
+    assert lost - edge > 100_000 and worse - edge == pytest.approx(2 * (lost - edge), rel=0.02)
 
 
 @pytest.mark.parametrize("second", [30.0, 29.0])
