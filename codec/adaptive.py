@@ -94,7 +94,7 @@ class Order:
         for period, price, own, half, *wide in zip(periods, self._prices(for_price), *tracks, strict=True):
             alone = self.surveyor.alone("own", own, price)
             regular = self.surveyor.candidate("ibpb", period, half, price, alone)
-            candidates = [self.surveyor.thinned(alone, own, price)]
+            candidates = [self.surveyor.thinned(alone, own, price, regular or alone)]
             if regular is not None:
                 candidates.append(regular)
                 gaps = self.surveyor.plan(period, price, alone, regular, dict(zip(DISTANCES[2:], wide, strict=True)))

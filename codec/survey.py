@@ -25,8 +25,9 @@ from .tracks import Coded, Tracks
 # Codes a picture at a slope, judged by a score; stops at the prediction if its cost is said to be hopeless.
 PricedWrite = Callable[[Between, Yuv420, int, float, Score, Callable[[float], bool]], Choice]
 LEAST_SHARE = 0.3  # of the prediction's excess over the anchors' distortion: no payload leaves less, rate included
-CLEAR = 0.15  # of the rival's bits: an order that costs so much more is given up,
-SEEN = 0.4  # once so many of its B-frames are coded
+SEEN = 0.4  # of an order's B-frames coded, and it may be given up,
+CLEAR = 0.15  # if by then it seems to cost more than its rival by so much of that one's bits,
+LITTLE = 0.005  # or if it is not going to save so much
 UNKNOWN_PSNR = 40.0  # of anchors that carry no noise level
 # Octaves from the slope at the anchors' quality to that of B-frames, which end up to 1 dB below: what a dB is worth
 # does not change, so a unit of squared error is worth less. The best of 0, -0.7, -1.4 on foreman and carphone.
@@ -69,6 +70,22 @@ class _Contest:
         return len(self.excess) >= SEEN * self.bframes and expected > CLEAR * self.rival.bits
 
 
+class _Gain:
+    """Whether what B-frames in place of spare anchors save is worth going on, were it half as much again as so far."""
+
+    def __init__(self, needed: float, bframes: int) -> None:
+        self.needed, self.bframes = needed, bframes
+        self.saved: list[float] = []
+
+    def add(self, saved: float) -> None:
+        """One more, which only counts if it saves anything."""
+        self.saved.append(max(0.0, saved))
+
+    @property
+    def hopeless(self) -> bool:
+        return len(self.saved) >= SEEN * self.bframes and 1.5 * fmean(self.saved) * self.bframes < self.needed
+
+
 class Surveyor:
     """Measure candidates, and estimate what was not measured."""
 
@@ -105,19 +122,25 @@ class Surveyor:
         costs = coded.costs(price)
         return Candidate(name, self._with_noise(coded), costs, {}, sum(costs.values()))
 
-    def thinned(self, own: Candidate, coded: Coded, price: Price) -> Candidate:
+    def thinned(self, own: Candidate, coded: Coded, price: Price, rival: Candidate) -> Candidate:
         """The encoder's own order, but anchors that no other refers to become B-frames where that costs less.
 
-        All other anchors stay as they are, to the bit.
+        All other anchors stay as they are, to the bit; so do all that are left once little is to be gained, or less
+        than the rival gained.
         """
         spare = self.tracks.spare(coded)
         if not spare:
             return own
         # Not the packet's bits: what is hidden in it for later pictures stays.
         worth = {poc: self._saved(coded, poc) + price.of(coded.qualities[poc]) for poc in spare}
+        gain = _Gain(max(own.total - rival.total, LITTLE * own.bits), len(spare))
 
         def write(where: Between, source: Yuv420, poc: int) -> Choice:
-            return self.code(where, source, poc, price, worth=worth[poc])
+            if gain.hopeless:
+                return Choice(source, None, [], NEVER, NEVER)
+            choice = self.code(where, source, poc, price, worth=worth[poc])
+            gain.add(worth[poc] - choice.cost * self.tracks.pixels)
+            return choice
 
         unit, choices, bframes = self._with_bframes(self.tracks.without(coded, spare), write)
         for low, high in unit.segment.spans():
