@@ -21,6 +21,7 @@ from ..frame import Colour, rgb_to_yuv
 from .bstate import BFrameState, BFrameTraining, BWatch, load_training, resume_bframe, start_bframe
 from .data import Library
 from .loop import drive, make_folder, open_library, optimise, share_of_batches
+from .precision import mixed_precision
 from .ranks import Ranks, joined
 from .sampling import Batch
 from .state import CHECKPOINT
@@ -92,7 +93,7 @@ def objective(
     past, target, future, time, noise = batch
     exact = exact_of(past, future, noise)
     tape = Estimate("mixed")
-    with torch.autocast(past.device.type, torch.bfloat16, enabled=config.bf16):
+    with mixed_precision(past.device, config.bf16):
         known = {"time": time, "noise": noise, "exact": exact}
         done = model(tape, past, future, quality=quality, target=target, thrifty=thrifty, **known)
     slope = quality.new_tensor(config.codec.lambdas, dtype=torch.float32)[quality]

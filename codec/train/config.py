@@ -51,7 +51,7 @@ class TrainConfig:
     weight_decay: float = 1e-3
     clip: float = 1.0  # largest norm of the gradient
     ema: float = 0.999  # decay of the averaged weights, which are the ones validated and exported
-    bf16: bool = True  # autocast to bfloat16, on CPUs and GPUs alike
+    bf16: bool = True  # autocast to bfloat16, where the device computes in it
 
     # Watching.
     validation_clips: int = 24

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What a network is asked for: the frame that is supervised, and the paper's loss on it (Jia 2022, equation 8)."""
 
-import torch
 from torch import Tensor
 
 from ncm import FrameSynthesis
@@ -10,6 +9,7 @@ from ncm.network import Prediction, blend_of, time_plane
 
 from .config import TrainConfig
 from .losses import distillation, reconstruction
+from .precision import mixed_precision
 from .sampling import Batch
 
 
@@ -26,7 +26,7 @@ def predict(model: FrameSynthesis, batch: Batch, config: TrainConfig) -> Predict
 def objective(model: FrameSynthesis, batch: Batch, config: TrainConfig) -> dict[str, Tensor]:
     """The paper's equation 8 for one batch: "loss" and the parts that it was made of."""
     past, target, future, at, _ = batch
-    with torch.autocast(past.device.type, torch.bfloat16, enabled=config.bf16):
+    with mixed_precision(past.device, config.bf16):
         frame, steps = predict(model, batch, config)
         parts = {"student": reconstruction(frame, target, config.loss)}
         loss = parts["student"]

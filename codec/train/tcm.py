@@ -20,6 +20,7 @@ from ..anchors.tcm.weights import Tcm
 from .bframe import decibels, squared
 from .data import Library
 from .loop import drive, make_folder, open_library, optimise, share_of_batches
+from .precision import mixed_precision
 from .ranks import Ranks, joined
 from .sampling import Batch
 from .state import CHECKPOINT
@@ -83,7 +84,7 @@ def objective(model: Tcm, batch: Batch, config: TcmTraining, *, quality: Tensor)
     lambdas = quality.new_tensor(config.codec.lambdas, dtype=torch.float32)
     slope, pixels = lambdas[quality], batch.past.shape[2] * batch.past.shape[3]
     weight = weight_of_each(slope, config)
-    with torch.autocast(batch.past.device.type, torch.bfloat16, enabled=config.bf16):
+    with mixed_precision(batch.past.device, config.bf16):
         tape = Estimate("mixed")
         reference = model.intra(tape, batch.past, size=(batch.past.shape[2], batch.past.shape[3]), quality=quality)
         error_i, rate_i = squared(reference.frame, batch.past), tape.total() / pixels

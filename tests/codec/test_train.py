@@ -17,7 +17,7 @@ from safetensors import safe_open
 from codec import models
 from codec.cli import main
 from codec.errors import CodecError, InputError
-from codec.train import decoded, losses, state
+from codec.train import decoded, losses, precision, state
 from codec.train.config import TrainConfig, config_from, load_config, tables_of
 from codec.train.data import Corpus, Library, build_cache, find_runs, is_validation
 from codec.train.loop import share_of_batches, train_ncm, train_step
@@ -342,9 +342,10 @@ def test_the_average_follows_the_weights_and_is_what_is_validated():
     assert torch.allclose(run.average[name], before + 0.95)
 
 
-def test_bf16_is_for_the_network_alone(library):
+def test_bf16_is_for_the_network_alone_and_not_emulated(library, monkeypatch):
     results = []
-    for bf16 in (False, True):
+    for bf16, native in ((False, True), (True, True), (True, False)):
+        monkeypatch.setattr(precision, "has_bfloat16", lambda device, native=native: native)
         run = state.start(replace(CONFIG, bf16=bf16), "", CPU)
         results.append(train_step(run, share_of_batches(run, library, ALONE), ALONE)["loss"])
         kept = [
@@ -354,6 +355,7 @@ def test_bf16_is_for_the_network_alone(library):
         ]
         assert {value.dtype for value in kept} == {torch.float32}
     assert results[0] == pytest.approx(results[1], rel=0.05) and results[0] != results[1]
+    assert results[2] == results[0]
 
 
 def test_channels_come_last_before_and_after_resuming(library, tmp_path):
