@@ -5,6 +5,8 @@ past, future --NCM--> flow, mask, predicted frame (all of `bitfree`, no bits)
                         |
       [teacher's motion - flow, mask --> MotionCoder --> decoded flow, mask]         part 2, if configured
                         |
+      [blocks of the references, where they are better --> prediction]               part 3, if the encoder wishes
+                        |
       both references warped, prediction, mask --> contexts at 1/2, 1/4, 1/8
                         |
       target - prediction --> FrameCoder --> decoded residual --> frame              part 1
@@ -13,13 +15,13 @@ Both coders are a block transform (a DCT to begin with) plus deep branches that 
 is a plain transform codec around NCM's picture, and where no symbol is sent the frame is exactly that of `bitfree`.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from entropy import Tape
+from entropy import Estimate, Tape
 from entropy.gain import quality_vector
 from entropy.hyperprior import conv, upsampling
 from ncm import FrameSynthesis, Prediction, warp
@@ -27,10 +29,12 @@ from ncm.estimator import CoarseToFine
 from ncm.ifblock import Motion
 from ncm.network import blend_of, time_plane
 
+from .bblocks import Blocks, code_blocks, compensated
 from .bconfig import BFrameConfig, latent_coder
 from .bfeatures import AnchorFeatures, block_basis
 from .bmotion import MotionCoder, Refined, sensitivity
 from .bparts import BlockTransform, Contexts, Residual, adjusted, zeroed
+from .bsearch import find_blocks
 from .errors import ModelError
 
 STRIDE = 8  # pixels a latent of the frame: blocks of 16 leave 16 % more cost on motion errors, which are thin
@@ -38,10 +42,14 @@ WORTH = 2.0  # times what one error alone is worth: they are decided one by one,
 
 
 class Reconstruction(NamedTuple):
-    """frame (B,3,H,W), nominally in [0,1]; predicted: that of bitfree; blend: of both references, along `motion`."""
+    """frame (B,3,H,W), nominally in [0,1], and what it was made from.
+
+    predicted: the frame of bitfree; before: what the residual was added to; blend: of both references, along `motion`.
+    """
 
     frame: Tensor
     predicted: Tensor
+    before: Tensor
     blend: Tensor
     motion: Motion
 
@@ -145,6 +153,7 @@ class BFrameCodec(nn.Module):
         prediction: Prediction | None = None,
         thrifty: bool = True,
         seen: Tensor | None = None,
+        blocks: Blocks | Literal["read"] | None = None,
     ) -> Reconstruction:
         """The frame at `time` in (0,1) between past and future (B,3,H,W) in [0,1], multiples of 32; target likewise.
 
@@ -152,34 +161,85 @@ class BFrameCodec(nn.Module):
         exact comes from `anchor_features`. The target is None where it is read. The prediction
         may be given if `network` has been asked already. The writer is `thrifty` with precision, by the lambda of the
         quality (see Tape), or takes the nearest symbols; `seen` (1,1,H,W) is 0 where the picture is padding, which is
-        worth nothing, and 1 elsewhere. Bits are counted as "motion" and "frame". Errors: LatentCoder.
+        worth nothing, and 1 elsewhere. `blocks` (of one sample) are those that are written, or are read where there are
+        any. Bits are counted as "motion", "blocks" and "frame". Errors: LatentCoder.
         """
         if prediction is None:
             prediction = self.network(past, future, time, noise)
         level = quality_vector(quality, len(self.config.lambdas), len(past), past.device)
         seen = past.new_ones(1, 1, 1, 1) if seen is None else seen
         worth = WORTH * seen * self._slope(level).view(-1, 1, 1, 1) if thrifty else None
-        motion, before = prediction.motion, prediction.frame.float()
-        blend = blend_of(past, future, motion).float()
-        if self.motion is not None:
-            refined = None if target is None else self._refine(past, future, time, motion=motion, target=target)
-            refined = refined and refined.within(motion, seen)
-            motion = self.motion(tape, motion, refined, quality=level, exact=exact.sixteenth, worth=worth)
-            old, blend = blend, blend_of(past, future, motion).float()
-            before = before + (blend - old)  # exactly the prediction where no motion is sent
+        moving = seen if blocks is None or blocks == "read" else seen * blocks.left_to_network(past)
+        refined = None if target is None else self._refine(past, future, time, prediction.motion, target, moving)
+        before, blend, motion = self._moved(
+            tape, past, future, prediction, refined, quality=level, exact=exact.sixteenth, worth=worth
+        )
+        if blocks is not None:
+            blocks = code_blocks(tape, motion.flow, None if blocks == "read" else blocks)
+            picture, copied = compensated(past, future, blocks)
+            before = torch.where(copied, picture, before)
         contexts = self._contexts(past, future, motion, before, level=level, noise=noise)
         residual = None if target is None else (target - before) * seen
         decoded = self.frame(tape, residual, contexts, quality=level, exact=exact.eighth, worth=worth)
-        return Reconstruction(before + decoded, prediction.frame, blend, motion)
+        return Reconstruction(before + decoded, prediction.frame, before, blend, motion)
 
     @torch.no_grad()
-    def _refine(self, past: Tensor, future: Tensor, time: float | Tensor, *, motion: Motion, target: Tensor) -> Refined:
-        """The motion with sight of the current frame (paper, C.1.2)."""
+    def find_blocks(
+        self,
+        past: Tensor,
+        future: Tensor,
+        *,
+        time: float | Tensor,
+        quality: float,
+        exact: AnchorFeatures,
+        target: Tensor,
+        prediction: Prediction,
+        seen: Tensor | None = None,
+    ) -> Blocks | None:
+        """The blocks of one frame that are worth their bits, if any are; arguments as above."""
+        level = quality_vector(quality, len(self.config.lambdas), 1, past.device)
+        seen = past.new_ones(1, 1, 1, 1) if seen is None else seen
+        slope = float(self._slope(level))
+        refined = self._refine(past, future, time, prediction.motion, target, seen)
+        tape, worth = Estimate("round"), WORTH * seen * slope
+        before, _, motion = self._moved(
+            tape, past, future, prediction, refined, quality=level, exact=exact.sixteenth, worth=worth
+        )
+        return find_blocks(past, future, target, flow=motion.flow, predicted=before, slope=slope, seen=seen)
+
+    def _moved(
+        self,
+        tape: Tape,
+        past: Tensor,
+        future: Tensor,
+        prediction: Prediction,
+        refined: Refined | None,
+        *,
+        quality: Tensor,
+        exact: Tensor,
+        worth: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Motion]:
+        """Prediction and blend along the decoded motion, and that; the rest is what MotionCoder is told."""
+        motion, before = prediction.motion, prediction.frame.float()
+        blend = blend_of(past, future, motion).float()
+        if self.motion is None:
+            return before, blend, motion
+        motion = self.motion(tape, motion, refined, quality=quality, exact=exact, worth=worth)
+        moved = blend_of(past, future, motion).float()
+        return before + (moved - blend), moved, motion  # exactly the prediction where no motion is sent
+
+    @torch.no_grad()
+    def _refine(
+        self, past: Tensor, future: Tensor, time: float | Tensor, motion: Motion, target: Tensor, where: Tensor
+    ) -> Refined | None:
+        """The motion with sight of the current frame (paper, C.1.2), where `where` is 1; None if none is coded."""
+        if self.motion is None:
+            return None
         flow = self.network.flow
         assert isinstance(flow, CoarseToFine)  # checked when built
         refined = flow.teach(past, future, time_plane(past, time), motion, target)
         errors = [(blend_of(past, future, m).float() - target).abs().mean(1, keepdim=True) for m in (motion, refined)]
-        return Refined(refined, torch.cat(errors, 1), sensitivity(past, future, refined))
+        return Refined(refined, torch.cat(errors, 1), sensitivity(past, future, refined)).within(motion, where)
 
     def _slope(self, level: Tensor) -> Tensor:
         """lambda at qualities (B,), between those of the recipe by logarithm."""

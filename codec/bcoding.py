@@ -4,6 +4,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from entropy import EntropyError, Estimate, Read, Tape, Write
 from ncm import Prediction
 
+from .bblocks import Blocks
 from .bcodec import BFrameCodec
 from .bfeatures import AnchorFeatures, anchor_features, luma_plane
 from .bframe import Between, Choice, Predictor, Score, Trial
@@ -21,7 +23,7 @@ from .metrics import rgb_of
 from .packets import BFramePacket
 from .refine import Shifted, Shifts, refine
 
-MODE = 0  # the one way there is to code a B-frame
+PLAIN, BLOCKS = 0, 1  # modes: the ways there are to code a B-frame, without and with blocks of the references
 PACKET_OVERHEAD = 3  # bytes that a payload costs besides its own, about
 LEVEL_STEPS = 32  # of the stream's quality byte in one quality of the model
 
@@ -44,11 +46,12 @@ class BFrameCoder(Predictor):
     @torch.no_grad()
     def read(self, where: Between, packet: BFramePacket) -> Yuv420:
         """The B-frame that a payload describes. StreamError if it cannot be read."""
-        if packet.mode != MODE or packet.quality > (len(self.codec.config.lambdas) - 1) * LEVEL_STEPS:
+        if packet.mode not in (PLAIN, BLOCKS) or packet.quality > (len(self.codec.config.lambdas) - 1) * LEVEL_STEPS:
             raise StreamError(f"payload of mode {packet.mode}, quality {packet.quality}; the model knows none such")
         try:
             tape = Read(packet.data)
-            frame = self._run(tape, where=where, quality=packet.quality, exact=self._features(where))
+            blocks: Literal["read"] | None = "read" if packet.mode == BLOCKS else None
+            frame = self._run(tape, where=where, quality=packet.quality, exact=self._features(where), blocks=blocks)
             tape.finish()
         except EntropyError as error:
             raise StreamError(f"its payload cannot be read ({error})") from error
@@ -79,7 +82,17 @@ class BFrameCoder(Predictor):
             return Choice(free, None, [], unsent, unsent)
         quality, pixels = self.level(slope), self.info.width * self.info.height
         target = yuv_to_rgb(pad(source, self.model.network.multiple), self.info.colour, self.device)
-        exact = self._features(where)
+        exact, seen = self._features(where), self._seen(target)
+        blocks = self.codec.find_blocks(
+            where.past.rgb,
+            where.future.rgb,
+            time=where.time,
+            quality=quality / LEVEL_STEPS,
+            exact=exact,
+            target=target,
+            prediction=prediction,
+            seen=seen,
+        )
         run = partial(
             self._run,
             where=where,
@@ -87,7 +100,8 @@ class BFrameCoder(Predictor):
             exact=exact,
             target=target,
             prediction=prediction,
-            seen=self._seen(target),
+            seen=seen,
+            blocks=blocks,
         )
 
         def attempt(shifts: Shifts) -> Trial:
@@ -108,7 +122,8 @@ class BFrameCoder(Predictor):
         best = min(trials, key=lambda trial: trial.cost)
         if not best.data or best.cost >= unsent:
             return Choice(free, None, trials, unsent, unsent)
-        return Choice(best.picture, BFramePacket(poc, MODE, quality, best.data), trials, best.cost, unsent)
+        mode = PLAIN if blocks is None else BLOCKS
+        return Choice(best.picture, BFramePacket(poc, mode, quality, best.data), trials, best.cost, unsent)
 
     def _run(
         self,
@@ -120,6 +135,7 @@ class BFrameCoder(Predictor):
         target: Tensor | None = None,
         prediction: Prediction | None = None,
         seen: Tensor | None = None,
+        blocks: Blocks | Literal["read"] | None = None,
     ) -> Tensor:
         noise = torch.tensor([where.noise], device=self.device)
         return self.codec(
@@ -133,6 +149,7 @@ class BFrameCoder(Predictor):
             prediction=prediction,
             exact=exact,
             seen=seen,
+            blocks=blocks,
         ).frame
 
     def _seen(self, padded: Tensor) -> Tensor | None:

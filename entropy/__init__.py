@@ -14,6 +14,7 @@ data = tape.finish()                                         # Read.finish() che
 from .bottleneck import Bottleneck
 from .errors import EntropyError
 from .exact import ExactConv2d, to_units
+from .fixed import FixedTables, around_zero, choices
 from .gain import Gain
 from .hyperprior import LatentCoder, freeze, hyper_size
 from .tables import CdfTables, ScaleTables, Table
@@ -26,6 +27,7 @@ __all__ = [
     "EntropyError",
     "Estimate",
     "ExactConv2d",
+    "FixedTables",
     "Gain",
     "LatentCoder",
     "Read",
@@ -33,6 +35,8 @@ __all__ = [
     "Table",
     "Tape",
     "Write",
+    "around_zero",
+    "choices",
     "freeze",
     "hyper_size",
     "to_units",

@@ -33,7 +33,7 @@ def modes(path):
 def test_the_decoder_shows_the_encoders_reconstruction(tmp_path, bit_depth, width, height, gop):
     src = write(tmp_path / "seq.y4m", moving(9, width, height, bit_depth))
     codec.encode(src, gop=gop, intra_period=8, recon=tmp_path / "recon.y4m", metrics=False, **FINE)
-    assert 0 in modes(tmp_path / "seq.ncm")  # some are coded
+    assert {0, 1} & set(modes(tmp_path / "seq.ncm"))  # some are coded
     codec.decode(tmp_path / "seq.ncm", tmp_path / "dec.y4m")
     assert (tmp_path / "dec.y4m").read_bytes() == (tmp_path / "recon.y4m").read_bytes()
 
@@ -44,7 +44,7 @@ def test_the_shipped_model_in_separate_processes(tmp_path):
     encoded = command("encode", BUNNY, *words)
     assert encoded.returncode == 0, encoded.stderr
     assert encoded.stderr == b""
-    assert codec.info(tmp_path / "b.ncm").header.model == "bframe" and 0 in modes(tmp_path / "b.ncm")
+    assert codec.info(tmp_path / "b.ncm").header.model == "bframe" and 1 in modes(tmp_path / "b.ncm")
     decoded = command("decode", tmp_path / "b.ncm")
     assert (decoded.returncode, decoded.stdout, decoded.stderr) == (0, b"", b"")
     assert (tmp_path / "b.dec.yuv").read_bytes() == recon.read_bytes()

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: MIT
+"""Which blocks of a B-frame should copy the references, and from where: the encoder's part of `bblocks`."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .bblocks import (
+    BOTH,
+    FUTURE,
+    NETWORK,
+    PAST,
+    SIZE,
+    SPLIT,
+    STEPS,
+    Blocks,
+    copy_along,
+    enlarged,
+    filtered,
+    places_along,
+    quarter_steps,
+)
+from .bfeatures import block_basis
+
+COARSE = 4  # pixels of the first, full search
+REACH = 12  # of these, to each side
+LUMA = (0.2126, 0.7152, 0.0722)
+LUMA_WORTH = 2.0  # times lambda: errors of luma are accompanied by those of chroma
+VECTOR_BITS = 1.5  # of a component on the network's motion; 2 more for every doubling
+KIND_BITS = {PAST: 4.0, FUTURE: 4.0, BOTH: 4.0, SPLIT: 4.0}  # more than for a block left to the network
+UNIT = 8  # pixels of the transform that costs are estimated with
+ROUGH, FINE, FINEST = (16, 8, 4, 4, 2, 1, 1), (4, 2, 1), (2, 1)  # steps in quarter pixels
+
+Cost = Callable[[Tensor], Tensor]
+
+
+def find_blocks(
+    past: Tensor, future: Tensor, target: Tensor, *, flow: Tensor, predicted: Tensor, slope: float, seen: Tensor
+) -> Blocks | None:
+    """The blocks that lower the estimated cost of coding target (1,3,H,W), None if none does.
+
+    flow (1,4,H,W) in pixels and `predicted` are the network's; slope is lambda; seen (1,1,H,W) or (1,1,1,1) is 0
+    where the picture is padding.
+    """
+    searcher = _Searcher(past, future, target, slope=slope, seen=seen)
+    whole = searcher.blocks(flow, predicted, SIZE, start=None)
+    small = searcher.blocks(flow, predicted, SIZE // 2, start=enlarged(whole.vectors, 2))
+    parts_cost = 4 * F.avg_pool2d(small.cost, 2) + KIND_BITS[SPLIT]
+    split = parts_cost < whole.cost
+    kinds = torch.where(split, SPLIT, whole.kinds)
+    return Blocks(kinds, whole.vectors, small.kinds, small.vectors) if (kinds != NETWORK).any() else None
+
+
+class _Best:
+    """For every block of one size: kind, vectors of that kind, and cost in bits."""
+
+    def __init__(self, kinds: Tensor, vectors: Tensor, cost: Tensor) -> None:
+        self.kinds, self.vectors, self.cost = kinds, vectors, cost
+
+
+class _Searcher:
+    """Search for blocks of one picture. Costs are bits and distortion, in bits, (1,1,h,w)."""
+
+    def __init__(self, past: Tensor, future: Tensor, target: Tensor, *, slope: float, seen: Tensor) -> None:
+        self.references, self.target, self.seen, self.slope = (past, future), target, seen, slope
+        self.luma = _luma(target)
+        self.quarters = [_in_quarters(_luma(picture)) for picture in self.references]
+        self.basis = block_basis(UNIT**2, UNIT, colours=torch.ones(1, 1)).to(target)
+
+    def blocks(self, flow: Tensor, predicted: Tensor, size: int, *, start: Tensor | None) -> _Best:
+        """The best of all kinds for every block; vectors start at `start` (1,4,h,w), else from everywhere."""
+        near = quarter_steps(flow, size).chunk(2, 1)
+        starts: list[list[Tensor]]
+        if start is None:
+            starts = [[n, torch.zeros_like(n), *self._far(side, size)] for side, n in enumerate(near)]
+        else:
+            starts = [[n, s] for n, s in zip(near, start.chunk(2, 1), strict=True)]
+        steps = ROUGH if start is None else FINEST
+        alone = [self._one(side, n, s, size, steps) for side, (n, s) in enumerate(zip(near, starts, strict=True))]
+        both = self._both(alone, near, size, FINE if start is None else FINEST)
+        return self._choice(predicted, alone, both, near, size)
+
+    def _choice(
+        self, predicted: Tensor, alone: Sequence[Tensor], both: Sequence[Tensor], near: Sequence[Tensor], size: int
+    ) -> _Best:
+        pictures = [copy_along(x, v, size) for x, v in zip(self.references, alone, strict=True)]
+        mean = sum(copy_along(x, v, size) for x, v in zip(self.references, both, strict=True)) / 2
+        bits = [_vector_bits(v, n) for v, n in zip(alone, near, strict=True)]
+        bits_both = _vector_bits(both[0], near[0]) + _vector_bits(both[1], near[1])
+        costs = [
+            self._cost(self.target - predicted, size, self.slope),
+            self._cost(self.target - pictures[0], size, self.slope) + bits[0] + KIND_BITS[PAST],
+            self._cost(self.target - pictures[1], size, self.slope) + bits[1] + KIND_BITS[FUTURE],
+            self._cost(self.target - mean, size, self.slope) + bits_both + KIND_BITS[BOTH],
+        ]
+        cost, kinds = torch.cat(costs, 1).min(1, keepdim=True)
+        vectors = torch.where(kinds == BOTH, torch.cat(list(both), 1), torch.cat(list(alone), 1))
+        return _Best(kinds, vectors, cost)
+
+    def _one(self, side: int, near: Tensor, starts: Sequence[Tensor], size: int, steps: Sequence[int]) -> Tensor:
+        """Vectors (1,2,h,w) to one reference."""
+
+        def cost(vectors: Tensor) -> Tensor:
+            return self._luma_cost(self._copied(side, vectors, size), size) + _vector_bits(vectors, near)
+
+        return _descend(cost, starts, steps)
+
+    def _both(
+        self, alone: Sequence[Tensor], near: Sequence[Tensor], size: int, steps: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """Vectors to both references whose mean fits, one improved after the other."""
+        vectors = list(alone)
+        for side in (0, 1, 0):
+            other = self._copied(1 - side, vectors[1 - side], size)
+
+            def cost(tried: Tensor, side: int = side, other: Tensor = other) -> Tensor:
+                mean = (self._copied(side, tried, size) + other) / 2
+                return self._luma_cost(mean, size) + _vector_bits(tried, near[side])
+
+            vectors[side] = _descend(cost, [vectors[side]], steps)
+        return vectors[0], vectors[1]
+
+    def _copied(self, side: int, vectors: Tensor, size: int) -> Tensor:
+        """Luma (1,1,H,W) along vectors, from the reference in quarter steps (1,16,H,W)."""
+        quarters = self.quarters[side]
+        height, width = quarters.shape[2:]
+        whole, phase = torch.div(vectors, STEPS, rounding_mode="floor"), vectors % STEPS
+        plane = enlarged(STEPS * phase[:, 1:] + phase[:, :1], size).flatten() * (height * width)
+        return quarters.flatten()[plane + places_along(whole, size, (height, width))].view(1, 1, height, width)
+
+    def _far(self, side: int, size: int) -> list[Tensor]:
+        """The two best vectors of a full search in small pictures, which needs nothing to start from."""
+        small = [F.avg_pool2d(x, COARSE) for x in (self.luma, _luma(self.references[side]))]
+        height, width = small[0].shape[2:]
+        margin = F.pad(small[1], (REACH,) * 4, mode="replicate")
+        window, stride = size // COARSE + 2, size // COARSE
+        costs, vectors = [], []
+        for down in range(-REACH, REACH + 1):
+            for right in range(-REACH, REACH + 1):
+                moved = margin[:, :, REACH + down :, REACH + right :][:, :, :height, :width]
+                error = F.pad((moved - small[0]).abs(), (1, 1, 1, 1), mode="replicate")
+                costs.append(F.avg_pool2d(error, window, stride) + 1e-4 * math.hypot(down, right))
+                vectors.append((STEPS * COARSE * right, STEPS * COARSE * down))
+        best = torch.cat(costs, 1).topk(2, 1, largest=False).indices
+        table = torch.tensor(vectors, device=best.device)
+        return [table[best[:, n]].permute(0, 3, 1, 2) for n in range(2)]
+
+    def _luma_cost(self, picture: Tensor, size: int) -> Tensor:
+        return self._cost(self.luma - picture, size, LUMA_WORTH * self.slope)
+
+    def _cost(self, residual: Tensor, size: int, slope: float) -> Tensor:
+        """Bits to code a residual (1,C,H,W), by block, and what is left of it by then, worth `slope` in bits.
+
+        Coefficients below the threshold are left as they are, others coded to it: reverse water-filling.
+        """
+        threshold = 3 / (2 * math.log(2) * slope)
+        transformed = F.conv2d((residual * self.seen).transpose(0, 1), self.basis, stride=UNIT)
+        power = transformed.square() / threshold
+        bits = torch.where(power < 1, power, 1 + power.clamp(min=1).log()).sum((0, 1))[None, None] / (2 * math.log(2))
+        blocks = size // UNIT
+        return F.avg_pool2d(bits, blocks) * blocks**2 if blocks > 1 else bits
+
+
+def _descend(cost: Cost, starts: Sequence[Tensor], steps: Sequence[int]) -> Tensor:
+    """For every block the cheapest start (1,2,h,w), moved by steps to the four sides as long as that pays."""
+    best = starts[0]
+    least = cost(best)
+
+    def attempt(tried: Tensor) -> None:
+        nonlocal best, least
+        price = cost(tried)
+        best, least = torch.where(price < least, tried, best), torch.minimum(price, least)
+
+    for start in starts[1:]:
+        attempt(start)
+    for step in steps:
+        for right, down in ((step, 0), (-step, 0), (0, step), (0, -step)):
+            attempt(best + torch.tensor([right, down], device=best.device).view(1, 2, 1, 1))
+    return best
+
+
+def _vector_bits(vectors: Tensor, near: Tensor) -> Tensor:
+    """(1,1,h,w): about what vectors cost."""
+    return (VECTOR_BITS + 2 * torch.log2(1 + (vectors - near).abs().float())).sum(1, keepdim=True)
+
+
+def _luma(picture: Tensor) -> Tensor:
+    return (picture * picture.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+def _in_quarters(luma: Tensor) -> Tensor:
+    """(1,16,H,W): a plane (1,1,H,W) at all quarter positions, row by row."""
+    return torch.cat([filtered(luma, right, down) for down in range(STEPS) for right in range(STEPS)], 1)
