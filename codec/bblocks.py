@@ -20,14 +20,15 @@ NETWORK, PAST, FUTURE, BOTH, SPLIT = range(5)  # what a block copies
 STEPS = 4  # of a vector in a pixel
 
 # HEVC's filters for luma at quarter positions, of the samples from 3 before to 4 behind.
-TAPS = torch.tensor(
-    [
-        [0, 0, 0, 64, 0, 0, 0, 0],
-        [-1, 4, -10, 58, 17, -5, 1, 0],
-        [-1, 4, -11, 40, 40, -11, 4, -1],
-        [0, 1, -5, 17, 58, -10, 4, -1],
-    ]
-) / torch.tensor(64.0)
+TAPS = [
+    [tap / 64 for tap in taps]
+    for taps in (
+        (0, 0, 0, 64, 0, 0, 0, 0),
+        (-1, 4, -10, 58, 17, -5, 1, 0),
+        (-1, 4, -11, 40, 40, -11, 4, -1),
+        (0, 1, -5, 17, 58, -10, 4, -1),
+    )
+]
 BEFORE, BEHIND = 3, 4
 
 SHARES = (1, 2, 4, 8, 16, 32, 64, 112)  # of 128: how many blocks copy, and of these how many are split, or copy both
@@ -111,13 +112,18 @@ def compensated(past: Tensor, future: Tensor, blocks: Blocks) -> tuple[Tensor, T
 def copy_along(picture: Tensor, vectors: Tensor, size: int) -> Tensor:
     """A picture (1,C,H,W) sampled along vectors (1,2,h,w) in quarter pixels, one a block of `size`; edges repeated."""
     whole, phase = torch.div(vectors, STEPS, rounding_mode="floor"), vectors % STEPS
-    phase = enlarged(STEPS * phase[:, 1:] + phase[:, :1], size)
+    phase = STEPS * phase[:, :1] + phase[:, 1:]
+    phases = torch.unique(phase).tolist()  # type: ignore[no-untyped-call]
+    phase = enlarged(phase, size).flatten()
     places = places_along(whole, size, (picture.shape[2], picture.shape[3]))
+    picture = picture.contiguous()
     out = torch.empty_like(picture)
-    for number in torch.unique(phase).tolist():  # type: ignore[no-untyped-call]
-        plane = filtered(picture, number % STEPS, number // STEPS)
-        taken = plane.flatten(2)[:, :, places].view(picture.shape)
-        out = torch.where(phase == number, taken, out)
+    for right in range(STEPS):
+        rows = filtered(picture, right, -1)
+        for down in range(STEPS):
+            if (number := STEPS * right + down) in phases:
+                here = (phase == number).nonzero()[:, 0]
+                out.flatten(2)[..., here] = filtered(rows, down, -2).flatten(2)[..., places[here]]
     return out
 
 
@@ -130,16 +136,13 @@ def places_along(vectors: Tensor, size: int, shape: tuple[int, int]) -> Tensor:
     return (y * width + x).flatten()
 
 
-def filtered(picture: Tensor, right: int, down: int) -> Tensor:
-    """A picture (1,C,H,W) at positions so many quarters to the right and down."""
-    for phase, across in ((right, True), (down, False)):
-        if not phase:
-            continue
-        margins = (BEFORE, BEHIND, 0, 0) if across else (0, 0, BEFORE, BEHIND)
-        kernel = TAPS[phase].to(picture).view((1, 1, 1, -1) if across else (1, 1, -1, 1))
-        padded = F.pad(picture, margins, mode="replicate").transpose(0, 1)
-        picture = F.conv2d(padded, kernel).transpose(0, 1)
-    return picture
+def filtered(picture: Tensor, phase: int, dim: int) -> Tensor:
+    """A picture (B,C,H,W) at positions so many quarters to the right (dim -1) or down (dim -2)."""
+    if not phase:
+        return picture
+    padded = F.pad(picture, (BEFORE, BEHIND, 0, 0) if dim == -1 else (0, 0, BEFORE, BEHIND), mode="replicate")
+    parts = [tap * padded.narrow(dim, n, picture.shape[dim]) for n, tap in enumerate(TAPS[phase]) if tap]
+    return sum(parts[1:], start=parts[0])
 
 
 def _coded(

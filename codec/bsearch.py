@@ -68,7 +68,7 @@ class _Searcher:
         self.references, self.target, self.seen, self.slope = (past, future), target, seen, slope
         self.luma = _luma(target)
         self.quarters = [_in_quarters(_luma(picture)) for picture in self.references]
-        self.basis = block_basis(UNIT**2, UNIT, colours=torch.ones(1, 1)).to(target)
+        self.basis = block_basis(UNIT**2, UNIT, colours=torch.ones(1, 1)).flatten(1).T.to(target)
 
     def blocks(self, flow: Tensor, predicted: Tensor, size: int, *, start: Tensor | None) -> _Best:
         """The best of all kinds for every block; vectors start at `start` (1,4,h,w), else from everywhere."""
@@ -129,7 +129,8 @@ class _Searcher:
         height, width = quarters.shape[2:]
         whole, phase = torch.div(vectors, STEPS, rounding_mode="floor"), vectors % STEPS
         plane = enlarged(STEPS * phase[:, 1:] + phase[:, :1], size).flatten() * (height * width)
-        return quarters.flatten()[plane + places_along(whole, size, (height, width))].view(1, 1, height, width)
+        places = plane + places_along(whole, size, (height, width))
+        return quarters.flatten().index_select(0, places).view(1, 1, height, width)
 
     def _far(self, side: int, size: int) -> list[Tensor]:
         """The two best vectors of a full search in small pictures, which needs nothing to start from."""
@@ -157,9 +158,12 @@ class _Searcher:
         Coefficients below the threshold are left as they are, others coded to it: reverse water-filling.
         """
         threshold = 3 / (2 * math.log(2) * slope)
-        transformed = F.conv2d((residual * self.seen).transpose(0, 1), self.basis, stride=UNIT)
-        power = transformed.square() / threshold
-        bits = torch.where(power < 1, power, 1 + power.clamp(min=1).log()).sum((0, 1))[None, None] / (2 * math.log(2))
+        colours, height, width = residual.shape[1:]
+        units = (residual * self.seen).view(colours, height // UNIT, UNIT, width // UNIT, UNIT)
+        transformed = units.permute(1, 3, 0, 2, 4).reshape(-1, UNIT**2) @ self.basis
+        power = transformed.square_().div_(threshold)
+        bits = torch.where(power < 1, power, 1 + power.clamp(min=1).log_()).sum(1) / (2 * math.log(2))
+        bits = bits.view(1, 1, height // UNIT, width // UNIT, colours).sum(-1)
         blocks = size // UNIT
         return F.avg_pool2d(bits, blocks) * blocks**2 if blocks > 1 else bits
 
@@ -193,4 +197,5 @@ def _luma(picture: Tensor) -> Tensor:
 
 def _in_quarters(luma: Tensor) -> Tensor:
     """(1,16,H,W): a plane (1,1,H,W) at all quarter positions, row by row."""
-    return torch.cat([filtered(luma, right, down) for down in range(STEPS) for right in range(STEPS)], 1)
+    rows = [filtered(luma, right, -1) for right in range(STEPS)]
+    return torch.cat([filtered(row, down, -2) for down in range(STEPS) for row in rows], 1)

@@ -112,7 +112,14 @@ ANCHORS = (
 BFRAMES = (
     Field("first", "uint", "poc of the first B-frame", 0, MAX_POC + MAX_PICTURES),
     Field("count", "uint", "B-frames: these are the next with a payload in coding order", 1, MAX_PICTURES),
-    Field("modes", "uints", "how each was coded: 0 plain, 1 with blocks that copy the references", 0, 255, count=lambda v: v["count"]),
+    Field(
+        "modes",
+        "uints",
+        "how each was coded: 0 plain, 1 with blocks that copy the references",
+        0,
+        255,
+        count=lambda v: v["count"],
+    ),
     Field(
         "qualities",
         "uints",
