@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +11,7 @@ from torch import Tensor
 
 from .bblocks import (
     BOTH,
-    FUTURE,
     NETWORK,
-    PAST,
     SIZE,
     SPLIT,
     STEPS,
@@ -30,7 +29,7 @@ REACH = 12  # of these, to each side
 LUMA = (0.2126, 0.7152, 0.0722)
 LUMA_WORTH = 2.0  # times lambda: errors of luma are accompanied by those of chroma
 VECTOR_BITS = 1.5  # of a component on the network's motion; 2 more for every doubling
-KIND_BITS = {PAST: 4.0, FUTURE: 4.0, BOTH: 4.0, SPLIT: 4.0}  # more than for a block left to the network
+KIND_BITS = 4.0  # of a block that copies or is split, more than of one left to the network
 UNIT = 8  # pixels of the transform that costs are estimated with
 ROUGH, FINE, FINEST = (16, 8, 4, 4, 2, 1, 1), (4, 2, 1), (2, 1)  # steps in quarter pixels
 
@@ -48,17 +47,18 @@ def find_blocks(
     searcher = _Searcher(past, future, target, slope=slope, seen=seen)
     whole = searcher.blocks(flow, predicted, SIZE, start=None)
     small = searcher.blocks(flow, predicted, SIZE // 2, start=enlarged(whole.vectors, 2))
-    parts_cost = 4 * F.avg_pool2d(small.cost, 2) + KIND_BITS[SPLIT]
+    parts_cost = 4 * F.avg_pool2d(small.cost, 2) + KIND_BITS
     split = parts_cost < whole.cost
     kinds = torch.where(split, SPLIT, whole.kinds)
     return Blocks(kinds, whole.vectors, small.kinds, small.vectors) if (kinds != NETWORK).any() else None
 
 
-class _Best:
+class _Best(NamedTuple):
     """For every block of one size: kind, vectors of that kind, and cost in bits."""
 
-    def __init__(self, kinds: Tensor, vectors: Tensor, cost: Tensor) -> None:
-        self.kinds, self.vectors, self.cost = kinds, vectors, cost
+    kinds: Tensor
+    vectors: Tensor
+    cost: Tensor
 
 
 class _Searcher:
@@ -90,11 +90,11 @@ class _Searcher:
         mean = sum(copy_along(x, v, size) for x, v in zip(self.references, both, strict=True)) / 2
         bits = [_vector_bits(v, n) for v, n in zip(alone, near, strict=True)]
         bits_both = _vector_bits(both[0], near[0]) + _vector_bits(both[1], near[1])
-        costs = [
+        costs = [  # in the order of the kinds
             self._cost(self.target - predicted, size, self.slope),
-            self._cost(self.target - pictures[0], size, self.slope) + bits[0] + KIND_BITS[PAST],
-            self._cost(self.target - pictures[1], size, self.slope) + bits[1] + KIND_BITS[FUTURE],
-            self._cost(self.target - mean, size, self.slope) + bits_both + KIND_BITS[BOTH],
+            self._cost(self.target - pictures[0], size, self.slope) + bits[0] + KIND_BITS,
+            self._cost(self.target - pictures[1], size, self.slope) + bits[1] + KIND_BITS,
+            self._cost(self.target - mean, size, self.slope) + bits_both + KIND_BITS,
         ]
         cost, kinds = torch.cat(costs, 1).min(1, keepdim=True)
         vectors = torch.where(kinds == BOTH, torch.cat(list(both), 1), torch.cat(list(alone), 1))
