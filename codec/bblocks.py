@@ -6,7 +6,7 @@ quarter of a pixel and costs a few bits. Blocks of 16x16 pixels say what they co
 block that copies nothing keeps the network's prediction. Source: motion compensation as in HEVC (ITU-T H.265, 8.5.3).
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -111,29 +111,33 @@ def compensated(past: Tensor, future: Tensor, blocks: Blocks) -> tuple[Tensor, T
 
 def copy_along(picture: Tensor, vectors: Tensor, size: int) -> Tensor:
     """A picture (1,C,H,W) sampled along vectors (1,2,h,w) in quarter pixels, one a block of `size`; edges repeated."""
-    whole, phase = torch.div(vectors, STEPS, rounding_mode="floor"), vectors % STEPS
-    phase = STEPS * phase[:, :1] + phase[:, 1:]
-    phases = torch.unique(phase).tolist()  # type: ignore[no-untyped-call]
-    phase = enlarged(phase, size).flatten()
-    places = places_along(whole, size, (picture.shape[2], picture.shape[3]))
+    places, phases = places_along(vectors, size, (picture.shape[2], picture.shape[3]))
     picture = picture.contiguous()
     out = torch.empty_like(picture)
-    for right in range(STEPS):
-        rows = filtered(picture, right, -1)
-        for down in range(STEPS):
-            if (number := STEPS * right + down) in phases:
-                here = (phase == number).nonzero()[:, 0]
-                out.flatten(2)[..., here] = filtered(rows, down, -2).flatten(2)[..., places[here]]
+    used = torch.unique(phases).tolist()  # type: ignore[no-untyped-call]
+    for phase, plane in at_quarters(picture, used):
+        here = (phases == phase).nonzero()[:, 0]
+        out.flatten(2)[..., here] = plane.flatten(2)[..., places[here]]
     return out
 
 
-def places_along(vectors: Tensor, size: int, shape: tuple[int, int]) -> Tensor:
-    """(H*W,): where in a flat picture of this shape the samples are that vectors (1,2,h,w) point to, whole pixels."""
+def places_along(vectors: Tensor, size: int, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Where vectors (1,2,h,w) point to: (H*W,) places in a flat picture of this shape, and phases of `at_quarters`."""
     height, width = shape
-    along = enlarged(vectors, size)[0]
+    phase = vectors % STEPS
+    along = enlarged(torch.div(vectors, STEPS, rounding_mode="floor"), size)[0]
     y = (torch.arange(height, device=vectors.device)[:, None] + along[1]).clamp(0, height - 1)
     x = (torch.arange(width, device=vectors.device) + along[0]).clamp(0, width - 1)
-    return (y * width + x).flatten()
+    return (y * width + x).flatten(), enlarged(STEPS * phase[:, :1] + phase[:, 1:], size).flatten()
+
+
+def at_quarters(picture: Tensor, wanted: Container[int] = range(STEPS**2)) -> Iterator[tuple[int, Tensor]]:
+    """The wanted phases, 4 * right + down in quarter pixels, and a picture (B,C,H,W) at these positions."""
+    for right in range(STEPS):
+        rows = filtered(picture, right, -1)
+        for down in range(STEPS):
+            if (phase := STEPS * right + down) in wanted:
+                yield phase, filtered(rows, down, -2)
 
 
 def filtered(picture: Tensor, phase: int, dim: int) -> Tensor:
@@ -164,7 +168,7 @@ def _coded(
 def _code_vectors(tape: Tape, name: str, vectors: Tensor | None, *, near: Tensor, copied: Tensor, row: int) -> Tensor:
     """Vectors as what they are off the network's motion; where nothing is copied, those of the network."""
     off = None if vectors is None else vectors - near
-    return near + _coded(tape, name, off, near.float() * 0, VECTORS, row=row, mask=copied)
+    return near + _coded(tape, name, off, torch.zeros_like(near, dtype=torch.float32), VECTORS, row=row, mask=copied)
 
 
 def _kind_table(levels: Sequence[int]) -> FixedTables:

@@ -151,18 +151,19 @@ class BFrameCodec(nn.Module):
         exact: AnchorFeatures,
         target: Tensor | None = None,
         prediction: Prediction | None = None,
+        refined: Refined | None = None,
         thrifty: bool = True,
         seen: Tensor | None = None,
         blocks: Blocks | Literal["read"] | None = None,
     ) -> Reconstruction:
         """The frame at `time` in (0,1) between past and future (B,3,H,W) in [0,1], multiples of 32; target likewise.
 
-        noise (B,) is the RMS error of the references; quality in [0, qualities - 1], a number or one a sample;
-        exact comes from `anchor_features`. The target is None where it is read. The prediction
-        may be given if `network` has been asked already. The writer is `thrifty` with precision, by the lambda of the
-        quality (see Tape), or takes the nearest symbols; `seen` (1,1,H,W) is 0 where the picture is padding, which is
-        worth nothing, and 1 elsewhere. `blocks` (of one sample) are those that are written, or are read where there are
-        any. Bits are counted as "motion", "blocks" and "frame". Errors: LatentCoder.
+        noise (B,) is the RMS error of the references; quality in [0, qualities - 1], a number or one a sample; exact
+        comes from `anchor_features`. The target is None where it is read. The prediction may be given if `network` has
+        been asked already, so may `refined` if `teach` has. The writer is `thrifty` with precision, by the lambda of
+        the quality (see Tape), or takes the nearest symbols; `seen` (1,1,H,W) is 0 where the picture is padding, which
+        is worth nothing, and 1 elsewhere. `blocks` (of one sample) are those that are written, or are read where there
+        are any. Bits are counted as "motion", "blocks" and "frame". Errors: LatentCoder.
         """
         if prediction is None:
             prediction = self.network(past, future, time, noise)
@@ -170,7 +171,9 @@ class BFrameCodec(nn.Module):
         seen = past.new_ones(1, 1, 1, 1) if seen is None else seen
         worth = WORTH * seen * self._slope(level).view(-1, 1, 1, 1) if thrifty else None
         moving = seen if blocks is None or blocks == "read" else seen * blocks.left_to_network(past)
-        refined = None if target is None else self._refine(past, future, time, prediction.motion, target, moving)
+        if target is not None and refined is None:
+            refined = self.teach(past, future, time, prediction.motion, target)
+        refined = refined and refined.within(prediction.motion, moving)
         before, blend, motion = self._moved(
             tape, past, future, prediction, refined, quality=level, exact=exact.sixteenth, worth=worth
         )
@@ -188,19 +191,19 @@ class BFrameCodec(nn.Module):
         self,
         past: Tensor,
         future: Tensor,
+        prediction: Prediction,
+        refined: Refined | None,
         *,
-        time: float | Tensor,
         quality: float,
         exact: AnchorFeatures,
         target: Tensor,
-        prediction: Prediction,
         seen: Tensor | None = None,
     ) -> Blocks | None:
         """The blocks of one frame that are worth their bits, if any are; arguments as above."""
         level = quality_vector(quality, len(self.config.lambdas), 1, past.device)
         seen = past.new_ones(1, 1, 1, 1) if seen is None else seen
         slope = float(self._slope(level))
-        refined = self._refine(past, future, time, prediction.motion, target, seen)
+        refined = refined and refined.within(prediction.motion, seen)
         tape, worth = Estimate("round"), WORTH * seen * slope
         before, _, motion = self._moved(
             tape, past, future, prediction, refined, quality=level, exact=exact.sixteenth, worth=worth
@@ -229,17 +232,17 @@ class BFrameCodec(nn.Module):
         return before + (moved - blend), moved, motion  # exactly the prediction where no motion is sent
 
     @torch.no_grad()
-    def _refine(
-        self, past: Tensor, future: Tensor, time: float | Tensor, motion: Motion, target: Tensor, where: Tensor
+    def teach(
+        self, past: Tensor, future: Tensor, time: float | Tensor, motion: Motion, target: Tensor
     ) -> Refined | None:
-        """The motion with sight of the current frame (paper, C.1.2), where `where` is 1; None if none is coded."""
+        """The motion with sight of the current frame (paper, C.1.2); None if none is coded."""
         if self.motion is None:
             return None
         flow = self.network.flow
         assert isinstance(flow, CoarseToFine)  # checked when built
         refined = flow.teach(past, future, time_plane(past, time), motion, target)
         errors = [(blend_of(past, future, m).float() - target).abs().mean(1, keepdim=True) for m in (motion, refined)]
-        return Refined(refined, torch.cat(errors, 1), sensitivity(past, future, refined)).within(motion, where)
+        return Refined(refined, torch.cat(errors, 1), sensitivity(past, future, refined))
 
     def _slope(self, level: Tensor) -> Tensor:
         """lambda at qualities (B,), between those of the recipe by logarithm."""

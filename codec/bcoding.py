@@ -17,6 +17,7 @@ from .bblocks import Blocks
 from .bcodec import BFrameCodec
 from .bfeatures import AnchorFeatures, anchor_features, luma_plane
 from .bframe import Between, Choice, Predictor, Score, Trial
+from .bmotion import Refined
 from .errors import StreamError
 from .frame import Yuv420, crop_rgb, pad, yuv_to_rgb
 from .metrics import rgb_of
@@ -83,15 +84,10 @@ class BFrameCoder(Predictor):
         quality, pixels = self.level(slope), self.info.width * self.info.height
         target = yuv_to_rgb(pad(source, self.model.network.multiple), self.info.colour, self.device)
         exact, seen = self._features(where), self._seen(target)
+        past, future = where.past.rgb, where.future.rgb
+        refined = self.codec.teach(past, future, where.time, prediction.motion, target)
         blocks = self.codec.find_blocks(
-            where.past.rgb,
-            where.future.rgb,
-            time=where.time,
-            quality=quality / LEVEL_STEPS,
-            exact=exact,
-            target=target,
-            prediction=prediction,
-            seen=seen,
+            past, future, prediction, refined, quality=quality / LEVEL_STEPS, exact=exact, target=target, seen=seen
         )
         run = partial(
             self._run,
@@ -100,6 +96,7 @@ class BFrameCoder(Predictor):
             exact=exact,
             target=target,
             prediction=prediction,
+            refined=refined,
             seen=seen,
             blocks=blocks,
         )
@@ -134,6 +131,7 @@ class BFrameCoder(Predictor):
         exact: AnchorFeatures,
         target: Tensor | None = None,
         prediction: Prediction | None = None,
+        refined: Refined | None = None,
         seen: Tensor | None = None,
         blocks: Blocks | Literal["read"] | None = None,
     ) -> Tensor:
@@ -147,6 +145,7 @@ class BFrameCoder(Predictor):
             quality=quality / LEVEL_STEPS,
             target=target,
             prediction=prediction,
+            refined=refined,
             exact=exact,
             seen=seen,
             blocks=blocks,

@@ -16,9 +16,9 @@ from .bblocks import (
     SPLIT,
     STEPS,
     Blocks,
+    at_quarters,
     copy_along,
     enlarged,
-    filtered,
     places_along,
     quarter_steps,
 )
@@ -67,7 +67,7 @@ class _Searcher:
     def __init__(self, past: Tensor, future: Tensor, target: Tensor, *, slope: float, seen: Tensor) -> None:
         self.references, self.target, self.seen, self.slope = (past, future), target, seen, slope
         self.luma = _luma(target)
-        self.quarters = [_in_quarters(_luma(picture)) for picture in self.references]
+        self.quarters = [torch.cat([x for _, x in at_quarters(_luma(picture))], 1) for picture in self.references]
         self.basis = block_basis(UNIT**2, UNIT, colours=torch.ones(1, 1)).flatten(1).T.to(target)
 
     def blocks(self, flow: Tensor, predicted: Tensor, size: int, *, start: Tensor | None) -> _Best:
@@ -127,14 +127,12 @@ class _Searcher:
         """Luma (1,1,H,W) along vectors, from the reference in quarter steps (1,16,H,W)."""
         quarters = self.quarters[side]
         height, width = quarters.shape[2:]
-        whole, phase = torch.div(vectors, STEPS, rounding_mode="floor"), vectors % STEPS
-        plane = enlarged(STEPS * phase[:, 1:] + phase[:, :1], size).flatten() * (height * width)
-        places = plane + places_along(whole, size, (height, width))
-        return quarters.flatten().index_select(0, places).view(1, 1, height, width)
+        places, phases = places_along(vectors, size, (height, width))
+        return quarters.flatten().index_select(0, phases * (height * width) + places).view(1, 1, height, width)
 
     def _far(self, side: int, size: int) -> list[Tensor]:
         """The two best vectors of a full search in small pictures, which needs nothing to start from."""
-        small = [F.avg_pool2d(x, COARSE) for x in (self.luma, _luma(self.references[side]))]
+        small = [F.avg_pool2d(x, COARSE) for x in (self.luma, self.quarters[side][:, :1])]
         height, width = small[0].shape[2:]
         margin = F.pad(small[1], (REACH,) * 4, mode="replicate")
         window, stride = size // COARSE + 2, size // COARSE
@@ -193,9 +191,3 @@ def _vector_bits(vectors: Tensor, near: Tensor) -> Tensor:
 
 def _luma(picture: Tensor) -> Tensor:
     return (picture * picture.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
-
-
-def _in_quarters(luma: Tensor) -> Tensor:
-    """(1,16,H,W): a plane (1,1,H,W) at all quarter positions, row by row."""
-    rows = [filtered(luma, right, -1) for right in range(STEPS)]
-    return torch.cat([filtered(row, down, -2) for down in range(STEPS) for row in rows], 1)

@@ -33,7 +33,7 @@ def modes(path):
 def test_the_decoder_shows_the_encoders_reconstruction(tmp_path, bit_depth, width, height, gop):
     src = write(tmp_path / "seq.y4m", moving(9, width, height, bit_depth))
     codec.encode(src, gop=gop, intra_period=8, recon=tmp_path / "recon.y4m", metrics=False, **FINE)
-    assert {0, 1} & set(modes(tmp_path / "seq.ncm"))  # some are coded
+    assert 1 in modes(tmp_path / "seq.ncm")  # some are coded
     codec.decode(tmp_path / "seq.ncm", tmp_path / "dec.y4m")
     assert (tmp_path / "dec.y4m").read_bytes() == (tmp_path / "recon.y4m").read_bytes()
 
