@@ -39,9 +39,9 @@ VECTORS = around_zero(SIZES)
 
 @dataclass(frozen=True)
 class Blocks:
-    """kinds (1,1,h,w) of 16x16, vectors (1,4,h,w) in quarter pixels: x, y to the past, x, y to the future.
+    """kinds (B,1,h,w) of 16x16, vectors (B,4,h,w) in quarter pixels: x, y to the past, x, y to the future.
 
-    parts (1,1,2h,2w) and part_vectors (1,4,2h,2w) are those of 8x8, of any value where their block is not split.
+    parts (B,1,2h,2w) and part_vectors (B,4,2h,2w) are those of 8x8, of any value where their block is not split.
     """
 
     kinds: Tensor
@@ -57,7 +57,7 @@ class Blocks:
         return kinds, torch.where(split, self.part_vectors, enlarged(self.vectors, 2))
 
     def left_to_network(self, picture: Tensor) -> Tensor:
-        """(1,1,H,W) of a picture's size: 1 where no block copies, 0 elsewhere."""
+        """(B,1,H,W) of a picture's size: 1 where no block copies, 0 elsewhere."""
         kinds, _ = self.fine
         return enlarged(kinds == NETWORK, picture.shape[2] // kinds.shape[2]).to(picture.dtype)
 
@@ -68,18 +68,22 @@ def enlarged(x: Tensor, times: int) -> Tensor:
 
 
 def quarter_steps(flow: Tensor, size: int) -> Tensor:
-    """(1,4,h,w): means over blocks of a flow (1,4,H,W) in pixels, as whole quarters."""
+    """(B,4,h,w): means over blocks of a flow (B,4,H,W) in pixels, as whole quarters."""
     return torch.floor(STEPS * F.avg_pool2d(flow.float(), size) + 0.5).long()
 
 
 def code_blocks(tape: Tape, flow: Tensor, blocks: Blocks | None) -> Blocks:
-    """The blocks (of one sample) on a tape, given the network's flow (1,4,H,W); None where they are read."""
+    """The blocks on a tape, given the network's flow (B,4,H,W); None where they are read.
+
+    All samples share the levels of the tables: streams hold one.
+    """
+    count, _, height, width = flow.shape
     wanted = None if blocks is None else _levels(blocks, flow)
     given = (None,) * 4 if blocks is None else (blocks.kinds, blocks.vectors, blocks.parts, blocks.part_vectors)
-    levels = _coded(tape, "levels", wanted, flow.new_zeros(1, 4, 1, 1), LEVELS).flatten().clamp(0, 7).tolist()
+    levels = _coded(tape, "levels", wanted, flow.new_zeros(count, 4, 1, 1), LEVELS)[0].flatten().clamp(0, 7).tolist()
     table = _kind_table(levels[:3])
     sizes = SIZE, SIZE // 2
-    planes = [flow.new_zeros(1, 1, flow.shape[2] // size, flow.shape[3] // size) for size in sizes]
+    planes = [flow.new_zeros(count, 1, height // size, width // size) for size in sizes]
     kinds = _coded(tape, "kinds", given[0], planes[0], table).clamp(NETWORK, SPLIT)
     split = enlarged(kinds == SPLIT, 2)
     parts = _coded(tape, "parts", given[2], planes[1], table, row=1, mask=split).clamp(NETWORK, BOTH)
@@ -92,13 +96,13 @@ def code_blocks(tape: Tape, flow: Tensor, blocks: Blocks | None) -> Blocks:
 
 
 def copied(kinds: Tensor) -> Tensor:
-    """(1,4,h,w) bool: which components of vectors the kinds (1,1,h,w) use."""
+    """(B,4,h,w) bool: which components of vectors the kinds (B,1,h,w) use."""
     past, future = (kinds == PAST) | (kinds == BOTH), (kinds == FUTURE) | (kinds == BOTH)
     return torch.cat([past, past, future, future], 1)
 
 
 def compensated(past: Tensor, future: Tensor, blocks: Blocks) -> tuple[Tensor, Tensor]:
-    """The picture (1,3,H,W) that the blocks copy from references like it, and (1,1,H,W) bool: where they copy."""
+    """The picture (B,3,H,W) that the blocks copy from references like it, and (B,1,H,W) bool: where they copy."""
     kinds, vectors = blocks.fine
     size = past.shape[2] // kinds.shape[2]
     kinds = enlarged(kinds, size)
@@ -110,25 +114,25 @@ def compensated(past: Tensor, future: Tensor, blocks: Blocks) -> tuple[Tensor, T
 
 
 def copy_along(picture: Tensor, vectors: Tensor, size: int) -> Tensor:
-    """A picture (1,C,H,W) sampled along vectors (1,2,h,w) in quarter pixels, one a block of `size`; edges repeated."""
+    """A picture (B,C,H,W) sampled along vectors (B,2,h,w) in quarter pixels, one a block of `size`; edges repeated."""
     places, phases = places_along(vectors, size, (picture.shape[2], picture.shape[3]))
     picture = picture.contiguous()
     out = torch.empty_like(picture)
     used = torch.unique(phases).tolist()  # type: ignore[no-untyped-call]
     for phase, plane in at_quarters(picture, used):
-        here = (phases == phase).nonzero()[:, 0]
-        out.flatten(2)[..., here] = plane.flatten(2)[..., places[here]]
+        samples, here = (phases == phase).nonzero(as_tuple=True)
+        out.flatten(2)[samples, :, here] = plane.flatten(2)[samples, :, places[samples, here]]
     return out
 
 
 def places_along(vectors: Tensor, size: int, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Where vectors (1,2,h,w) point to: (H*W,) places in a flat picture of this shape, and phases of `at_quarters`."""
+    """Where vectors (B,2,h,w) point to: (B,H*W) places in flat pictures of this shape, and phases of `at_quarters`."""
     height, width = shape
     phase = vectors % STEPS
-    along = enlarged(torch.div(vectors, STEPS, rounding_mode="floor"), size)[0]
-    y = (torch.arange(height, device=vectors.device)[:, None] + along[1]).clamp(0, height - 1)
-    x = (torch.arange(width, device=vectors.device) + along[0]).clamp(0, width - 1)
-    return (y * width + x).flatten(), enlarged(STEPS * phase[:, :1] + phase[:, 1:], size).flatten()
+    along = enlarged(torch.div(vectors, STEPS, rounding_mode="floor"), size)
+    y = (torch.arange(height, device=vectors.device)[:, None] + along[:, 1]).clamp(0, height - 1)
+    x = (torch.arange(width, device=vectors.device) + along[:, 0]).clamp(0, width - 1)
+    return (y * width + x).flatten(1), enlarged(STEPS * phase[:, 0] + phase[:, 1], size).flatten(1)
 
 
 def at_quarters(picture: Tensor, wanted: Container[int] = range(STEPS**2)) -> Iterator[tuple[int, Tensor]]:
@@ -185,7 +189,7 @@ def _kind_table(levels: Sequence[int]) -> FixedTables:
 
 
 def _levels(blocks: Blocks, flow: Tensor) -> Tensor:
-    """(1,4,1,1): what suits the blocks best of SHARES, three times, and of SIZES."""
+    """(B,4,1,1), the same B times: what suits the blocks best of SHARES, three times, and of SIZES."""
     kinds, vectors = blocks.fine
     used, split = blocks.kinds != NETWORK, blocks.kinds == SPLIT
     both = float((kinds == BOTH).sum() / (kinds != NETWORK).sum().clamp(min=1))
@@ -194,4 +198,4 @@ def _levels(blocks: Blocks, flow: Tensor) -> Tensor:
     off = (vectors - quarter_steps(flow, SIZE // 2)).abs()[copied(kinds)].float()
     mean = float(off.mean()) if len(off) else 0.0
     nearest.append(min(range(8), key=lambda n: abs(SIZES[n] - 0.75 - mean)))
-    return torch.tensor(nearest, device=flow.device).view(1, 4, 1, 1)
+    return torch.tensor(nearest, device=flow.device).view(1, 4, 1, 1).expand(len(flow), -1, -1, -1)

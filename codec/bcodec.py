@@ -194,21 +194,22 @@ class BFrameCodec(nn.Module):
         prediction: Prediction,
         refined: Refined | None,
         *,
-        quality: float,
+        quality: float | Tensor,
         exact: AnchorFeatures,
         target: Tensor,
         seen: Tensor | None = None,
     ) -> Blocks | None:
-        """The blocks of one frame that are worth their bits, if any are; arguments as above."""
-        level = quality_vector(quality, len(self.config.lambdas), 1, past.device)
+        """The blocks that are worth their bits, if any are; arguments as above."""
+        level = quality_vector(quality, len(self.config.lambdas), len(past), past.device)
         seen = past.new_ones(1, 1, 1, 1) if seen is None else seen
-        slope = float(self._slope(level))
+        slope = self._slope(level)
         refined = refined and refined.within(prediction.motion, seen)
-        tape, worth = Estimate("round"), WORTH * seen * slope
+        tape, worth = Estimate("round"), WORTH * seen * slope.view(-1, 1, 1, 1)
         before, _, motion = self._moved(
             tape, past, future, prediction, refined, quality=level, exact=exact.sixteenth, worth=worth
         )
-        return find_blocks(past, future, target, flow=motion.flow, predicted=before, slope=slope, seen=seen)
+        with torch.autocast(past.device.type, enabled=False):  # costs are sums of squares
+            return find_blocks(past, future, target, flow=motion.flow.float(), predicted=before, slope=slope, seen=seen)
 
     def _moved(
         self,

@@ -37,12 +37,12 @@ Cost = Callable[[Tensor], Tensor]
 
 
 def find_blocks(
-    past: Tensor, future: Tensor, target: Tensor, *, flow: Tensor, predicted: Tensor, slope: float, seen: Tensor
+    past: Tensor, future: Tensor, target: Tensor, *, flow: Tensor, predicted: Tensor, slope: Tensor, seen: Tensor
 ) -> Blocks | None:
-    """The blocks that lower the estimated cost of coding target (1,3,H,W), None if none does.
+    """The blocks that lower the estimated cost of coding target (B,3,H,W), None if none does.
 
-    flow (1,4,H,W) in pixels and `predicted` are the network's; slope is lambda; seen (1,1,H,W) or (1,1,1,1) is 0
-    where the picture is padding.
+    flow (B,4,H,W) in pixels and `predicted` are the network's; slope (B,) is lambda; seen (1,1,H,W) or (1,1,1,1) is 0
+    where pictures are padding.
     """
     searcher = _Searcher(past, future, target, slope=slope, seen=seen)
     whole = searcher.blocks(flow, predicted, SIZE, start=None)
@@ -62,16 +62,17 @@ class _Best(NamedTuple):
 
 
 class _Searcher:
-    """Search for blocks of one picture. Costs are bits and distortion, in bits, (1,1,h,w)."""
+    """Search for blocks of pictures. Costs are bits and distortion, in bits, (B,1,h,w)."""
 
-    def __init__(self, past: Tensor, future: Tensor, target: Tensor, *, slope: float, seen: Tensor) -> None:
-        self.references, self.target, self.seen, self.slope = (past, future), target, seen, slope
+    def __init__(self, past: Tensor, future: Tensor, target: Tensor, *, slope: Tensor, seen: Tensor) -> None:
+        self.references, self.target = (past, future), target
+        self.scale = seen * (2 * math.log(2) / 3 * slope.view(-1, 1, 1, 1)).sqrt()  # 1 / root of the threshold
         self.luma = _luma(target)
         self.quarters = [torch.cat([x for _, x in at_quarters(_luma(picture))], 1) for picture in self.references]
         self.basis = block_basis(UNIT**2, UNIT, colours=torch.ones(1, 1)).flatten(1).T.to(target)
 
     def blocks(self, flow: Tensor, predicted: Tensor, size: int, *, start: Tensor | None) -> _Best:
-        """The best of all kinds for every block; vectors start at `start` (1,4,h,w), else from everywhere."""
+        """The best of all kinds for every block; vectors start at `start` (B,4,h,w), else from everywhere."""
         near = quarter_steps(flow, size).chunk(2, 1)
         starts: list[list[Tensor]]
         if start is None:
@@ -91,17 +92,17 @@ class _Searcher:
         bits = [_vector_bits(v, n) for v, n in zip(alone, near, strict=True)]
         bits_both = _vector_bits(both[0], near[0]) + _vector_bits(both[1], near[1])
         costs = [  # in the order of the kinds
-            self._cost(self.target - predicted, size, self.slope),
-            self._cost(self.target - pictures[0], size, self.slope) + bits[0] + KIND_BITS,
-            self._cost(self.target - pictures[1], size, self.slope) + bits[1] + KIND_BITS,
-            self._cost(self.target - mean, size, self.slope) + bits_both + KIND_BITS,
+            self._cost(self.target - predicted, size),
+            self._cost(self.target - pictures[0], size) + bits[0] + KIND_BITS,
+            self._cost(self.target - pictures[1], size) + bits[1] + KIND_BITS,
+            self._cost(self.target - mean, size) + bits_both + KIND_BITS,
         ]
         cost, kinds = torch.cat(costs, 1).min(1, keepdim=True)
         vectors = torch.where(kinds == BOTH, torch.cat(list(both), 1), torch.cat(list(alone), 1))
         return _Best(kinds, vectors, cost)
 
     def _one(self, side: int, near: Tensor, starts: Sequence[Tensor], size: int, steps: Sequence[int]) -> Tensor:
-        """Vectors (1,2,h,w) to one reference."""
+        """Vectors (B,2,h,w) to one reference."""
 
         def cost(vectors: Tensor) -> Tensor:
             return self._luma_cost(self._copied(side, vectors, size), size) + _vector_bits(vectors, near)
@@ -124,11 +125,13 @@ class _Searcher:
         return vectors[0], vectors[1]
 
     def _copied(self, side: int, vectors: Tensor, size: int) -> Tensor:
-        """Luma (1,1,H,W) along vectors, from the reference in quarter steps (1,16,H,W)."""
+        """Luma (B,1,H,W) along vectors, from the reference in quarter steps (B,16,H,W)."""
         quarters = self.quarters[side]
-        height, width = quarters.shape[2:]
-        places, phases = places_along(vectors, size, (height, width))
-        return quarters.flatten().index_select(0, phases * (height * width) + places).view(1, 1, height, width)
+        count, phases, height, width = quarters.shape
+        places, phase = places_along(vectors, size, (height, width))
+        first = phases * torch.arange(count, device=places.device)[:, None]
+        places = places + (first + phase) * (height * width)
+        return quarters.flatten().index_select(0, places.flatten()).view(count, 1, height, width)
 
     def _far(self, side: int, size: int) -> list[Tensor]:
         """The two best vectors of a full search in small pictures, which needs nothing to start from."""
@@ -148,26 +151,24 @@ class _Searcher:
         return [table[best[:, n]].permute(0, 3, 1, 2) for n in range(2)]
 
     def _luma_cost(self, picture: Tensor, size: int) -> Tensor:
-        return self._cost(self.luma - picture, size, LUMA_WORTH * self.slope)
+        return self._cost(math.sqrt(LUMA_WORTH) * (self.luma - picture), size)
 
-    def _cost(self, residual: Tensor, size: int, slope: float) -> Tensor:
-        """Bits to code a residual (1,C,H,W), by block, and what is left of it by then, worth `slope` in bits.
+    def _cost(self, residual: Tensor, size: int) -> Tensor:
+        """Bits to code a residual (B,C,H,W), by block, and what is left of it by then, in bits by the slope.
 
         Coefficients below the threshold are left as they are, others coded to it: reverse water-filling.
         """
-        threshold = 3 / (2 * math.log(2) * slope)
-        colours, height, width = residual.shape[1:]
-        units = (residual * self.seen).view(colours, height // UNIT, UNIT, width // UNIT, UNIT)
-        transformed = units.permute(1, 3, 0, 2, 4).reshape(-1, UNIT**2) @ self.basis
-        power = transformed.square_().div_(threshold)
+        count, colours, height, width = residual.shape
+        units = (residual * self.scale).view(count, colours, height // UNIT, UNIT, width // UNIT, UNIT)
+        power = (units.permute(0, 2, 4, 1, 3, 5).reshape(-1, UNIT**2) @ self.basis).square_()
         bits = torch.where(power < 1, power, 1 + power.clamp(min=1).log_()).sum(1) / (2 * math.log(2))
-        bits = bits.view(1, 1, height // UNIT, width // UNIT, colours).sum(-1)
+        bits = bits.view(count, 1, height // UNIT, width // UNIT, colours).sum(-1)
         blocks = size // UNIT
         return F.avg_pool2d(bits, blocks) * blocks**2 if blocks > 1 else bits
 
 
 def _descend(cost: Cost, starts: Sequence[Tensor], steps: Sequence[int]) -> Tensor:
-    """For every block the cheapest start (1,2,h,w), moved by steps to the four sides as long as that pays."""
+    """For every block the cheapest start (B,2,h,w), moved by steps to the four sides as long as that pays."""
     best = starts[0]
     least = cost(best)
 
@@ -185,7 +186,7 @@ def _descend(cost: Cost, starts: Sequence[Tensor], steps: Sequence[int]) -> Tens
 
 
 def _vector_bits(vectors: Tensor, near: Tensor) -> Tensor:
-    """(1,1,h,w): about what vectors cost."""
+    """(B,1,h,w): about what vectors cost."""
     return (VECTOR_BITS + 2 * torch.log2(1 + (vectors - near).abs().float())).sum(1, keepdim=True)
 
 

@@ -8,6 +8,7 @@ network that predicts is frozen and named in the recipe; only its fingerprint is
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,16 +91,17 @@ def objective(
     error of the blend along the decoded motion: a motion that is not yet good for the frame must not fall silent.
     Of the rates, "bpp_z" is what of them goes into hyper-latents: zero means that these have died.
     """
-    past, target, future, time, noise = batch
+    past, target, future, _, noise = batch
     exact = exact_of(past, future, noise)
     tape = Estimate("mixed")
     with mixed_precision(past.device, config.bf16):
-        known = {"time": time, "noise": noise, "exact": exact}
+        known = given(model, batch, exact, quality=quality, blocks=config.blocks)
         done = model(tape, past, future, quality=quality, target=target, thrifty=thrifty, **known)
     slope = quality.new_tensor(config.codec.lambdas, dtype=torch.float32)[quality]
     error, error_free, error_blend = (squared(x, target) for x in (done.frame, done.predicted, done.blend))
     pixels = past.shape[2] * past.shape[3]
-    rates = {name: tape.total(name) / pixels for name in ("frame", "motion") if name != "motion" or model.motion}
+    parts = ["frame", *(["motion"] if model.motion else []), *(["blocks"] if config.blocks else [])]
+    rates = {name: sum_of(tape, name, like=error) / pixels for name in parts}
     rate = torch.stack(list(rates.values())).sum(0)
     cost, cost_free = slope * error + rate, slope * error_free
     weight = (slope / 256) ** -config.balance
@@ -115,6 +117,19 @@ def objective(
     }
 
 
+@torch.no_grad()
+def given(
+    model: BFrameCodec, batch: Batch, exact: AnchorFeatures, *, quality: float | Tensor, blocks: bool
+) -> dict[str, Any]:
+    """What a writer tells the codec about references and target, `blocks` of the references with it if wished."""
+    past, target, future, time, noise = batch
+    prediction = model.network(past, future, time, noise)
+    refined = model.teach(past, future, time, prediction.motion, target)
+    known = {"exact": exact, "prediction": prediction, "refined": refined}
+    found = model.find_blocks(past, future, target=target, quality=quality, **known) if blocks else None
+    return {**known, "time": time, "noise": noise, "blocks": found}
+
+
 def exact_of(past: Tensor, future: Tensor, noise: Tensor) -> AnchorFeatures:
     """`anchor_features` of references (B,3,H,W) in RGB: their planes come back exactly by our own conversion."""
     planes = [
@@ -122,6 +137,12 @@ def exact_of(past: Tensor, future: Tensor, noise: Tensor) -> AnchorFeatures:
         for pictures in (past, future)
     ]
     return anchor_features(planes[0], planes[1], noise.cpu()).to(past.device)
+
+
+def sum_of(tape: Estimate, name: str, *, like: Tensor) -> Tensor:
+    """Bits of each sample (B,) of a part of the frame, zeros where it has none."""
+    coded = any(key.startswith(name) for key in tape.bits)
+    return tape.total(name) if coded else torch.zeros_like(like)
 
 
 def squared(frame: Tensor, target: Tensor) -> Tensor:

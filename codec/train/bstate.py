@@ -49,10 +49,11 @@ class BFrameTraining(TrainConfig):
     balance: float = 0.5  # costs count with lambda^-balance; 0 = the paper's plain sum
     motion_aid: float = 0.1  # weight of lambda * MSE of the blend along the decoded motion
     thrifty_from: int = 1000  # step; before, symbols are the nearest: sparing bits by scales not yet learnt leaves none
+    blocks: bool = True  # of the references are copied where the writer would
     validation_qualities: tuple[int, ...] = (1, 3, 5)  # those that a model has
 
 
-OWN = ("base", "balance", "motion_aid", "thrifty_from", "validation_qualities")
+OWN = ("base", "balance", "motion_aid", "thrifty_from", "blocks", "validation_qualities")
 
 
 def load_training(path: Path) -> BFrameTraining:
@@ -156,7 +157,10 @@ class BWatch(Watch):
         state, savings = self.state, []
         qualities = [q for q in state.config.validation_qualities if q < len(state.config.codec.lambdas)] or [0]
         with averaged(state) as model:
-            rows = [measure(model, item, qualities, self.device) for item in self.items["frames"]]
+            rows = [
+                measure(model, item, qualities, self.device, blocks=state.config.blocks)
+                for item in self.items["frames"]
+            ]
         for index, quality in enumerate(qualities):
             means = {name: float(np.mean([row[index][name] for row in rows])) for name in rows[0][index]}
             means["saving"] = 1 - means["cost"] / means["cost_free"]
@@ -172,14 +176,14 @@ class BWatch(Watch):
 
 @torch.no_grad()
 def measure(
-    model: BFrameCodec, item: ValidationItem, qualities: list[int], device: torch.device
+    model: BFrameCodec, item: ValidationItem, qualities: list[int], device: torch.device, *, blocks: bool
 ) -> list[dict[str, float]]:
     """For each quality, rate, distortion and cost of one picture, and what bitfree gives, in float32."""
-    from .bframe import exact_of
+    from .bframe import exact_of, given
 
     batch, rows = item.batch.to(device), []
-    past, target, future, at, noise = batch
-    prediction, exact = model.network(past, future, at, noise), exact_of(past, future, noise)
+    past, target, future, _, noise = batch
+    exact = exact_of(past, future, noise)
     pixels = item.width * item.height
 
     def error(frame: Tensor) -> float:
@@ -187,9 +191,8 @@ def measure(
 
     for quality in qualities:
         tape = Estimate("round")
-        done = model(
-            tape, past, future, time=at, noise=noise, quality=quality, target=target, exact=exact, prediction=prediction
-        )
+        known = given(model, batch, exact, quality=quality, blocks=blocks)
+        done = model(tape, past, future, quality=quality, target=target, **known)
         slope, bpp = model.config.lambdas[quality], float(tape.total()) / pixels
         motion = float(tape.total("motion")) / pixels if model.motion else 0.0
         mse, free = error(done.frame), error(done.predicted)

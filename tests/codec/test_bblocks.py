@@ -9,6 +9,7 @@ from codec.bsearch import find_blocks
 from entropy import EntropyError, Estimate, Read, Write
 
 SIZE = (64, 96)
+SLOPE = torch.tensor([500.0])
 
 
 def texture(seed, size=SIZE):
@@ -121,7 +122,7 @@ def test_the_search_finds_a_motion_that_the_network_missed():
     past, future = texture(6, (96, 128)), texture(7, (96, 128))
     target = past.roll((5, -21), (2, 3))  # of the whole picture, 5 down and 21 to the left
     predicted, flow = (past + future) / 2, torch.zeros(1, 4, 96, 128)
-    blocks = find_blocks(past, future, target, flow=flow, predicted=predicted, slope=500.0, seen=torch.ones(1, 1, 1, 1))
+    blocks = find_blocks(past, future, target, flow=flow, predicted=predicted, slope=SLOPE, seen=torch.ones(1, 1, 1, 1))
     kinds, vectors = blocks.fine
     inner = (slice(None), slice(None), slice(2, -2), slice(4, -4))
     assert (kinds[inner] == PAST).all()
@@ -133,7 +134,30 @@ def test_the_search_finds_a_motion_that_the_network_missed():
 def test_where_the_prediction_is_good_nothing_is_copied():
     past, future, target = texture(8), texture(8), texture(8)
     flow, seen = torch.zeros(1, 4, *SIZE), torch.ones(1, 1, 1, 1)
-    assert find_blocks(past, future, target, flow=flow, predicted=target, slope=500.0, seen=seen) is None
-    none = {"flow": flow, "predicted": texture(9), "slope": 500.0}
+    assert find_blocks(past, future, target, flow=flow, predicted=target, slope=SLOPE, seen=seen) is None
+    none = {"flow": flow, "predicted": texture(9), "slope": SLOPE}
     assert find_blocks(past, future, target, seen=torch.zeros(1, 1, 1, 1), **none) is None
     assert find_blocks(past, future, target, seen=seen, **none) is not None
+
+
+def test_pictures_together_find_what_each_finds_alone():
+    pictures = [[texture(seed) for seed in range(3 * n, 3 * n + 3)] for n in range(2)]
+    flows = [torch.randn(1, 4, *SIZE, generator=torch.Generator().manual_seed(n)) for n in range(2)]
+    slopes = torch.tensor([300.0, 40.0])
+
+    def found(pictures, flow, slope):
+        past, future, target = pictures
+        seen = torch.ones(1, 1, 1, 1)
+        return find_blocks(past, future, target, flow=flow, predicted=past.flip(1), slope=slope, seen=seen)
+
+    alone = [found(*given) for given in zip(pictures, flows, slopes.split(1), strict=True)]
+    both = found([torch.cat(x) for x in zip(*pictures, strict=True)], torch.cat(flows), slopes)
+    for kinds, parts in ((both.kinds, "kinds"), (both.vectors, "vectors"), (both.parts, "parts")):
+        assert torch.equal(kinds, torch.cat([getattr(blocks, parts) for blocks in alone]))
+    past, future, _ = (torch.cat(x) for x in zip(*pictures, strict=True))
+    shown, where = compensated(past, future, both)
+    for n, blocks in enumerate(alone):
+        one, there = compensated(*pictures[n][:2], blocks)
+        assert torch.equal(shown[n : n + 1], one) and torch.equal(where[n : n + 1], there)
+    tape = Estimate("round")
+    assert same(code_blocks(tape, torch.cat(flows), both), both) and tape.total("blocks").shape == (2,)

@@ -80,11 +80,20 @@ def logged(run, name):
 
 
 def test_training_lowers_the_cost(config, library, tmp_path):
-    bframe.train_bframe(replace(config, steps=60, log_every=10, ema=0.9), library, tmp_path / "run", ranks=ALONE)
+    bframe.train_bframe(
+        replace(config, steps=60, log_every=10, ema=0.9, blocks=False), library, tmp_path / "run", ranks=ALONE
+    )
     losses = logged(tmp_path / "run", "loss")
     assert losses[-1] < 0.8 * losses[0]
     assert logged(tmp_path / "run", "valid2_saving")[-1] > 0
     assert all(logged(tmp_path / "run", name) for name in ("bpp_frame", "bpp_motion", "psnr", "psnr_free"))
+
+
+def test_blocks_are_copied_in_training_unless_the_recipe_says_no(config, library, tmp_path):
+    for blocks in (True, False):
+        run = tmp_path / str(blocks)
+        bframe.train_bframe(replace(config, steps=1, blocks=blocks), library, run, ranks=ALONE)
+        assert any(logged(run, "bpp_blocks")) is blocks
 
 
 def test_a_run_goes_on_from_its_checkpoint(config, library, tmp_path):
