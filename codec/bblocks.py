@@ -128,11 +128,11 @@ def copy_along(picture: Tensor, vectors: Tensor, size: int) -> Tensor:
 def places_along(vectors: Tensor, size: int, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Where vectors (B,2,h,w) point to: (B,H*W) places in flat pictures of this shape, and phases of `at_quarters`."""
     height, width = shape
-    phase = vectors % STEPS
-    along = enlarged(torch.div(vectors, STEPS, rounding_mode="floor"), size)
-    y = (torch.arange(height, device=vectors.device)[:, None] + along[:, 1]).clamp(0, height - 1)
-    x = (torch.arange(width, device=vectors.device) + along[:, 0]).clamp(0, width - 1)
-    return (y * width + x).flatten(1), enlarged(STEPS * phase[:, 0] + phase[:, 1], size).flatten(1)
+    vectors = vectors.int()  # half the bytes of what follows
+    phase, along = vectors % STEPS, enlarged(vectors.div(STEPS, rounding_mode="floor"), size)
+    rows, columns = (torch.arange(n, dtype=torch.int32, device=vectors.device) for n in shape)
+    y, x = (rows[:, None] + along[:, 1]).clamp_(0, height - 1), (columns + along[:, 0]).clamp_(0, width - 1)
+    return y.mul_(width).add_(x).flatten(1), enlarged(STEPS * phase[:, 0] + phase[:, 1], size).flatten(1)
 
 
 def at_quarters(picture: Tensor, wanted: Container[int] = range(STEPS**2)) -> Iterator[tuple[int, Tensor]]:
@@ -149,8 +149,11 @@ def filtered(picture: Tensor, phase: int, dim: int) -> Tensor:
     if not phase:
         return picture
     padded = F.pad(picture, (BEFORE, BEHIND, 0, 0) if dim == -1 else (0, 0, BEFORE, BEHIND), mode="replicate")
-    parts = [tap * padded.narrow(dim, n, picture.shape[dim]) for n, tap in enumerate(TAPS[phase]) if tap]
-    return sum(parts[1:], start=parts[0])
+    out = torch.zeros_like(picture)
+    for n, tap in enumerate(TAPS[phase]):
+        if tap:
+            out.add_(padded.narrow(dim, n, picture.shape[dim]), alpha=tap)
+    return out
 
 
 def _coded(
