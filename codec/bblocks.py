@@ -18,6 +18,8 @@ from entropy import FixedTables, Table, Tape, around_zero, choices
 SIZE = 16  # pixels of a block
 NETWORK, PAST, FUTURE, BOTH, SPLIT = range(5)  # what a block copies
 STEPS = 4  # of a vector in a pixel
+EDGE = 0.4  # weight of what a neighbour would copy in the row next to it, half of that two rows on,
+AGREEING = 6.0  # and half where the two are so many times the noise of the references apart; best of 3 to 8
 
 # HEVC's filters for luma at quarter positions, of the samples from 3 before to 4 behind.
 TAPS = [
@@ -101,27 +103,56 @@ def copied(kinds: Tensor) -> Tensor:
     return torch.cat([past, past, future, future], 1)
 
 
-def compensated(past: Tensor, future: Tensor, blocks: Blocks) -> tuple[Tensor, Tensor]:
-    """The picture (B,3,H,W) that the blocks copy from references like it, and (B,1,H,W) bool: where they copy."""
+def compensated(past: Tensor, future: Tensor, predicted: Tensor, blocks: Blocks, *, noise: Tensor) -> Tensor:
+    """A prediction (B,3,H,W) with the blocks copied from references like it; noise (B,) is their RMS error.
+
+    At its edges a block is a weighted mean of its own copy and of what its neighbours' vectors would copy, or the
+    network predicts, to its place. What disagrees by more than noise explains weighs little: an object ends there.
+    Source: Orchard and Sullivan, "Overlapped block motion compensation", 1994; weights by agreement are ours.
+    """
     kinds, vectors = blocks.fine
     size = past.shape[2] // kinds.shape[2]
-    kinds = enlarged(kinds, size)
+    kinds, vectors = _with_neighbours(kinds), _with_neighbours(torch.where(copied(kinds), vectors, 0))
     from_past, from_future = (copy_along(x, v, size) for x, v in zip((past, future), vectors.chunk(2, 1), strict=True))
-    picture = torch.where(
+    kinds, predicted = enlarged(kinds, size), predicted.repeat(5, 1, 1, 1)
+    copy = torch.where(
         kinds == PAST, from_past, torch.where(kinds == FUTURE, from_future, (from_past + from_future) / 2)
     )
-    return picture, kinds != NETWORK
+    own, *others = torch.where(kinds == NETWORK, predicted, copy).chunk(5)
+    expected = (AGREEING * noise.to(own) + 1 / 255).square().view(-1, 1, 1, 1)
+    change, total = torch.zeros_like(own), torch.ones_like(own[:, :1])
+    for other, edge in zip(others, _edges(own, size), strict=True):
+        difference = other - own
+        weight = edge / (1 + difference.square().mean(1, keepdim=True) / expected)
+        change, total = change + weight * difference, total + weight
+    return own + change / total  # exactly the prediction where nothing near is copied
+
+
+def _with_neighbours(x: Tensor) -> Tensor:
+    """(5B,C,h,w): what is given for blocks, and for each the same of the one above, below, to the left and right."""
+    above, below = torch.cat([x[:, :, :1], x[:, :, :-1]], 2), torch.cat([x[:, :, 1:], x[:, :, -1:]], 2)
+    left, right = torch.cat([x[..., :1], x[..., :-1]], 3), torch.cat([x[..., 1:], x[..., -1:]], 3)
+    return torch.cat([x, above, below, left, right])
+
+
+def _edges(picture: Tensor, size: int) -> list[Tensor]:
+    """Weights of neighbours in the order of `_with_neighbours`, to be broadcast to a picture (B,3,H,W)."""
+    ramp = picture.new_tensor([EDGE * 2 ** (-n / 2) for n in range(size)])
+    down, across = (ramp.repeat(n // size) for n in picture.shape[2:])
+    return [down[:, None], down.flip(0)[:, None], across, across.flip(0)]
 
 
 def copy_along(picture: Tensor, vectors: Tensor, size: int) -> Tensor:
-    """A picture (B,C,H,W) sampled along vectors (B,2,h,w) in quarter pixels, one a block of `size`; edges repeated."""
+    """A picture (B,C,H,W) sampled along vectors (B,2,h,w) in quarter pixels, one a block of `size`; edges repeated.
+
+    Vectors of N times as many samples give N copies of each picture: (NB,C,H,W), all first ones first.
+    """
     places, phases = places_along(vectors, size, (picture.shape[2], picture.shape[3]))
-    picture = picture.contiguous()
-    out = torch.empty_like(picture)
+    out = picture.new_empty(len(vectors), *picture.shape[1:])
     used = torch.unique(phases).tolist()  # type: ignore[no-untyped-call]
     for phase, plane in at_quarters(picture, used):
         samples, here = (phases == phase).nonzero(as_tuple=True)
-        out.flatten(2)[samples, :, here] = plane.flatten(2)[samples, :, places[samples, here]]
+        out.flatten(2)[samples, :, here] = plane.flatten(2)[samples % len(picture), :, places[samples, here]]
     return out
 
 

@@ -180,8 +180,7 @@ class BFrameCodec(nn.Module):
         )
         if blocks is not None:
             blocks = code_blocks(tape, motion.flow, None if blocks == "read" else blocks)
-            picture, copied = compensated(past, future, blocks)
-            before = torch.where(copied, picture, before)
+            before = compensated(past, future, before, blocks, noise=past.new_zeros(1) if noise is None else noise)
         contexts = self._contexts(past, future, motion, before, level=level, noise=noise)
         residual = None if target is None else (target - before) * seen
         decoded = self.frame(tape, residual, contexts, quality=level, exact=exact.eighth, worth=worth)

@@ -115,7 +115,7 @@ BFRAMES = (
     Field(
         "modes",
         "uints",
-        "how each was coded: 0 plain, 1 with blocks that copy the references",
+        "how each was coded: 0 plain, 2 with blocks that copy the references",
         0,
         255,
         count=lambda v: v["count"],

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from codec.bblocks import BOTH, FUTURE, NETWORK, PAST, SPLIT, Blocks, code_blocks, compensated, copied, copy_along
+from codec.bblocks import BOTH, EDGE, FUTURE, NETWORK, PAST, SPLIT, Blocks, code_blocks, compensated, copied, copy_along
 from codec.bsearch import find_blocks
 from entropy import EntropyError, Estimate, Read, Write
 
@@ -80,8 +80,7 @@ def test_no_string_harms_the_reader():
                 blocks = code_blocks(Read(data), torch.zeros(1, 4, *SIZE), None)
             except EntropyError:
                 continue
-            picture, _ = compensated(past, future, blocks)
-            assert picture.isfinite().all()
+            assert compensated(past, future, past, blocks, noise=torch.ones(1)).isfinite().all()
             shown += 1
     assert shown
 
@@ -109,13 +108,46 @@ def test_kinds_say_what_is_copied_and_split_blocks_are_four():
     parts = torch.zeros(1, 1, SIZE[0] // 8, SIZE[1] // 8, dtype=torch.long)
     parts[0, 0, 1, 7] = FUTURE
     zeros = [torch.zeros(1, 4, *kind.shape[2:], dtype=torch.long) for kind in (kinds, parts)]
-    picture, where = compensated(past, future, Blocks(kinds, zeros[0], parts, zeros[1]))
-    rows = slice(0, 16)
-    assert torch.equal(picture[..., rows, :16], past[..., rows, :16])
-    assert torch.equal(picture[..., rows, 16:32], future[..., rows, 16:32])
-    assert torch.equal(picture[..., rows, 32:48], (past + future)[..., rows, 32:48] / 2)
-    assert torch.equal(picture[..., 8:16, 56:64], future[..., 8:16, 56:64])
-    assert where.sum() == 3 * 16 * 16 + 8 * 8
+    network = texture(11)
+    picture = compensated(past, future, network, Blocks(kinds, zeros[0], parts, zeros[1]), noise=torch.zeros(1))
+    expected = network.clone()
+    expected[..., :16, :16] = past[..., :16, :16]
+    expected[..., :16, 16:32] = future[..., :16, 16:32]
+    expected[..., :16, 32:48] = (past + future)[..., :16, 32:48] / 2
+    expected[..., 8:16, 56:64] = future[..., 8:16, 56:64]
+    assert (picture - expected).abs().max() < 0.004  # edges are blended where both sides all but agree
+    assert torch.equal(picture[..., 24:, :], network[..., 24:, :])
+
+
+def test_edges_are_blended_as_far_as_both_sides_agree_within_noise():
+    flat = torch.full((1, 3, *SIZE), 0.5)
+    kinds = torch.zeros(1, 1, SIZE[0] // 16, SIZE[1] // 16, dtype=torch.long)
+    kinds[..., 2] = PAST
+    vectors = torch.zeros(1, 4, *kinds.shape[2:], dtype=torch.long)
+    parts = kinds.new_zeros(1, 1, SIZE[0] // 8, SIZE[1] // 8)
+    blocks = Blocks(kinds, vectors, parts, vectors.new_zeros(1, 4, *parts.shape[2:]))
+
+    def shown(step, noise):
+        return compensated(flat + step, flat, flat, blocks, noise=torch.tensor([noise]))[0, 0, 20] - 0.5
+
+    near = shown(0.01, 1.0)  # far within noise: plain weighted means, mirrored at the edge
+    ramp = [EDGE * 2 ** (-n / 2) for n in range(8)]
+    around = ramp[4] + ramp[3]  # row 20 is the fifth of its 8x8
+    for n in range(4):
+        share = ramp[n] / (1 + around + ramp[n] + ramp[7 - n])
+        assert near[32 + n] == pytest.approx(0.01 * (1 - share), rel=1e-3)
+        assert near[31 - n] == pytest.approx(0.01 * share, rel=1e-3)
+    assert not near[:24].any()
+    far = shown(0.4, 0.005)  # an edge that noise does not explain
+    assert far[31] < 0.004 and far[32] > 0.396
+
+
+def test_neighbours_that_copy_alike_are_as_one_block():
+    kinds = torch.full((1, 1, SIZE[0] // 16, SIZE[1] // 16), FUTURE)
+    vectors = torch.zeros(1, 4, *kinds.shape[2:], dtype=torch.long)
+    parts = torch.zeros(1, 1, SIZE[0] // 8, SIZE[1] // 8, dtype=torch.long)
+    blocks = Blocks(kinds, vectors, parts, vectors.new_zeros(1, 4, *parts.shape[2:]))
+    assert torch.equal(compensated(texture(1), texture(3), texture(2), blocks, noise=torch.ones(1)), texture(3))
 
 
 def test_the_search_finds_a_motion_that_the_network_missed():
@@ -127,8 +159,8 @@ def test_the_search_finds_a_motion_that_the_network_missed():
     inner = (slice(None), slice(None), slice(2, -2), slice(4, -4))
     assert (kinds[inner] == PAST).all()
     assert (vectors[:, 0:1][inner] == 4 * 21).all() and (vectors[:, 1:2][inner] == -4 * 5).all()
-    picture, where = compensated(past, future, blocks)
-    assert (picture - target)[..., 16:-16, 32:-32].abs().max() < 1e-6 and where[..., 16:-16, 32:-32].all()
+    picture = compensated(past, future, predicted, blocks, noise=torch.ones(1))
+    assert (picture - target)[..., 24:-24, 40:-40].abs().max() < 1e-6
 
 
 def test_where_the_prediction_is_good_nothing_is_copied():
@@ -155,9 +187,10 @@ def test_pictures_together_find_what_each_finds_alone():
     for kinds, parts in ((both.kinds, "kinds"), (both.vectors, "vectors"), (both.parts, "parts")):
         assert torch.equal(kinds, torch.cat([getattr(blocks, parts) for blocks in alone]))
     past, future, _ = (torch.cat(x) for x in zip(*pictures, strict=True))
-    shown, where = compensated(past, future, both)
+    noise = torch.tensor([0.02, 0.2])
+    shown = compensated(past, future, past.flip(1), both, noise=noise)
     for n, blocks in enumerate(alone):
-        one, there = compensated(*pictures[n][:2], blocks)
-        assert torch.equal(shown[n : n + 1], one) and torch.equal(where[n : n + 1], there)
+        alone_shown = compensated(*pictures[n][:2], pictures[n][0].flip(1), blocks, noise=noise[n : n + 1])
+        assert torch.equal(shown[n : n + 1], alone_shown)
     tape = Estimate("round")
     assert same(code_blocks(tape, torch.cat(flows), both), both) and tape.total("blocks").shape == (2,)
