@@ -17,7 +17,7 @@ MODES = {
     "golden-bitneed": {"mode": "bitneed", "model": "small-bframe", "qp": 12},  # from before blocks copied
     "golden-blocks": {"mode": "bitneed", "model": "small-bframe", "qp": 12},
 }
-PAYLOADS = {"golden": {None}, "golden-bitneed": {0}, "golden-blocks": {1}}  # modes of the B-frames
+PAYLOADS = {"golden": {None}, "golden-bitneed": {0}, "golden-blocks": {2}}  # modes of the B-frames
 
 
 @pytest.fixture(autouse=True)
