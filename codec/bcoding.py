@@ -3,8 +3,7 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -84,37 +83,24 @@ class BFrameCoder(Predictor):
         unsent = score(free)
         if hopeless(unsent):
             return Choice(free, None, [], unsent, unsent)
-        quality, pixels = self.level(slope), self.info.width * self.info.height
+        quality = self.level(slope)
         target = yuv_to_rgb(pad(source, self.model.network.multiple), self.info.colour, self.device)
-        exact, seen = self._features(where), self._seen(target)
-        past, future = where.past.rgb, where.future.rgb
-        refined = self.codec.teach(past, future, where.time, prediction.motion, target)
-        blocks = self.codec.find_blocks(
-            past, future, prediction, refined, quality=quality / LEVEL_STEPS, exact=exact, target=target, seen=seen
-        )
-        run = partial(
-            self._run,
-            where=where,
-            quality=quality,
-            exact=exact,
-            target=target,
-            prediction=prediction,
-            refined=refined,
-            seen=seen,
-            blocks=blocks,
-        )
+        given = self._given(where, target, prediction, quality)
+
+        def run(tape: Tape) -> Tensor:
+            return self._run(tape, where=where, quality=quality, target=target, prediction=prediction, **given)
 
         def attempt(shifts: Shifts) -> Trial:
             tape = Write()
             shown = self._shown(run(Shifted(tape, shifts)))
             data = tape.finish()
-            rate = 8 * (len(data) + PACKET_OVERHEAD) / pixels
+            rate = 8 * (len(data) + PACKET_OVERHEAD) / self._pixels
             return Trial(shown, data, score(shown) + rate, self._error(source, shown))
 
         def cost(shifts: Shifts) -> Tensor:
             tape = Estimate("mixed")
             difference = crop_rgb(run(Shifted(tape, shifts)) - target, self.info.width, self.info.height)
-            return pixels * slope * difference.square().mean() + tape.total().sum()
+            return self._pixels * slope * difference.square().mean() + tape.total().sum()
 
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(poc)  # the noise of quantisation: the same video gives the same bytes
@@ -122,8 +108,22 @@ class BFrameCoder(Predictor):
         best = min(trials, key=lambda trial: trial.cost)
         if not best.data or best.cost >= unsent:
             return Choice(free, None, trials, unsent, unsent)
-        mode = PLAIN if blocks is None else BLOCKS
+        mode = PLAIN if given["blocks"] is None else BLOCKS
         return Choice(best.picture, BFramePacket(poc, mode, quality, best.data), trials, best.cost, unsent)
+
+    @property
+    def _pixels(self) -> int:
+        return self.info.width * self.info.height
+
+    def _given(self, where: Between, target: Tensor, prediction: Prediction, quality: int) -> dict[str, Any]:
+        """What is found once for a frame, whatever is then tried: keyword arguments of `_run`."""
+        past, future = where.past.rgb, where.future.rgb
+        exact, seen = self._features(where), self._seen(target)
+        refined = self.codec.teach(past, future, where.time, prediction.motion, target)
+        blocks = self.codec.find_blocks(
+            past, future, prediction, refined, quality=quality / LEVEL_STEPS, exact=exact, target=target, seen=seen
+        )
+        return {"exact": exact, "seen": seen, "refined": refined, "blocks": blocks}
 
     def _run(
         self,
