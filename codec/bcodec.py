@@ -168,6 +168,7 @@ class BFrameCodec(nn.Module):
         """
         if prediction is None:
             prediction = self.network(past, future, time, noise)
+        noise = past.new_zeros(len(past)) if noise is None else noise
         level = quality_vector(quality, len(self.config.lambdas), len(past), past.device)
         seen = past.new_ones(1, 1, 1, 1) if seen is None else seen
         worth = WORTH * seen * self._slope(level).view(-1, 1, 1, 1) if thrifty else None
@@ -180,7 +181,7 @@ class BFrameCodec(nn.Module):
         )
         if blocks is not None:
             blocks = code_blocks(tape, motion.flow, None if blocks == "read" else blocks)
-            before = compensated(past, future, before, blocks, noise=past.new_zeros(1) if noise is None else noise)
+            before = compensated(past, future, before, blocks, noise=noise)
         contexts = self._contexts(past, future, motion, before, level=level, noise=noise)
         residual = None if target is None else (target - before) * seen
         decoded = self.frame(tape, residual, contexts, quality=level, exact=exact.eighth, worth=worth)
@@ -264,7 +265,7 @@ class BFrameCodec(nn.Module):
         return torch.lerp(table[low], table[high], level - low).exp().float()
 
     def _contexts(
-        self, past: Tensor, future: Tensor, motion: Motion, before: Tensor, *, level: Tensor, noise: Tensor | None
+        self, past: Tensor, future: Tensor, motion: Motion, before: Tensor, *, level: Tensor, noise: Tensor
     ) -> tuple[Tensor, ...]:
         pictures = [
             warp(past, motion.flow[:, :2]),
@@ -273,6 +274,5 @@ class BFrameCodec(nn.Module):
             torch.sigmoid(motion.mask),
         ]
         stack = torch.cat([picture.float() for picture in pictures], 1)
-        noise = stack.new_zeros(len(stack)) if noise is None else noise
         planes = torch.stack([20 * noise.to(stack), level.to(stack) / max(len(self.config.lambdas) - 1, 1)], 1)
         return self.contexts(stack, planes)

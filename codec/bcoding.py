@@ -94,13 +94,13 @@ class BFrameCoder(Predictor):
             tape = Write()
             shown = self._shown(run(Shifted(tape, shifts)))
             data = tape.finish()
-            rate = 8 * (len(data) + PACKET_OVERHEAD) / self._pixels
+            rate = 8 * (len(data) + PACKET_OVERHEAD) / self.info.pixels
             return Trial(shown, data, score(shown) + rate, self._error(source, shown))
 
         def cost(shifts: Shifts) -> Tensor:
             tape = Estimate("mixed")
             difference = crop_rgb(run(Shifted(tape, shifts)) - target, self.info.width, self.info.height)
-            return self._pixels * slope * difference.square().mean() + tape.total().sum()
+            return self.info.pixels * slope * difference.square().mean() + tape.total().sum()
 
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(poc)  # the noise of quantisation: the same video gives the same bytes
@@ -110,10 +110,6 @@ class BFrameCoder(Predictor):
             return Choice(free, None, trials, unsent, unsent)
         mode = PLAIN if given["blocks"] is None else BLOCKS
         return Choice(best.picture, BFramePacket(poc, mode, quality, best.data), trials, best.cost, unsent)
-
-    @property
-    def _pixels(self) -> int:
-        return self.info.width * self.info.height
 
     def _given(self, where: Between, target: Tensor, prediction: Prediction, quality: int) -> dict[str, Any]:
         """What is found once for a frame, whatever is then tried: keyword arguments of `_run`."""

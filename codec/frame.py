@@ -89,6 +89,11 @@ class VideoInfo:
     bit_depth: int = 8
     colour: Colour = Colour()
 
+    @property
+    def pixels(self) -> int:
+        """Of a picture."""
+        return self.width * self.height
+
 
 def dtype_of(bit_depth: int) -> type[np.uint8] | type[np.uint16]:
     """The sample type that holds this bit depth."""

@@ -80,7 +80,7 @@ class Summary:
 
     def bits_per_pixel(self, kind: str | None = None) -> float:
         """Bits a pixel of the pictures of one kind; of the whole file, over all pictures, if none is named."""
-        area = self.info.width * self.info.height
+        area = self.info.pixels
         if kind is None:
             return self.bytes * 8 / (area * self.frames)
         bits = [row.bits for row in self.rows if row.kind == kind]

@@ -49,7 +49,7 @@ class Tracks:
     @property
     def pixels(self) -> int:
         """Of a picture."""
-        return self.info.width * self.info.height
+        return self.info.pixels
 
     def run(self, source: Iterable[Period], distance: int, *, finer: float = 0.0) -> Iterator[Coded]:
         """The periods with anchors `distance` apart, at 2^finer times the wanted slope, by one encoder."""
