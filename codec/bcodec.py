@@ -154,7 +154,7 @@ class BFrameCodec(nn.Module):
         prediction: Prediction | None = None,
         refined: Refined | None = None,
         thrifty: bool = True,
-        seen: Tensor | None = None,
+        weight: Tensor | None = None,
         blocks: Blocks | Literal["read"] | None = None,
     ) -> Reconstruction:
         """The frame at `time` in (0,1) between past and future (B,3,H,W) in [0,1], multiples of 32; target likewise.
@@ -162,16 +162,18 @@ class BFrameCodec(nn.Module):
         noise (B,) is the RMS error of the references; quality in [0, qualities - 1], a number or one a sample; exact
         comes from `anchor_features`. The target is None where it is read. The prediction may be given if `network` has
         been asked already, so may `refined` if `teach` has. The writer is `thrifty` with precision, by the lambda of
-        the quality (see Tape), or takes the nearest symbols; `seen` (1,1,H,W) is 0 where the picture is padding, which
-        is worth nothing, and 1 elsewhere. `blocks` (of one sample) are those that are written, or are read where there
-        are any. Bits are counted as "motion", "blocks" and "frame". Errors: LatentCoder.
+        the quality (see Tape), or takes the nearest symbols; to its lambda, `weight` (1,1,H,W) says what errors weigh
+        at each pixel: 1 or about 1, and 0 where the picture is padding. `blocks` (of one sample) are those that are
+        written, or are read where there are any. Bits are counted as "motion", "blocks" and "frame". Errors:
+        LatentCoder.
         """
         if prediction is None:
             prediction = self.network(past, future, time, noise)
         noise = past.new_zeros(len(past)) if noise is None else noise
         level = quality_vector(quality, len(self.config.lambdas), len(past), past.device)
-        seen = past.new_ones(1, 1, 1, 1) if seen is None else seen
-        worth = WORTH * seen * self._slope(level).view(-1, 1, 1, 1) if thrifty else None
+        weight = past.new_ones(1, 1, 1, 1) if weight is None else weight
+        seen = (weight > 0).to(past)
+        worth = WORTH * weight * self._slope(level).view(-1, 1, 1, 1) if thrifty else None
         moving = seen if blocks is None or blocks == "read" else seen * blocks.left_to_network(past)
         if target is not None and refined is None:
             refined = self.teach(past, future, time, prediction.motion, target)
@@ -198,16 +200,16 @@ class BFrameCodec(nn.Module):
         quality: float | Tensor,
         exact: AnchorFeatures,
         target: Tensor,
-        seen: Tensor | None = None,
+        weight: Tensor | None = None,
     ) -> Blocks | None:
         """The blocks that are worth their bits, if any are; arguments as above.
 
         No motion is sent where blocks copy, so that of what is left changes with them: they are sought again around it.
         """
         level = quality_vector(quality, len(self.config.lambdas), len(past), past.device)
-        seen = past.new_ones(1, 1, 1, 1) if seen is None else seen
-        slope = self._slope(level)
-        worth, blocks = WORTH * seen * slope.view(-1, 1, 1, 1), None  # type: Tensor, Blocks | None
+        weight = past.new_ones(1, 1, 1, 1) if weight is None else weight
+        seen, slope = (weight > 0).to(past), self._slope(level)
+        worth, blocks = WORTH * weight * slope.view(-1, 1, 1, 1), None  # type: Tensor, Blocks | None
         for _ in range(SEARCHES):
             moving = seen if blocks is None else seen * blocks.left_to_network(past)
             within = refined and refined.within(prediction.motion, moving)
@@ -217,7 +219,7 @@ class BFrameCodec(nn.Module):
             flow = motion.flow.float()
             with torch.autocast(past.device.type, enabled=False):  # costs are sums of squares
                 blocks = find_blocks(
-                    past, future, target, flow=flow, predicted=before, slope=slope, seen=seen, start=blocks
+                    past, future, target, flow=flow, predicted=before, slope=slope, weight=weight, start=blocks
                 )
             if blocks is None:
                 break

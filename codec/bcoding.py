@@ -18,8 +18,8 @@ from .bfeatures import AnchorFeatures, anchor_features, luma_plane
 from .bframe import Between, Choice, Predictor, Score, Trial
 from .bmotion import Refined
 from .errors import StreamError
-from .frame import Yuv420, crop_rgb, pad, yuv_to_rgb
-from .metrics import rgb_of
+from .frame import Yuv420, pad, yuv_to_rgb
+from .metrics import rgb_of, structural_weight
 from .packets import BFramePacket
 from .refine import Shifted, Shifts, refine
 
@@ -70,12 +70,14 @@ class BFrameCoder(Predictor):
         slope: float,
         effort: int = 0,
         score: Score | None = None,
+        structural: bool = False,
         hopeless: Callable[[float], bool] = lambda free: False,
     ) -> Choice:
         """Code a source picture for a slope, and send that if score + bits per pixel is less with it than without.
 
-        The score is slope * MSE of RGB unless another is given. `effort` is the number of steps of gradient descent on
-        its latents; the best of all attempts is taken. Nothing is tried if the prediction's score is `hopeless`.
+        The score is slope * MSE of RGB unless another is given; if that is of structure, `structural` weighs errors by
+        pixel as it does. `effort` is the number of steps of gradient descent on the latents; the best of all attempts
+        is taken. Nothing is tried if the prediction's score is `hopeless`.
         """
         score = score or (lambda picture: slope * self._error(source, picture))
         prediction = self._prediction(*where[:4])
@@ -85,7 +87,8 @@ class BFrameCoder(Predictor):
             return Choice(free, None, [], unsent, unsent)
         quality = self.level(slope)
         target = yuv_to_rgb(pad(source, self.model.network.multiple), self.info.colour, self.device)
-        given = self._given(where, target, prediction, quality)
+        weight = self._weight(target, structural=structural)
+        given = self._given(where, target, prediction, quality, weight)
 
         def run(tape: Tape) -> Tensor:
             return self._run(tape, where=where, quality=quality, target=target, prediction=prediction, **given)
@@ -99,8 +102,8 @@ class BFrameCoder(Predictor):
 
         def cost(shifts: Shifts) -> Tensor:
             tape = Estimate("mixed")
-            difference = crop_rgb(run(Shifted(tape, shifts)) - target, self.info.width, self.info.height)
-            return self.info.pixels * slope * difference.square().mean() + tape.total().sum()
+            error = (run(Shifted(tape, shifts)) - target).square().mean(1, keepdim=True)
+            return slope * (weight * error).sum() + tape.total().sum()
 
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(poc)  # the noise of quantisation: the same video gives the same bytes
@@ -111,15 +114,17 @@ class BFrameCoder(Predictor):
         mode = PLAIN if given["blocks"] is None else BLOCKS
         return Choice(best.picture, BFramePacket(poc, mode, quality, best.data), trials, best.cost, unsent)
 
-    def _given(self, where: Between, target: Tensor, prediction: Prediction, quality: int) -> dict[str, Any]:
+    def _given(
+        self, where: Between, target: Tensor, prediction: Prediction, quality: int, weight: Tensor
+    ) -> dict[str, Any]:
         """What is found once for a frame, whatever is then tried: keyword arguments of `_run`."""
         past, future = where.past.rgb, where.future.rgb
-        exact, seen = self._features(where), self._seen(target)
+        exact = self._features(where)
         refined = self.codec.teach(past, future, where.time, prediction.motion, target)
         blocks = self.codec.find_blocks(
-            past, future, prediction, refined, quality=quality / LEVEL_STEPS, exact=exact, target=target, seen=seen
+            past, future, prediction, refined, quality=quality / LEVEL_STEPS, exact=exact, target=target, weight=weight
         )
-        return {"exact": exact, "seen": seen, "refined": refined, "blocks": blocks}
+        return {"exact": exact, "weight": weight, "refined": refined, "blocks": blocks}
 
     def _run(
         self,
@@ -131,7 +136,7 @@ class BFrameCoder(Predictor):
         target: Tensor | None = None,
         prediction: Prediction | None = None,
         refined: Refined | None = None,
-        seen: Tensor | None = None,
+        weight: Tensor | None = None,
         blocks: Blocks | Literal["read"] | None = None,
     ) -> Tensor:
         noise = torch.tensor([where.noise], device=self.device)
@@ -146,18 +151,17 @@ class BFrameCoder(Predictor):
             prediction=prediction,
             refined=refined,
             exact=exact,
-            seen=seen,
+            weight=weight,
             blocks=blocks,
         ).frame
 
-    def _seen(self, padded: Tensor) -> Tensor | None:
-        """(1,1,H,W): 1 where a padded picture (1,3,H,W) will be shown, 0 elsewhere; None if all of it is."""
+    def _weight(self, padded: Tensor, *, structural: bool) -> Tensor:
+        """(1,1,H,W): what errors weigh at each pixel of a picture (1,3,H,W); 0 in the padding, which is not shown."""
         height, width = self.info.height, self.info.width
-        if padded.shape[2:] == (height, width):
-            return None
-        seen = torch.zeros_like(padded[:, :1])
-        seen[..., :height, :width] = 1
-        return seen
+        weight = structural_weight(padded) if structural else torch.ones_like(padded[:, :1])
+        weight[..., height:, :] = 0
+        weight[..., width:] = 0
+        return weight
 
     def _features(self, where: Between) -> AnchorFeatures:
         """Of the anchors, not of references that are B-frames: those differ from machine to machine by a level."""

@@ -44,15 +44,15 @@ def find_blocks(
     flow: Tensor,
     predicted: Tensor,
     slope: Tensor,
-    seen: Tensor,
+    weight: Tensor,
     start: Blocks | None = None,
 ) -> Blocks | None:
     """The blocks that lower the estimated cost of coding target (B,3,H,W), None if none does.
 
-    flow (B,4,H,W) in pixels and `predicted` are the network's; slope (B,) is lambda; seen (1,1,H,W) or (1,1,1,1) is 0
-    where pictures are padding. The search is wide, or close to the blocks it starts from.
+    flow (B,4,H,W) in pixels and `predicted` are the network's; slope (B,) is lambda; weight (1,1,H,W) or (1,1,1,1) is
+    what errors weigh, 0 where pictures are padding. The search is wide, or close to the blocks it starts from.
     """
-    searcher = _Searcher(past, future, target, slope=slope, seen=seen)
+    searcher = _Searcher(past, future, target, slope=slope, weight=weight)
     whole = searcher.blocks(flow, predicted, SIZE, start=None if start is None else start.vectors)
     near = enlarged(whole.vectors, 2) if start is None else start.part_vectors
     small = searcher.blocks(flow, predicted, SIZE // 2, start=near)
@@ -73,9 +73,9 @@ class _Best(NamedTuple):
 class _Searcher:
     """Search for blocks of pictures. Costs are bits and distortion, in bits, (B,1,h,w)."""
 
-    def __init__(self, past: Tensor, future: Tensor, target: Tensor, *, slope: Tensor, seen: Tensor) -> None:
+    def __init__(self, past: Tensor, future: Tensor, target: Tensor, *, slope: Tensor, weight: Tensor) -> None:
         threshold = 3 / (2 * math.log(2) * LUMA_WORTH * slope.view(-1, 1, 1, 1))
-        self.scale = seen / threshold.sqrt()
+        self.scale = (weight / threshold).sqrt()
         self.luma = _luma(target)
         self.quarters = [torch.cat([x for _, x in at_quarters(_luma(picture))], 1) for picture in (past, future)]
         self.basis = block_basis(UNIT**2, UNIT, colours=torch.ones(1, 1)).flatten(1).T.to(target)

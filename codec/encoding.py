@@ -151,8 +151,16 @@ class _Job:
         def write(
             where: Between, source: Yuv420, poc: int, slope: float, score: Score, hopeless: Callable[[float], bool]
         ) -> Choice:
-            effort = self.settings.effort
-            choice = coder.write(where, source, poc, slope=slope, effort=effort, score=score, hopeless=hopeless)
+            choice = coder.write(
+                where,
+                source,
+                poc,
+                slope=slope,
+                effort=self.settings.effort,
+                score=score,
+                structural=measure_of(self.settings.tune) == "ms_ssim",
+                hopeless=hopeless,
+            )
             self.progress(poc, self.total)
             return choice
 

@@ -154,7 +154,9 @@ def test_the_search_finds_a_motion_that_the_network_missed():
     past, future = texture(6, (96, 128)), texture(7, (96, 128))
     target = past.roll((5, -21), (2, 3))  # of the whole picture, 5 down and 21 to the left
     predicted, flow = (past + future) / 2, torch.zeros(1, 4, 96, 128)
-    blocks = find_blocks(past, future, target, flow=flow, predicted=predicted, slope=SLOPE, seen=torch.ones(1, 1, 1, 1))
+    blocks = find_blocks(
+        past, future, target, flow=flow, predicted=predicted, slope=SLOPE, weight=torch.ones(1, 1, 1, 1)
+    )
     kinds, vectors = blocks.fine
     inner = (slice(None), slice(None), slice(2, -2), slice(4, -4))
     assert (kinds[inner] == PAST).all()
@@ -165,11 +167,11 @@ def test_the_search_finds_a_motion_that_the_network_missed():
 
 def test_where_the_prediction_is_good_nothing_is_copied():
     past, future, target = texture(8), texture(8), texture(8)
-    flow, seen = torch.zeros(1, 4, *SIZE), torch.ones(1, 1, 1, 1)
-    assert find_blocks(past, future, target, flow=flow, predicted=target, slope=SLOPE, seen=seen) is None
+    flow, weight = torch.zeros(1, 4, *SIZE), torch.ones(1, 1, 1, 1)
+    assert find_blocks(past, future, target, flow=flow, predicted=target, slope=SLOPE, weight=weight) is None
     none = {"flow": flow, "predicted": texture(9), "slope": SLOPE}
-    assert find_blocks(past, future, target, seen=torch.zeros(1, 1, 1, 1), **none) is None
-    assert find_blocks(past, future, target, seen=seen, **none) is not None
+    assert find_blocks(past, future, target, weight=torch.zeros(1, 1, 1, 1), **none) is None
+    assert find_blocks(past, future, target, weight=weight, **none) is not None
 
 
 def test_pictures_together_find_what_each_finds_alone():
@@ -179,8 +181,8 @@ def test_pictures_together_find_what_each_finds_alone():
 
     def found(pictures, flow, slope):
         past, future, target = pictures
-        seen = torch.ones(1, 1, 1, 1)
-        return find_blocks(past, future, target, flow=flow, predicted=past.flip(1), slope=slope, seen=seen)
+        weight = torch.ones(1, 1, 1, 1)
+        return find_blocks(past, future, target, flow=flow, predicted=past.flip(1), slope=slope, weight=weight)
 
     alone = [found(*given) for given in zip(pictures, flows, slopes.split(1), strict=True)]
     both = found([torch.cat(x) for x in zip(*pictures, strict=True)], torch.cat(flows), slopes)

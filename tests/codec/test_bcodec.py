@@ -257,7 +257,9 @@ def test_padding_is_worth_nothing():
     bits, frames = [], []
     for wanted, part in ((target, None), (strange, None), (strange, seen)):
         with torch.no_grad():
-            frames.append(model(tape := Estimate("round"), past, future, quality=1, target=wanted, seen=part, **known))
+            frames.append(
+                model(tape := Estimate("round"), past, future, quality=1, target=wanted, weight=part, **known)
+            )
         bits.append(float(tape.total()))
     assert bits[2] < 0.7 * bits[0] < bits[1]
     free = model.network(past, future, 0.5, known["noise"]).frame

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from helpers import bunny_pictures, moving
+from pytorch_msssim import ms_ssim
 
 from codec.frame import Colour
-from codec.metrics import compare, plane_psnr, psnr
+from codec.metrics import compare, plane_psnr, psnr, rgb_of, structural_weight
 
 
 def test_identical_pictures_are_lossless():
@@ -41,3 +43,18 @@ def test_small_pictures_have_no_ms_ssim():
 
 def test_psnr_is_capped():
     assert psnr(0) == psnr(1e-30) == 100 and psnr(1.0) == 0
+
+
+def test_structural_weight_says_where_errors_show():
+    """Noise of the same power where weights are large takes more of MS-SSIM than where they are small."""
+    rgb = rgb_of(bunny_pictures(1)[0], Colour())
+    weight = structural_weight(rgb)
+    assert weight.shape == (1, 1, *rgb.shape[2:]) and float((1 / weight).mean()) == pytest.approx(1)
+    noise = 0.03 * torch.randn(rgb.shape, generator=torch.Generator().manual_seed(0))
+    low, high = weight.flatten().quantile(torch.tensor([0.25, 0.75]))
+    losses = [1 - float(ms_ssim(rgb, rgb + noise * where, data_range=1.0)) for where in (weight > high, weight < low)]
+    assert losses[0] > 2 * losses[1]
+
+
+def test_structural_weight_of_a_flat_picture_is_one():
+    torch.testing.assert_close(structural_weight(torch.full((1, 3, 32, 64), 0.5)), torch.ones(1, 1, 32, 64))
