@@ -58,7 +58,7 @@ def structural_weight(rgb: Tensor) -> Tensor:
     """(1,1,H,W): what a small error weighs in MS-SSIM at each pixel of RGB (1,3,H,W), by the root; harmonic mean 1.
 
     SSIM divides the error within a window by its variance. Of the error of one scale half, about, is left on the next.
-    The root because what is coded moves by steps: of 0.5 and 1 the better on eight clips, by 3 % of a B-frame's cost.
+    The root because what is coded moves by whole steps: the best of powers 0.5, 0.8 and 1, four clips at two rates.
     Source: Wang, Simoncelli and Bovik, "Multiscale structural similarity", 2003.
     """
 
