@@ -13,9 +13,9 @@ from torch import Tensor
 
 from .frame import Colour, Plane, Yuv420, crop_rgb, pad, yuv_to_rgb
 
-MS_SSIM_SHORTEST = 161  # five scales with a window of 11 need a short side above 160
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # what each scale of MS-SSIM weighs; each has half the pixels a side
-WINDOW = 11
+WINDOW = 11  # pixels a side, on every scale
+MS_SSIM_SHORTEST = (WINDOW - 1) * 2 ** (len(SCALES) - 1) + 1  # a shorter side has no window left on the last scale
 STABILISER = 0.03**2  # C2 of SSIM: where a picture varies less than this, errors weigh no more
 LOSSLESS_PSNR = 100.0  # what identical planes count as, so that means stay finite
 
