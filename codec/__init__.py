@@ -17,6 +17,7 @@ except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0+unknown"
 
 from .anchors import AnchorFrame, anchor_codec
+from .anchors.listing import Listing, listings
 from .api import Video, decode, verify
 from .bframe import Between, Predictor, choose_device, predictor
 from .encoding import encode
@@ -40,6 +41,7 @@ from .settings import EncodeSettings
 from .video import VideoSource, open_sink, open_source
 
 open = Video
+anchor_listings = listings
 
 __all__ = [
     "AnchorError",
@@ -51,6 +53,7 @@ __all__ = [
     "EncodeSettings",
     "Frame",
     "InputError",
+    "Listing",
     "Model",
     "ModelError",
     "OutputError",
@@ -66,6 +69,7 @@ __all__ = [
     "Yuv420",
     "__version__",
     "anchor_codec",
+    "anchor_listings",
     "choose_device",
     "compare",
     "decode",

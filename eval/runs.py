@@ -184,17 +184,19 @@ def _row(
         decode_memory=decoded.memory,
         rgb=settings.rgb,
         command=command(point, settings),
-        versions=versions(),
+        versions=versions(point.codec.anchor),
         commit=commit(),
         machine=machine(settings.device),
     )
 
 
 @cache
-def versions() -> str:
-    """Of what decides on the results."""
+def versions(anchor: str) -> str:
+    """Of what decides on the results, the anchors' codec by name among it if this installation lists it."""
     packages = ("torch", "compressai", "av", "pytorch-msssim")
-    return f"ncm-codec {codec.__version__}, " + ", ".join(f"{name} {version(name)}" for name in packages)
+    found = [("ncm-codec", codec.__version__), *((name, version(name)) for name in packages)]
+    found += [(listing.name, listing.version) for listing in codec.anchor_listings() if listing.name == anchor]
+    return ", ".join(f"{name} {number}" for name, number in found)
 
 
 @cache

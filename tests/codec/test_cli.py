@@ -102,7 +102,7 @@ def test_interrupted(tmp_path):
     """Ctrl-C in the middle of encoding leaves the folder as it was, and says so in one line."""
     before = set(tmp_path.rglob("*"))
     process = subprocess.Popen(
-        [sys.executable, "-m", "codec.cli", "encode", BUNNY, "-o", "b.ncm", "--recon", "b.mkv"],
+        [sys.executable, "-m", "codec", "encode", BUNNY, "-o", "b.ncm", "--recon", "b.mkv"],
         stderr=subprocess.PIPE,
         # Shells start jobs in the background with Ctrl-C ignored, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),

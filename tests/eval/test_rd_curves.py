@@ -172,7 +172,7 @@ def test_a_run_is_resumed_and_measured_from_files(tmp_path, monkeypatch, tiny_we
         assert one.sequence_class == "clips" and one.rgb == "bt601" and one.frames == 5 and one.width == 96
         assert one.encode_seconds > 0 and one.decode_seconds > 0 and min(one.encode_memory, one.decode_memory) > 50
         assert one.command.startswith("codec encode seq.y4m --anchor x265") and str(tmp_path) not in one.command
-        assert "torch" in one.versions and "threads" in one.machine
+        assert "torch" in one.versions and "x265 libavcodec" in one.versions and "threads" in one.machine
     text = out.read_text()
     assert main(words) == 0 and out.read_text() == text
     assert main([*words, "--frames", "3"]) == 2 and out.read_text() == text
