@@ -22,7 +22,7 @@ class EncodeSettings:
 
     mode: str = "bitfree"  # bitfree: B-frames without payload; bitneed: with, where it pays; auto: by the video's curve
     gop: str = ""  # ibpb, fixed:N or adaptive; "" = adaptive in auto, else ibpb
-    tune: str = "psnr"  # what the adaptive order and auto optimise: psnr or ms-ssim
+    tune: str = "psnr"  # what orders and payloads are chosen by: psnr or ms-ssim
     intra_period: int = DEFAULT_INTRA_PERIOD  # frames from I to I
     b_offset: float = 0.0  # B-frames are coded to 2^b_offset times the slope of their anchors
     effort: int = 0  # steps to refine the payload of a B-frame
@@ -84,7 +84,8 @@ class EncodeSettings:
     @property
     def measured(self) -> bool:
         """Whether what quality is worth is measured on the video; else it is the encoder's table that says it."""
-        return self.mode == "auto" or self.distance is None or self.maxrate is not None
+        structural = self.mode == "bitneed" and measure_of(self.tune) != "psnr_rgb"  # tables are of squared errors
+        return self.mode == "auto" or self.distance is None or self.maxrate is not None or structural
 
     @property
     def goal(self) -> Goal | None:
