@@ -15,7 +15,7 @@ Both coders are a block transform (a DCT to begin with) plus deep branches that 
 is a plain transform codec around NCM's picture, and where no symbol is sent the frame is exactly that of `bitfree`.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,36 @@ from .errors import ModelError
 STRIDE = 8  # pixels a latent of the frame: blocks of 16 leave 16 % more cost on motion errors, which are thin
 SEARCHES = 3  # for blocks, one after another: the second lowers costs by 2 %, the third by another half
 WORTH = 2.0  # times what one error alone is worth: they are decided one by one, but add up; best of 0.5 to 4
+
+
+class Scene(NamedTuple):
+    """What both sides know of a frame before any of it is decoded.
+
+    past, future: references (B,3,H,W) in [0,1]; time: in (0,1) between them; noise (B,): their RMS error; quality (B,):
+    in [0, qualities - 1]; exact: of `anchor_features`; prediction: the network's.
+    """
+
+    past: Tensor
+    future: Tensor
+    time: float | Tensor
+    noise: Tensor
+    quality: Tensor
+    exact: AnchorFeatures
+    prediction: Prediction
+
+
+class Aim(NamedTuple):
+    """What the writer alone knows: the frame (B,3,H,W), the motion it wishes for, and blocks (of one sample), if any.
+
+    seen (1,1,H,W) or (1,1,1,1) is 0 where pictures are padding, else 1; worth (B,1,H,W) or (B,1,1,1) what the square of
+    a pixel's error is worth in bits, the mean over colours, None for the nearest symbols (see LatentCoder).
+    """
+
+    target: Tensor
+    refined: Refined | None
+    blocks: Blocks | None
+    seen: Tensor
+    worth: Tensor | None
 
 
 class Reconstruction(NamedTuple):
@@ -119,6 +149,10 @@ class FrameCoder(nn.Module):
 class BFrameCodec(nn.Module):
     """Codes the frame between two decoded references on a tape: the same call trains, writes and reads.
 
+        scene = codec.scene(past, future, ...)
+        done = codec(tape, scene, codec.aim(scene, target))  # to write, or to estimate
+        done = codec(tape, scene)  # to read
+
     `network` predicts. It belongs to another weights file, so it is in neither `state_dict` nor `parameters`; it
     stays as it is given (frozen, in evaluation mode). Call `entropy.freeze` on the trained codec before writing.
     """
@@ -140,9 +174,8 @@ class BFrameCodec(nn.Module):
         """The network that predicts."""
         return self._others[0]
 
-    def forward(
+    def scene(
         self,
-        tape: Tape,
         past: Tensor,
         future: Tensor,
         *,
@@ -150,114 +183,94 @@ class BFrameCodec(nn.Module):
         noise: Tensor | None,
         quality: float | Tensor,
         exact: AnchorFeatures,
-        target: Tensor | None = None,
         prediction: Prediction | None = None,
-        refined: Refined | None = None,
-        thrifty: bool = True,
-        weight: Tensor | None = None,
-        blocks: Blocks | Literal["read"] | None = None,
-    ) -> Reconstruction:
-        """The frame at `time` in (0,1) between past and future (B,3,H,W) in [0,1], multiples of 32; target likewise.
+    ) -> Scene:
+        """What is known of the frame between past and future (B,3,H,W), multiples of 32.
 
-        noise (B,) is the RMS error of the references; quality in [0, qualities - 1], a number or one a sample; exact
-        comes from `anchor_features`. The target is None where it is read. The prediction may be given if `network` has
-        been asked already, so may `refined` if `teach` has. The writer is `thrifty` with precision, by the lambda of
-        the quality (see Tape), or takes the nearest symbols; to its lambda, `weight` (1,1,H,W) says what errors weigh
-        at each pixel: 1 or about 1, and 0 where the picture is padding. `blocks` (of one sample) are those that are
-        written, or are read where there are any. Bits are counted as "motion", "blocks" and "frame". Errors:
-        LatentCoder.
+        noise is None for references without error; quality a number or one a sample; the network is only asked where
+        no prediction is given.
         """
         if prediction is None:
             prediction = self.network(past, future, time, noise)
-        noise = past.new_zeros(len(past)) if noise is None else noise
         level = quality_vector(quality, len(self.config.lambdas), len(past), past.device)
-        weight = past.new_ones(1, 1, 1, 1) if weight is None else weight
-        seen = (weight > 0).to(past)
-        worth = WORTH * weight * self._slope(level).view(-1, 1, 1, 1) if thrifty else None
-        moving = seen if blocks is None or blocks == "read" else seen * blocks.left_to_network(past)
-        if target is not None and refined is None:
-            refined = self.teach(past, future, time, prediction.motion, target)
-        refined = refined and refined.within(prediction.motion, moving)
-        before, blend, motion = self._moved(
-            tape, past, future, prediction, refined, quality=level, exact=exact.sixteenth, worth=worth
-        )
-        if blocks is not None:
-            blocks = code_blocks(tape, motion.flow, None if blocks == "read" else blocks)
-            before = compensated(past, future, before, blocks, noise=noise)
-        contexts = self._contexts(past, future, motion, before, level=level, noise=noise)
-        residual = None if target is None else (target - before) * seen
-        decoded = self.frame(tape, residual, contexts, quality=level, exact=exact.eighth, worth=worth)
-        return Reconstruction(before + decoded, prediction.frame, before, blend, motion)
+        noise = past.new_zeros(len(past)) if noise is None else noise
+        return Scene(past, future, time, noise, level, exact, prediction)
 
     @torch.no_grad()
-    def find_blocks(
-        self,
-        past: Tensor,
-        future: Tensor,
-        prediction: Prediction,
-        refined: Refined | None,
-        *,
-        quality: float | Tensor,
-        exact: AnchorFeatures,
-        target: Tensor,
-        weight: Tensor | None = None,
-    ) -> Blocks | None:
-        """The blocks that are worth their bits, if any are; arguments as above.
+    def aim(
+        self, scene: Scene, target: Tensor, *, weight: Tensor | None = None, thrifty: bool = True, blocks: bool = False
+    ) -> Aim:
+        """How to code the target: by the teacher's motion, and by `blocks`, if wished, where they are worth their bits.
 
-        No motion is sent where blocks copy, so that of what is left changes with them: they are sought again around it.
+        Errors are worth lambda times `weight` (1,1,H,W): 1 or about 1, and 0 where the picture is padding. The writer
+        is `thrifty` with precision, or takes the nearest symbols.
         """
-        level = quality_vector(quality, len(self.config.lambdas), len(past), past.device)
-        weight = past.new_ones(1, 1, 1, 1) if weight is None else weight
-        seen, slope = (weight > 0).to(past), self._slope(level)
-        worth, blocks = WORTH * weight * slope.view(-1, 1, 1, 1), None  # type: Tensor, Blocks | None
-        for _ in range(SEARCHES):
-            moving = seen if blocks is None else seen * blocks.left_to_network(past)
-            within = refined and refined.within(prediction.motion, moving)
-            before, _, motion = self._moved(
-                Estimate("round"), past, future, prediction, within, quality=level, exact=exact.sixteenth, worth=worth
-            )
-            flow = motion.flow.float()
-            with torch.autocast(past.device.type, enabled=False):  # costs are sums of squares
-                blocks = find_blocks(
-                    past, future, target, flow=flow, predicted=before, slope=slope, weight=weight, start=blocks
-                )
-            if blocks is None:
-                break
-        return blocks
+        weight = target.new_ones(1, 1, 1, 1) if weight is None else weight
+        seen, slope = (weight > 0).to(target), self._slope(scene.quality)
+        worth = WORTH * weight * slope.view(-1, 1, 1, 1)
+        refined = self._teach(scene, target)
 
-    def _moved(
-        self,
-        tape: Tape,
-        past: Tensor,
-        future: Tensor,
-        prediction: Prediction,
-        refined: Refined | None,
-        *,
-        quality: Tensor,
-        exact: Tensor,
-        worth: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Motion]:
-        """Prediction and blend along the decoded motion, and that; the rest is what MotionCoder is told."""
-        motion, before = prediction.motion, prediction.frame.float()
-        blend = blend_of(past, future, motion).float()
+        def with_blocks(found: Blocks | None) -> Aim:
+            moving = seen if found is None else seen * found.left_to_network(target)
+            within = refined and refined.within(scene.prediction.motion, moving)
+            return Aim(target, within, found, seen, worth)
+
+        aim = with_blocks(None)
+        for _ in range(SEARCHES if blocks else 0):
+            found = self._sought(scene, aim, slope, weight)
+            aim = with_blocks(found)
+            if found is None:
+                break
+        return aim if thrifty else aim._replace(worth=None)
+
+    def forward(self, tape: Tape, scene: Scene, aim: Aim | None = None, *, blocks: bool = False) -> Reconstruction:
+        """The frame; aim is None where it is read, and `blocks` says then whether there are any.
+
+        Bits are counted as "motion", "blocks" and "frame". Errors: LatentCoder.
+        """
+        before, blend, motion = self._moved(tape, scene, aim)
+        if blocks or (aim is not None and aim.blocks is not None):
+            found = code_blocks(tape, motion.flow, None if aim is None else aim.blocks)
+            before = compensated(scene.past, scene.future, before, found, noise=scene.noise)
+        contexts = self._contexts(scene, motion, before)
+        residual = None if aim is None else (aim.target - before) * aim.seen
+        worth = None if aim is None else aim.worth
+        decoded = self.frame(tape, residual, contexts, quality=scene.quality, exact=scene.exact.eighth, worth=worth)
+        return Reconstruction(before + decoded, scene.prediction.frame, before, blend, motion)
+
+    def _moved(self, tape: Tape, scene: Scene, aim: Aim | None) -> tuple[Tensor, Tensor, Motion]:
+        """Prediction and blend along the decoded motion, and that."""
+        motion, before = scene.prediction.motion, scene.prediction.frame.float()
+        blend = blend_of(scene.past, scene.future, motion).float()
         if self.motion is None:
             return before, blend, motion
-        motion = self.motion(tape, motion, refined, quality=quality, exact=exact, worth=worth)
-        moved = blend_of(past, future, motion).float()
+        refined, worth = (None, None) if aim is None else (aim.refined, aim.worth)
+        motion = self.motion(tape, motion, refined, quality=scene.quality, exact=scene.exact.sixteenth, worth=worth)
+        moved = blend_of(scene.past, scene.future, motion).float()
         return before + (moved - blend), moved, motion  # exactly the prediction where no motion is sent
 
-    @torch.no_grad()
-    def teach(
-        self, past: Tensor, future: Tensor, time: float | Tensor, motion: Motion, target: Tensor
-    ) -> Refined | None:
+    def _teach(self, scene: Scene, target: Tensor) -> Refined | None:
         """The motion with sight of the current frame (paper, C.1.2); None if none is coded."""
         if self.motion is None:
             return None
-        flow = self.network.flow
+        flow, (past, future, time, *_) = self.network.flow, scene
         assert isinstance(flow, CoarseToFine)  # checked when built
-        refined = flow.teach(past, future, time_plane(past, time), motion, target)
-        errors = [(blend_of(past, future, m).float() - target).abs().mean(1, keepdim=True) for m in (motion, refined)]
+        known = scene.prediction.motion
+        refined = flow.teach(past, future, time_plane(past, time), known, target)
+        errors = [(blend_of(past, future, m).float() - target).abs().mean(1, keepdim=True) for m in (known, refined)]
         return Refined(refined, torch.cat(errors, 1), sensitivity(past, future, refined))
+
+    def _sought(self, scene: Scene, aim: Aim, slope: Tensor, weight: Tensor) -> Blocks | None:
+        """The blocks that are worth their bits, if any are, given the motion that is sent with those of the aim.
+
+        No motion is sent where blocks copy, so that of what is left changes with them: they are sought again around it.
+        """
+        before, _, motion = self._moved(Estimate("round"), scene, aim)
+        past, future, flow, start = scene.past, scene.future, motion.flow.float(), aim.blocks
+        with torch.autocast(flow.device.type, enabled=False):  # costs are sums of squares
+            return find_blocks(
+                past, future, aim.target, flow=flow, predicted=before, slope=slope, weight=weight, start=start
+            )
 
     def _slope(self, level: Tensor) -> Tensor:
         """lambda at qualities (B,), between those of the recipe by logarithm."""
@@ -266,15 +279,14 @@ class BFrameCodec(nn.Module):
         high = (low + 1).clamp(max=len(table) - 1)
         return torch.lerp(table[low], table[high], level - low).exp().float()
 
-    def _contexts(
-        self, past: Tensor, future: Tensor, motion: Motion, before: Tensor, *, level: Tensor, noise: Tensor
-    ) -> tuple[Tensor, ...]:
+    def _contexts(self, scene: Scene, motion: Motion, before: Tensor) -> tuple[Tensor, ...]:
         pictures = [
-            warp(past, motion.flow[:, :2]),
-            warp(future, motion.flow[:, 2:]),
+            warp(scene.past, motion.flow[:, :2]),
+            warp(scene.future, motion.flow[:, 2:]),
             before,
             torch.sigmoid(motion.mask),
         ]
         stack = torch.cat([picture.float() for picture in pictures], 1)
-        planes = torch.stack([20 * noise.to(stack), level.to(stack) / max(len(self.config.lambdas) - 1, 1)], 1)
+        finest = max(len(self.config.lambdas) - 1, 1)
+        planes = torch.stack([20 * scene.noise.to(stack), scene.quality.to(stack) / finest], 1)
         return self.contexts(stack, planes)

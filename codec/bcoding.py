@@ -3,20 +3,17 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from entropy import EntropyError, Estimate, Read, Tape, Write
+from entropy import EntropyError, Estimate, Read, Write
 from ncm import Prediction
 
-from .bblocks import Blocks
-from .bcodec import BFrameCodec
+from .bcodec import BFrameCodec, Scene
 from .bfeatures import AnchorFeatures, anchor_features, luma_plane
 from .bframe import Between, Choice, Predictor, Score, Trial
-from .bmotion import Refined
 from .errors import StreamError
 from .frame import Yuv420, pad, yuv_to_rgb
 from .metrics import rgb_of, structural_weight
@@ -53,8 +50,7 @@ class BFrameCoder(Predictor):
             raise StreamError(f"payload of mode {packet.mode}, quality {packet.quality}; the model knows none such")
         try:
             tape = Read(packet.data)
-            blocks: Literal["read"] | None = "read" if packet.mode == BLOCKS else None
-            frame = self._run(tape, where=where, quality=packet.quality, exact=self._features(where), blocks=blocks)
+            frame = self.codec(tape, self._scene(where, packet.quality), blocks=packet.mode == BLOCKS).frame
             tape.finish()
         except EntropyError as error:
             raise StreamError(f"its payload cannot be read ({error})") from error
@@ -88,21 +84,20 @@ class BFrameCoder(Predictor):
         quality = self.level(slope)
         target = yuv_to_rgb(pad(source, self.model.network.multiple), self.info.colour, self.device)
         weight = self._weight(target, structural=structural)
-        given = self._given(where, target, prediction, quality, weight)
-
-        def run(tape: Tape) -> Tensor:
-            return self._run(tape, where=where, quality=quality, target=target, prediction=prediction, **given)
+        scene = self._scene(where, quality, prediction)
+        aim = self.codec.aim(scene, target, weight=weight, blocks=True)
 
         def attempt(shifts: Shifts) -> Trial:
             tape = Write()
-            shown = self._shown(run(Shifted(tape, shifts)))
+            shown = self._shown(self.codec(Shifted(tape, shifts), scene, aim).frame)
             data = tape.finish()
             rate = 8 * (len(data) + PACKET_OVERHEAD) / self.info.pixels
             return Trial(shown, data, score(shown) + rate, self._error(source, shown))
 
         def cost(shifts: Shifts) -> Tensor:
             tape = Estimate("mixed")
-            error = (run(Shifted(tape, shifts)) - target).square().mean(1, keepdim=True)
+            frame = self.codec(Shifted(tape, shifts), scene, aim).frame
+            error = (frame - target).square().mean(1, keepdim=True)
             return slope * (weight * error).sum() + tape.total().sum()
 
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
@@ -111,49 +106,21 @@ class BFrameCoder(Predictor):
         best = min(trials, key=lambda trial: trial.cost)
         if not best.data or best.cost >= unsent:
             return Choice(free, None, trials, unsent, unsent)
-        mode = PLAIN if given["blocks"] is None else BLOCKS
+        mode = PLAIN if aim.blocks is None else BLOCKS
         return Choice(best.picture, BFramePacket(poc, mode, quality, best.data), trials, best.cost, unsent)
 
-    def _given(
-        self, where: Between, target: Tensor, prediction: Prediction, quality: int, weight: Tensor
-    ) -> dict[str, Any]:
-        """What is found once for a frame, whatever is then tried: keyword arguments of `_run`."""
-        past, future = where.past.rgb, where.future.rgb
-        exact = self._features(where)
-        refined = self.codec.teach(past, future, where.time, prediction.motion, target)
-        blocks = self.codec.find_blocks(
-            past, future, prediction, refined, quality=quality / LEVEL_STEPS, exact=exact, target=target, weight=weight
-        )
-        return {"exact": exact, "weight": weight, "refined": refined, "blocks": blocks}
-
-    def _run(
-        self,
-        tape: Tape,
-        *,
-        where: Between,
-        quality: int,
-        exact: AnchorFeatures,
-        target: Tensor | None = None,
-        prediction: Prediction | None = None,
-        refined: Refined | None = None,
-        weight: Tensor | None = None,
-        blocks: Blocks | Literal["read"] | None = None,
-    ) -> Tensor:
+    def _scene(self, where: Between, quality: int, prediction: Prediction | None = None) -> Scene:
+        """What is known of a B-frame, at a quality byte."""
         noise = torch.tensor([where.noise], device=self.device)
-        return self.codec(
-            tape,
+        return self.codec.scene(
             where.past.rgb,
             where.future.rgb,
             time=where.time,
             noise=noise,
             quality=quality / LEVEL_STEPS,
-            target=target,
+            exact=self._features(where),
             prediction=prediction,
-            refined=refined,
-            exact=exact,
-            weight=weight,
-            blocks=blocks,
-        ).frame
+        )
 
     def _weight(self, padded: Tensor, *, structural: bool) -> Tensor:
         """(1,1,H,W): what errors weigh at each pixel of a picture (1,3,H,W); 0 in the padding, which is not shown."""

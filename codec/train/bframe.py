@@ -8,7 +8,6 @@ network that predicts is frozen and named in the recipe; only its fingerprint is
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -91,12 +90,12 @@ def objective(
     error of the blend along the decoded motion: a motion that is not yet good for the frame must not fall silent.
     Of the rates, "bpp_z" is what of them goes into hyper-latents: zero means that these have died.
     """
-    past, target, future, _, noise = batch
+    past, target, future, time, noise = batch
     exact = exact_of(past, future, noise)
     tape = Estimate("mixed")
     with mixed_precision(past.device, config.bf16):
-        known = given(model, batch, exact, quality=quality, blocks=config.blocks)
-        done = model(tape, past, future, quality=quality, target=target, thrifty=thrifty, **known)
+        scene = model.scene(past, future, time=time, noise=noise, quality=quality, exact=exact)
+        done = model(tape, scene, model.aim(scene, target, thrifty=thrifty, blocks=config.blocks))
     slope = quality.new_tensor(config.codec.lambdas, dtype=torch.float32)[quality]
     error, error_free, error_blend = (squared(x, target) for x in (done.frame, done.predicted, done.blend))
     pixels = past.shape[2] * past.shape[3]
@@ -115,19 +114,6 @@ def objective(
         "psnr_blend": decibels(error_blend).mean(),
         "saving": 1 - (weight * cost.detach()).sum() / (weight * cost_free).sum(),
     }
-
-
-@torch.no_grad()
-def given(
-    model: BFrameCodec, batch: Batch, exact: AnchorFeatures, *, quality: float | Tensor, blocks: bool
-) -> dict[str, Any]:
-    """What a writer tells the codec about references and target, `blocks` of the references with it if wished."""
-    past, target, future, time, noise = batch
-    prediction = model.network(past, future, time, noise)
-    refined = model.teach(past, future, time, prediction.motion, target)
-    known = {"exact": exact, "prediction": prediction, "refined": refined}
-    found = model.find_blocks(past, future, target=target, quality=quality, **known) if blocks else None
-    return {**known, "time": time, "noise": noise, "blocks": found}
 
 
 def exact_of(past: Tensor, future: Tensor, noise: Tensor) -> AnchorFeatures:

@@ -179,11 +179,12 @@ def measure(
     model: BFrameCodec, item: ValidationItem, qualities: list[int], device: torch.device, *, blocks: bool
 ) -> list[dict[str, float]]:
     """For each quality, rate, distortion and cost of one picture, and what bitfree gives, in float32."""
-    from .bframe import exact_of, given
+    from .bframe import exact_of
 
     batch, rows = item.batch.to(device), []
-    past, target, future, _, noise = batch
+    past, target, future, time, noise = batch
     exact = exact_of(past, future, noise)
+    prediction = model.network(past, future, time, noise)
     pixels = item.width * item.height
 
     def error(frame: Tensor) -> float:
@@ -191,8 +192,8 @@ def measure(
 
     for quality in qualities:
         tape = Estimate("round")
-        known = given(model, batch, exact, quality=quality, blocks=blocks)
-        done = model(tape, past, future, quality=quality, target=target, **known)
+        scene = model.scene(past, future, time=time, noise=noise, quality=quality, exact=exact, prediction=prediction)
+        done = model(tape, scene, model.aim(scene, target, blocks=blocks))
         slope, bpp = model.config.lambdas[quality], float(tape.total()) / pixels
         motion = float(tape.total("motion")) / pixels if model.motion else 0.0
         mse, free = error(done.frame), error(done.predicted)

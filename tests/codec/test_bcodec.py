@@ -55,6 +55,20 @@ def pictures(batch=1, size=(64, 96), seed=0):
     return past, target, future, known
 
 
+def scene(model, quality=1.0, **changes):
+    """What a codec knows of one frame, and the frame itself."""
+    past, target, future, known = pictures(**changes)
+    with torch.no_grad():
+        return model.scene(past, future, quality=quality, **known), target
+
+
+def coded(model, tape, quality=1.0, **wishes):
+    """One frame estimated or written."""
+    known, target = scene(model, quality)
+    with torch.no_grad():
+        return model(tape, known, model.aim(known, target, **wishes)).frame
+
+
 class Silence:
     """A tape on which every symbol is zero."""
 
@@ -65,43 +79,36 @@ class Silence:
 @pytest.mark.parametrize("motion", [0, 8])
 def test_it_starts_as_bitfree_plus_a_transform(motion):
     model = codec(BFrameConfig(**{**vars(TINY), "motion_latents": motion}), trained=False)
-    past, target, future, known = pictures()
+    known, target = scene(model, 2)
     with torch.no_grad():
-        free = model.network(past, future, 0.5, known["noise"]).frame
-        silent = model(Silence(), past, future, quality=2, **known)
-        coded = model(Estimate("round"), past, future, quality=2, target=target, **known)
+        free = model.network(known.past, known.future, 0.5, known.noise).frame
+        silent = model(Silence(), known)
     assert torch.equal(silent.frame, free) and torch.equal(silent.predicted, free)
-    assert (coded.frame - target).square().mean() < 0.5 * (free - target).square().mean()
+    assert (coded(model, Estimate("round"), 2) - target).square().mean() < 0.5 * (free - target).square().mean()
 
 
 def test_finer_qualities_cost_more_and_give_more():
     model = codec(trained=False)
-    past, target, future, known = pictures()
+    _, target = scene(model)
     bits, errors = [], []
     for quality in (0, 0.5, 1, 2):
-        tape = Estimate("round")
-        with torch.no_grad():
-            done = model(tape, past, future, quality=quality, target=target, **known)
+        frame = coded(model, tape := Estimate("round"), quality)
         bits.append(float(tape.total()))
-        errors.append(float((done.frame - target).square().mean()))
+        errors.append(float((frame - target).square().mean()))
     assert bits == sorted(bits) and errors == sorted(errors, reverse=True)
 
 
 def written(model, quality=1.0):
-    past, target, future, known = pictures()
-    tape = Write()
-    with torch.no_grad():
-        done = model(tape, past, future, quality=quality, target=target, **known)
-    return done.frame, tape.finish()
+    frame = coded(model, tape := Write(), quality)
+    return frame, tape.finish()
 
 
 def read(model, data, quality=1.0):
-    past, _, future, known = pictures()
     tape = Read(data)
     with torch.no_grad():
-        done = model(tape, past, future, quality=quality, **known)
+        frame = model(tape, scene(model, quality)[0]).frame
     tape.finish()
-    return done.frame
+    return frame
 
 
 def test_what_is_written_is_read_bit_for_bit():
@@ -145,9 +152,9 @@ def test_gradients_reach_everything():
     model = codec().train()
     for part in (model.frame, model.motion):
         part.coder.analysis[-1].weight.data *= 30  # hyper-latents of so few pixels would all be zero
-    past, target, future, known = pictures(batch=2)
+    known, target = scene(model, torch.tensor([0.5, 1.5]), batch=2)
     tape = Estimate()
-    done = model(tape, past, future, quality=torch.tensor([0.5, 1.5]), target=target, **known)
+    done = model(tape, known, model.aim(known, target))
     ((done.frame - target).square().mean() * 1e3 + tape.total().mean()).backward()
     untouched = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
     assert untouched == []
@@ -232,13 +239,11 @@ def test_lambda_lies_between_those_of_the_recipe():
 def test_precision_is_bought_at_the_slope(monkeypatch):
     """Twice the worth gives more bits and less error; and lambda * MSE + bits is lower than with nearest symbols."""
     model = codec(trained=False)
-    past, target, future, known = pictures()
+    _, target = scene(model)
 
     def cost(worth, *, thrifty=True):
         monkeypatch.setattr("codec.bcodec.WORTH", worth)
-        tape = Estimate("round")
-        with torch.no_grad():
-            frame = model(tape, past, future, quality=1, target=target, thrifty=thrifty, **known).frame
+        frame = coded(model, tape := Estimate("round"), thrifty=thrifty)
         return float((frame - target).square().mean()), float(tape.total()) / target[0, 0].numel()
 
     (coarse, few), (fine, more), (nearest, most) = cost(1.0), cost(3.0), cost(1e6)
@@ -250,19 +255,17 @@ def test_precision_is_bought_at_the_slope(monkeypatch):
 def test_padding_is_worth_nothing():
     """Nothing is sent for it: neither motion, nor what the picture lacks; the part that is seen costs as before."""
     model = codec(trained=False)
-    past, target, future, known = pictures(size=(64, 128))
+    known, target = scene(model, size=(64, 128))
     seen = torch.zeros(1, 1, 64, 128)
     seen[..., :64] = 1
     strange = torch.where(seen > 0, target, 1 - target)
     bits, frames = [], []
     for wanted, part in ((target, None), (strange, None), (strange, seen)):
         with torch.no_grad():
-            frames.append(
-                model(tape := Estimate("round"), past, future, quality=1, target=wanted, weight=part, **known)
-            )
+            frames.append(model(tape := Estimate("round"), known, model.aim(known, wanted, weight=part)))
         bits.append(float(tape.total()))
     assert bits[2] < 0.7 * bits[0] < bits[1]
-    free = model.network(past, future, 0.5, known["noise"]).frame
+    free = known.prediction.frame
     assert (frames[2].frame - free)[..., 96:].abs().max() < 0.01
     errors = [(done.frame - target)[..., :64].square().mean() for done in frames]
     assert errors[2] < 1.1 * errors[0]

@@ -142,7 +142,8 @@ def test_what_is_exported_writes_streams(config, library, tmp_path):
     tape = Write()
     with torch.no_grad():
         exact = bframe.exact_of(past, future, noise)
-        codec(tape, past, future, time=at, noise=noise, quality=1, target=target, exact=exact)
+        scene = codec.scene(past, future, time=at, noise=noise, quality=1, exact=exact)
+        codec(tape, scene, codec.aim(scene, target))
     assert tape.finish()
     with pytest.raises(OutputError, match="safetensors"):
         bstate.export_bframe(state, tmp_path / "codec.pt")
