@@ -18,7 +18,6 @@ from .bblocks import (
     Blocks,
     at_quarters,
     enlarged,
-    places_along,
     quarter_steps,
 )
 from .bfeatures import block_basis
@@ -71,13 +70,18 @@ class _Best(NamedTuple):
 
 
 class _Searcher:
-    """Search for blocks of pictures. Costs are bits and distortion, in bits, (B,1,h,w)."""
+    """Search for blocks of pictures. Costs are bits and distortion, in bits, (B,1,h,w).
+
+    Pictures are looked at as units: (N,64), the pixels of a square of 8x8 together, squares by sample, row and column.
+    """
 
     def __init__(self, past: Tensor, future: Tensor, target: Tensor, *, slope: Tensor, weight: Tensor) -> None:
         threshold = 3 / (2 * math.log(2) * LUMA_WORTH * slope.view(-1, 1, 1, 1))
-        self.scale = (weight / threshold).sqrt()
         self.luma = _luma(target)
-        self.quarters = [torch.cat([x for _, x in at_quarters(_luma(picture))], 1) for picture in (past, future)]
+        self.references = [_luma(picture) for picture in (past, future)]
+        self.units = _units(self.luma)
+        self.scale = _units((weight / threshold).sqrt().expand_as(self.luma))
+        self.strips = [_strips(reference) for reference in self.references]
         self.basis = block_basis(UNIT**2, UNIT, colours=torch.ones(1, 1)).flatten(1).T.to(target)
 
     def blocks(self, flow: Tensor, predicted: Tensor, size: int, *, start: Tensor | None) -> _Best:
@@ -101,7 +105,7 @@ class _Searcher:
         bits = [_vector_bits(v, n) for v, n in zip(alone, near, strict=True)]
         bits_both = _vector_bits(both[0], near[0]) + _vector_bits(both[1], near[1])
         costs = [  # in the order of the kinds
-            self._cost(_luma(predicted), size),
+            self._cost(_units(_luma(predicted)), size),
             self._cost(pictures[0], size) + bits[0] + KIND_BITS,
             self._cost(pictures[1], size) + bits[1] + KIND_BITS,
             self._cost(mean, size) + bits_both + KIND_BITS,
@@ -134,17 +138,22 @@ class _Searcher:
         return vectors[0], vectors[1]
 
     def _copied(self, side: int, vectors: Tensor, size: int) -> Tensor:
-        """Luma (B,1,H,W) along vectors, from the reference in quarter steps (B,16,H,W)."""
-        quarters = self.quarters[side]
-        count, phases, height, width = quarters.shape
-        places, phase = places_along(vectors, size, (height, width))
-        first = phases * torch.arange(count, dtype=torch.int32, device=places.device)[:, None]
-        places = places + (first + phase) * (height * width)
-        return quarters.flatten().index_select(0, places.flatten()).view(count, 1, height, width)
+        """Units along vectors (B,2,h,w), one a block of `size`; edges repeated."""
+        count, _, height, width = self.luma.shape
+        vectors = enlarged(vectors.int(), size // UNIT)
+        phase, along = vectors % STEPS, vectors.div(STEPS, rounding_mode="floor")
+        rows, columns = (torch.arange(0, n, UNIT, dtype=torch.int32, device=along.device) for n in (height, width))
+        # One that lies outside is the edge repeated, however far away.
+        y, x = (rows[:, None] + along[:, 1]).clamp_(-UNIT, height), (columns + along[:, 0]).clamp_(-UNIT, width)
+        plane = STEPS * phase[:, 0] + phase[:, 1]
+        plane = plane + STEPS**2 * torch.arange(count, dtype=torch.int32, device=along.device).view(-1, 1, 1)
+        first = (plane * (height + 2 * UNIT) + y + UNIT) * (width + 2 * UNIT) + x + UNIT
+        down = (width + 2 * UNIT) * torch.arange(UNIT, dtype=torch.int32, device=along.device)
+        return self.strips[side].index_select(0, (first[..., None] + down).flatten()).view(-1, UNIT**2)
 
     def _far(self, side: int, size: int) -> list[Tensor]:
         """The two best vectors of a full search in small pictures, which needs nothing to start from."""
-        small = [F.avg_pool2d(x, COARSE) for x in (self.luma, self.quarters[side][:, :1])]
+        small = [F.avg_pool2d(x, COARSE) for x in (self.luma, self.references[side])]
         height, width = small[0].shape[2:]
         margin = F.pad(small[1], (REACH,) * 4, mode="replicate")
         window, stride = size // COARSE + 2, size // COARSE
@@ -159,16 +168,14 @@ class _Searcher:
         table = torch.tensor(vectors, device=best.device)
         return [table[best[:, n]].permute(0, 3, 1, 2) for n in range(2)]
 
-    def _cost(self, picture: Tensor, size: int) -> Tensor:
-        """Bits to code what a luma (B,1,H,W) lacks, by block, and what is left of it by then, in bits by the slope.
+    def _cost(self, units: Tensor, size: int) -> Tensor:
+        """Bits to code what units lack, by block of `size`, and what is left of it by then, in bits by the slope.
 
         Coefficients below the threshold are left as they are, others coded to it: reverse water-filling.
         """
-        count, _, height, width = picture.shape
-        residual = (self.luma - picture) * self.scale
-        units = residual.view(count, height // UNIT, UNIT, width // UNIT, UNIT).transpose(2, 3)
-        power = (units.reshape(-1, UNIT**2) @ self.basis).square_()
-        bits = torch.where(power < 1, power, 1 + power.clamp(min=1).log_()).sum(1) * (REALITY / (2 * math.log(2)))
+        count, _, height, width = self.luma.shape
+        power = ((self.units - units).mul_(self.scale) @ self.basis).square_()
+        bits = power.clamp(max=1).add_(power.clamp_(min=1).log_()).sum(1) * (REALITY / (2 * math.log(2)))
         bits = bits.view(count, 1, height // UNIT, width // UNIT)
         blocks = size // UNIT
         return F.avg_pool2d(bits, blocks) * blocks**2 if blocks > 1 else bits
@@ -195,6 +202,20 @@ def _descend(cost: Cost, starts: Sequence[Tensor], steps: Sequence[int]) -> Tens
 def _vector_bits(vectors: Tensor, near: Tensor) -> Tensor:
     """(B,1,h,w): about what vectors cost."""
     return (VECTOR_BITS + 2 * torch.log2(1 + (vectors - near).abs().float())).sum(1, keepdim=True)
+
+
+def _units(plane: Tensor) -> Tensor:
+    """(N,64): the squares of a plane (B,1,H,W)."""
+    count, _, height, width = plane.shape
+    squares = plane.reshape(count, height // UNIT, UNIT, width // UNIT, UNIT).transpose(2, 3)
+    return squares.reshape(-1, UNIT**2)
+
+
+def _strips(plane: Tensor) -> Tensor:
+    """Every eight pixels in a row (N,8) of a plane (B,1,H,W) in quarter steps, each with its edges repeated; a view."""
+    quarters = torch.cat([x for _, x in at_quarters(plane)], 1)
+    flat = F.pad(quarters, (UNIT,) * 4, mode="replicate").flatten()
+    return flat.as_strided((len(flat) - UNIT + 1, UNIT), (1, 1))
 
 
 def _luma(picture: Tensor) -> Tensor:
