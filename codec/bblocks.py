@@ -6,7 +6,7 @@ quarter of a pixel and costs a few bits. Blocks of 16x16 pixels say what they co
 block that copies nothing keeps the network's prediction. Source: motion compensation as in HEVC (ITU-T H.265, 8.5.3).
 """
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,23 +15,12 @@ from torch import Tensor
 
 from entropy import FixedTables, Table, Tape, around_zero, choices
 
+from .bcopy import STEPS, UNIT, copy_along
+
 SIZE = 16  # pixels of a block
 NETWORK, PAST, FUTURE, BOTH, SPLIT = range(5)  # what a block copies
-STEPS = 4  # of a vector in a pixel
 EDGE = 0.4  # weight of what a neighbour would copy in the row next to it, half of that two rows on,
 AGREEING = 6.0  # and half where the two are so many times the noise of the references apart; best of 3 to 8
-
-# HEVC's filters for luma at quarter positions, of the samples from 3 before to 4 behind.
-TAPS = [
-    [tap / 64 for tap in taps]
-    for taps in (
-        (0, 0, 0, 64, 0, 0, 0, 0),
-        (-1, 4, -10, 58, 17, -5, 1, 0),
-        (-1, 4, -11, 40, 40, -11, 4, -1),
-        (0, 1, -5, 17, 58, -10, 4, -1),
-    )
-]
-BEFORE, BEHIND = 3, 4
 
 SHARES = (1, 2, 4, 8, 16, 32, 64, 112)  # of 128: how many blocks copy, and of these how many are split, or copy both
 SIZES = (1.5, 2.0, 3.0, 4.5, 7.0, 12.0, 24.0, 64.0)  # of differences from the network's motion, in steps
@@ -111,17 +100,16 @@ def compensated(past: Tensor, future: Tensor, predicted: Tensor, blocks: Blocks,
     Source: Orchard and Sullivan, "Overlapped block motion compensation", 1994; weights by agreement are ours.
     """
     kinds, vectors = blocks.fine
-    size = past.shape[2] // kinds.shape[2]
     kinds, vectors = _with_neighbours(kinds), _with_neighbours(torch.where(copied(kinds), vectors, 0))
-    from_past, from_future = (copy_along(x, v, size) for x, v in zip((past, future), vectors.chunk(2, 1), strict=True))
-    kinds, predicted = enlarged(kinds, size), predicted.repeat(5, 1, 1, 1)
+    from_past, from_future = (copy_along(x, v) for x, v in zip((past, future), vectors.chunk(2, 1), strict=True))
+    kinds, predicted = enlarged(kinds, UNIT), predicted.repeat(5, 1, 1, 1)
     copy = torch.where(
         kinds == PAST, from_past, torch.where(kinds == FUTURE, from_future, (from_past + from_future) / 2)
     )
     own, *others = torch.where(kinds == NETWORK, predicted, copy).chunk(5)
     expected = (AGREEING * noise.to(own) + 1 / 255).square().view(-1, 1, 1, 1)
     change, total = torch.zeros_like(own), torch.ones_like(own[:, :1])
-    for other, edge in zip(others, _edges(own, size), strict=True):
+    for other, edge in zip(others, _edges(own), strict=True):
         difference = other - own
         weight = edge / (1 + difference.square().mean(1, keepdim=True) / expected)
         change, total = change + weight * difference, total + weight
@@ -135,56 +123,11 @@ def _with_neighbours(x: Tensor) -> Tensor:
     return torch.cat([x, above, below, left, right])
 
 
-def _edges(picture: Tensor, size: int) -> list[Tensor]:
+def _edges(picture: Tensor) -> list[Tensor]:
     """Weights of neighbours in the order of `_with_neighbours`, to be broadcast to a picture (B,3,H,W)."""
-    ramp = picture.new_tensor([EDGE * 2 ** (-n / 2) for n in range(size)])
-    down, across = (ramp.repeat(n // size) for n in picture.shape[2:])
+    ramp = picture.new_tensor([EDGE * 2 ** (-n / 2) for n in range(UNIT)])
+    down, across = (ramp.repeat(n // UNIT) for n in picture.shape[2:])
     return [down[:, None], down.flip(0)[:, None], across, across.flip(0)]
-
-
-def copy_along(picture: Tensor, vectors: Tensor, size: int) -> Tensor:
-    """A picture (B,C,H,W) sampled along vectors (B,2,h,w) in quarter pixels, one a block of `size`; edges repeated.
-
-    Vectors of N times as many samples give N copies of each picture: (NB,C,H,W), all first ones first.
-    """
-    places, phases = places_along(vectors, size, (picture.shape[2], picture.shape[3]))
-    out = picture.new_empty(len(vectors), *picture.shape[1:])
-    used = torch.unique(phases).tolist()  # type: ignore[no-untyped-call]
-    for phase, plane in at_quarters(picture, used):
-        samples, here = (phases == phase).nonzero(as_tuple=True)
-        out.flatten(2)[samples, :, here] = plane.flatten(2)[samples % len(picture), :, places[samples, here]]
-    return out
-
-
-def places_along(vectors: Tensor, size: int, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Where vectors (B,2,h,w) point to: (B,H*W) places in flat pictures of this shape, and phases of `at_quarters`."""
-    height, width = shape
-    vectors = vectors.int()  # half the bytes of what follows
-    phase, along = vectors % STEPS, enlarged(vectors.div(STEPS, rounding_mode="floor"), size)
-    rows, columns = (torch.arange(n, dtype=torch.int32, device=vectors.device) for n in shape)
-    y, x = (rows[:, None] + along[:, 1]).clamp_(0, height - 1), (columns + along[:, 0]).clamp_(0, width - 1)
-    return y.mul_(width).add_(x).flatten(1), enlarged(STEPS * phase[:, 0] + phase[:, 1], size).flatten(1)
-
-
-def at_quarters(picture: Tensor, wanted: Container[int] = range(STEPS**2)) -> Iterator[tuple[int, Tensor]]:
-    """The wanted phases, 4 * right + down in quarter pixels, and a picture (B,C,H,W) at these positions."""
-    for right in range(STEPS):
-        rows = filtered(picture, right, -1)
-        for down in range(STEPS):
-            if (phase := STEPS * right + down) in wanted:
-                yield phase, filtered(rows, down, -2)
-
-
-def filtered(picture: Tensor, phase: int, dim: int) -> Tensor:
-    """A picture (B,C,H,W) at positions so many quarters to the right (dim -1) or down (dim -2)."""
-    if not phase:
-        return picture
-    padded = F.pad(picture, (BEFORE, BEHIND, 0, 0) if dim == -1 else (0, 0, BEFORE, BEHIND), mode="replicate")
-    out = torch.zeros_like(picture)
-    for n, tap in enumerate(TAPS[phase]):
-        if tap:
-            out.add_(padded.narrow(dim, n, picture.shape[dim]), alpha=tap)
-    return out
 
 
 def _coded(

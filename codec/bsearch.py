@@ -9,17 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .bblocks import (
-    BOTH,
-    NETWORK,
-    SIZE,
-    SPLIT,
-    STEPS,
-    Blocks,
-    at_quarters,
-    enlarged,
-    quarter_steps,
-)
+from .bblocks import BOTH, NETWORK, SIZE, SPLIT, Blocks, enlarged, quarter_steps
+from .bcopy import STEPS, UNIT, Quarters, units_of
 from .bfeatures import block_basis
 
 COARSE = 4  # pixels of the first, full search
@@ -29,7 +20,6 @@ LUMA_WORTH = 2.0  # times lambda: errors of luma are accompanied by those of chr
 REALITY = 2.5  # and cost more than reverse water-filling says: best of 1 to 2.5 on six clips, with chroma and without
 VECTOR_BITS = 1.5  # of a component on the network's motion; 2 more for every doubling
 KIND_BITS = 4.0  # of a block that copies or is split, more than of one left to the network
-UNIT = 8  # pixels of the transform that costs are estimated with
 ROUGH, FINE, FINEST = (16, 8, 4, 4, 2, 1, 1), (4, 2, 1), (2, 1)  # steps in quarter pixels
 
 Cost = Callable[[Tensor], Tensor]
@@ -70,18 +60,15 @@ class _Best(NamedTuple):
 
 
 class _Searcher:
-    """Search for blocks of pictures. Costs are bits and distortion, in bits, (B,1,h,w).
-
-    Pictures are looked at as units: (N,64), the pixels of a square of 8x8 together, squares by sample, row and column.
-    """
+    """Search for blocks of pictures, looked at as units. Costs are bits and distortion, in bits, (B,1,h,w)."""
 
     def __init__(self, past: Tensor, future: Tensor, target: Tensor, *, slope: Tensor, weight: Tensor) -> None:
         threshold = 3 / (2 * math.log(2) * LUMA_WORTH * slope.view(-1, 1, 1, 1))
         self.luma = _luma(target)
         self.references = [_luma(picture) for picture in (past, future)]
-        self.units = _units(self.luma)
-        self.scale = _units((weight / threshold).sqrt().expand_as(self.luma))
-        self.strips = [_strips(reference) for reference in self.references]
+        self.units = units_of(self.luma)
+        self.scale = units_of((weight / threshold).sqrt().expand_as(self.luma))
+        self.quarters = [Quarters(reference) for reference in self.references]
         self.basis = block_basis(UNIT**2, UNIT, colours=torch.ones(1, 1)).flatten(1).T.to(target)
 
     def blocks(self, flow: Tensor, predicted: Tensor, size: int, *, start: Tensor | None) -> _Best:
@@ -105,7 +92,7 @@ class _Searcher:
         bits = [_vector_bits(v, n) for v, n in zip(alone, near, strict=True)]
         bits_both = _vector_bits(both[0], near[0]) + _vector_bits(both[1], near[1])
         costs = [  # in the order of the kinds
-            self._cost(_units(_luma(predicted)), size),
+            self._cost(units_of(_luma(predicted)), size),
             self._cost(pictures[0], size) + bits[0] + KIND_BITS,
             self._cost(pictures[1], size) + bits[1] + KIND_BITS,
             self._cost(mean, size) + bits_both + KIND_BITS,
@@ -138,18 +125,8 @@ class _Searcher:
         return vectors[0], vectors[1]
 
     def _copied(self, side: int, vectors: Tensor, size: int) -> Tensor:
-        """Units along vectors (B,2,h,w), one a block of `size`; edges repeated."""
-        count, _, height, width = self.luma.shape
-        vectors = enlarged(vectors.int(), size // UNIT)
-        phase, along = vectors % STEPS, vectors.div(STEPS, rounding_mode="floor")
-        rows, columns = (torch.arange(0, n, UNIT, dtype=torch.int32, device=along.device) for n in (height, width))
-        # One that lies outside is the edge repeated, however far away.
-        y, x = (rows[:, None] + along[:, 1]).clamp_(-UNIT, height), (columns + along[:, 0]).clamp_(-UNIT, width)
-        plane = STEPS * phase[:, 0] + phase[:, 1]
-        plane = plane + STEPS**2 * torch.arange(count, dtype=torch.int32, device=along.device).view(-1, 1, 1)
-        first = (plane * (height + 2 * UNIT) + y + UNIT) * (width + 2 * UNIT) + x + UNIT
-        down = (width + 2 * UNIT) * torch.arange(UNIT, dtype=torch.int32, device=along.device)
-        return self.strips[side].index_select(0, (first[..., None] + down).flatten()).view(-1, UNIT**2)
+        """Units along vectors (B,2,h,w), one a block of `size`."""
+        return self.quarters[side].copied(enlarged(vectors, size // UNIT))
 
     def _far(self, side: int, size: int) -> list[Tensor]:
         """The two best vectors of a full search in small pictures, which needs nothing to start from."""
@@ -202,20 +179,6 @@ def _descend(cost: Cost, starts: Sequence[Tensor], steps: Sequence[int]) -> Tens
 def _vector_bits(vectors: Tensor, near: Tensor) -> Tensor:
     """(B,1,h,w): about what vectors cost."""
     return (VECTOR_BITS + 2 * torch.log2(1 + (vectors - near).abs().float())).sum(1, keepdim=True)
-
-
-def _units(plane: Tensor) -> Tensor:
-    """(N,64): the squares of a plane (B,1,H,W)."""
-    count, _, height, width = plane.shape
-    squares = plane.reshape(count, height // UNIT, UNIT, width // UNIT, UNIT).transpose(2, 3)
-    return squares.reshape(-1, UNIT**2)
-
-
-def _strips(plane: Tensor) -> Tensor:
-    """Every eight pixels in a row (N,8) of a plane (B,1,H,W) in quarter steps, each with its edges repeated; a view."""
-    quarters = torch.cat([x for _, x in at_quarters(plane)], 1)
-    flat = F.pad(quarters, (UNIT,) * 4, mode="replicate").flatten()
-    return flat.as_strided((len(flat) - UNIT + 1, UNIT), (1, 1))
 
 
 def _luma(picture: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from codec.bblocks import BOTH, EDGE, FUTURE, NETWORK, PAST, SPLIT, Blocks, code_blocks, compensated, copied, copy_along
+from codec.bblocks import BOTH, EDGE, FUTURE, NETWORK, PAST, SPLIT, Blocks, code_blocks, compensated, copied
+from codec.bcopy import copy_along
 from codec.bsearch import find_blocks
 from entropy import EntropyError, Estimate, Read, Write
 
@@ -88,14 +89,14 @@ def test_no_string_harms_the_reader():
 def test_whole_vectors_copy_samples_and_quarters_filter_as_hevc_does():
     picture = texture(3)
     vectors = torch.tensor([8, -4]).view(1, 2, 1, 1).expand(1, 2, SIZE[0] // 8, SIZE[1] // 8)
-    moved = copy_along(picture, vectors, 8)
+    moved = copy_along(picture, vectors)
     assert torch.equal(moved[..., 1:, :-2], picture[..., :-1, 2:])
     assert torch.equal(moved[..., 0, :-2], picture[..., 0, 2:])  # the edge repeated
-    half = copy_along(picture, torch.full_like(vectors, 0) + torch.tensor([2, 0]).view(1, 2, 1, 1), 8)
+    half = copy_along(picture, torch.full_like(vectors, 0) + torch.tensor([2, 0]).view(1, 2, 1, 1))
     taps = torch.tensor([-1, 4, -11, 40, 40, -11, 4, -1]) / 64
     expected = (picture[0, 1, 20, 7:15] * taps).sum()
     assert half[0, 1, 20, 10] == pytest.approx(float(expected), abs=1e-6)
-    quarter = copy_along(picture, torch.tensor([0, 3]).view(1, 2, 1, 1).expand_as(vectors), 8)
+    quarter = copy_along(picture, torch.tensor([0, 3]).view(1, 2, 1, 1).expand_as(vectors))
     taps = torch.tensor([0, 1, -5, 17, 58, -10, 4, -1]) / 64
     expected = (picture[0, 2, 17:25, 30] * taps).sum()
     assert quarter[0, 2, 20, 30] == pytest.approx(float(expected), abs=1e-6)
