@@ -15,6 +15,7 @@ from typing import Any
 from . import __version__
 from .errors import CodecError
 from .gop import DEFAULT_INTRA_PERIOD
+from .memory import keep_freed_memory
 from .models import DEFAULT_CODEC, DEFAULT_MODEL
 from .report import Progress, quiet
 
@@ -28,6 +29,7 @@ INTERRUPTED, CLOSED_PIPE = 130, 141  # what a shell expects after SIGINT and SIG
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 1 (decoded with damage), 2 (refused) or 130 (interrupted)."""
     arguments = _parser().parse_args(argv)
+    keep_freed_memory()
     try:
         status: int = arguments.command(arguments)
         sys.stdout.flush()
