@@ -120,6 +120,7 @@ def _open(points: list[Point], rows: Sequence[records.Row], settings: Settings) 
 def _add_table(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("results", type=Path, nargs="+", metavar="CSV")
+    add("--codecs", nargs="+", metavar="NAME", help="only these (default: all)")
     add("--reference", metavar="NAME", help="default: for ncm-MODE@ENCODER its own ENCODER")
     add("--measure", default="psnr_rgb", choices=MEASURES)
     add("--format", default="markdown", choices=["markdown", "latex"])
@@ -130,7 +131,7 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
 def _table(arguments: argparse.Namespace) -> None:
     from eval import bdtable  # bjontegaard takes matplotlib along, which takes seconds to import
 
-    rows = records.rows_of(arguments.results)
+    rows = records.chosen(records.rows_of(arguments.results), arguments.codecs)
     pairs = bdtable.references((row.codec for row in rows), arguments.reference)
     found = bdtable.compare(rows, pairs, arguments.measure)
     if not found:

@@ -98,6 +98,15 @@ def test_classes_have_their_own_means(tmp_path, capsys):
     assert "-10.0 %" in (tmp_path / "bd" / "bd-psnr_rgb.md").read_text()
 
 
+def test_a_table_of_chosen_codecs(tmp_path, capsys):
+    tables.write_rows(tmp_path / "r.csv", results(("x265", "x265:ibpb", "ncm-bitneed@x265")))
+    words = ["table", str(tmp_path / "r.csv"), "--codecs", "ncm-bitneed@x265", "x265:ibpb", "--reference"]
+    assert main([*words, "x265:ibpb"]) == 0
+    text = capsys.readouterr().out
+    assert "| sequence | ncm-bitneed@x265 against x265:ibpb |" in text and "-10.0 %" in text
+    assert main([*words, "x265"]) == 2 and "no rows of it" in capsys.readouterr().err
+
+
 def test_a_small_overlap_is_warned_of(tmp_path, capsys):
     rows = results() + [row("a.mkv", "ncm-auto@x265", n, r, q + 5) for n, (r, q) in enumerate(curve())]
     tables.write_rows(tmp_path / "r.csv", rows)
