@@ -287,7 +287,7 @@ def test_listing(fake, own, monkeypatch, capsys):
 
 
 @pytest.mark.skipif(not REAL, reason="needs HM in $NCM_HM")
-@pytest.mark.parametrize("preset", ["ldb", "ldp", "ra", "ibpb", "ibpb_tuned"])
+@pytest.mark.parametrize("preset", ["ldb", "ldp", "ra", "ipp", "ibpb", "ibpb_tuned"])
 def test_real_hm(preset):
     pictures = moving(18, 72, 40, 10 if preset == "ra" else 8)
     hm, packets = coded(pictures, (0, 9), preset=preset, qp=22)
