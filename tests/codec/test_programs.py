@@ -177,7 +177,7 @@ def test_programs_are_found_and_missed(fake, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"preset": "slow"}, "choose from ra, ldb, ldp, ibpb"),
+        ({"preset": "slow"}, "choose from ra, ldb, ldp, ipp, ibpb"),
         ({"crf": 20}, "hm has no crf; give qp"),
         ({"qp": 52}, "choose 0 to 51"),
         ({"params": "QP=3"}, "'QP' cannot be given"),
