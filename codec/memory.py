@@ -11,8 +11,8 @@ LARGEST = 2**31 - 1  # bytes kept for the next picture
 def keep_freed_memory() -> None:
     """Have the C library keep what networks free, for all of this process; does nothing where that is not glibc.
 
-    It would give every large tensor back to the system, only to ask for another one of that size right away: a third
-    of the time that a picture of 1920x1080 takes goes into that.
+    It would give every large tensor back to the system, only to ask for another one of that size right away: more than
+    a quarter of the time that a picture of 1920x1080 takes goes into that.
     """
     if sys.platform != "linux":
         return

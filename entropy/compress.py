@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What we use of CompressAI, imported without the rest of it and without the warnings of what it imports itself.
 
-Its own __init__ imports every dataset and model, and with them torch_geometric and torch's compiler: half of the time
-that a decoder would take to start.
+Its own __init__ imports every dataset and model, and with them torch_geometric and torch's compiler: two
+fifths of the time that a decoder would take to start.
 """
 
 import importlib.util
