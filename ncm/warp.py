@@ -14,9 +14,12 @@ def warp(ref: Tensor, flow: Tensor) -> Tensor:
     height, width = ref.shape[-2:]
     # Coordinates stay in float32 under autocast: bfloat16 has no room for a pixel position.
     flow = flow.float()
-    x = torch.linspace(-1, 1, width, device=flow.device)
-    y = torch.linspace(-1, 1, height, device=flow.device).unsqueeze(1)
-    grid = torch.stack([x + flow[:, 0] * (2 / max(width - 1, 1)), y + flow[:, 1] * (2 / max(height - 1, 1))], dim=-1)
+    steps = flow.new_tensor([2 / max(width - 1, 1), 2 / max(height - 1, 1)])
+    grid = flow * steps.view(1, 2, 1, 1)
+    grid[:, 0] += torch.linspace(-1, 1, width, device=flow.device)
+    grid[:, 1] += torch.linspace(-1, 1, height, device=flow.device).unsqueeze(1)
+    # Not stacked but permuted: what grid_sample reads need not lie in its order, and writing it so is half of the work.
+    grid = grid.permute(0, 2, 3, 1)
     sampled = F.grid_sample(ref.float(), grid, mode="bilinear", padding_mode="border", align_corners=True)
     return sampled.to(ref.dtype)
 
