@@ -15,14 +15,17 @@ from .models import Model
 from .packets import BFramePacket
 
 
-def choose_device(name: str) -> torch.device:
-    """The device of this name; 'auto' is CUDA where there is one. InputError if torch does not know or have it."""
+def choose_device(name: str, *, exact: bool = False) -> torch.device:
+    """The device of this name; 'auto' is CUDA where there is one. InputError if torch does not know or have it.
+
+    `exact` asks for one that has float64, in which networks of whole numbers are carried; Apple's GPUs do not.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as err:
+        torch.empty(0, device=device, dtype=torch.float64 if exact else torch.float32)
+    except (RuntimeError, AssertionError, TypeError) as err:
         raise InputError(f"--device {name!r} cannot be used here ({str(err).splitlines()[0]}); try cpu") from err
     return device
 
@@ -111,9 +114,14 @@ class Predictor:
 
 
 def predictor(model: Model, info: VideoInfo) -> Predictor:
-    """What makes B-frames with this model: a `BFrameCoder` if the model can code them, else a `Predictor`."""
+    """What makes B-frames with this model: a `BFrameCoder` if the model can code them, else a `Predictor`.
+
+    InputError if the device of a model that can has no float64.
+    """
+    made = Predictor(model, info)
     if model.codec is None:
-        return Predictor(model, info)
+        return made
+    choose_device(str(made.device), exact=True)
     from .bcoding import BFrameCoder  # CompressAI takes seconds to import
 
     return BFrameCoder(model, info)

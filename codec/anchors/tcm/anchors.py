@@ -130,7 +130,7 @@ class TcmAnchors:
 
     def _group(self, head: KeyHead) -> Group:
         """A group to read. InputError if this machine has no such device, ModelError if weights are missing."""
-        device = choose_device(head.device)
+        device = choose_device(head.device, exact=True)
         key = (head.fingerprint, head.device)
         if key not in self._codecs:
             self._codecs[key] = find_codec(head.fingerprint, device)
@@ -169,7 +169,7 @@ def tcm_anchors(
     image = given.get("intra", "")
     if image and image not in NAMES:
         raise InputError(f"intra={image}: no image model of CompressAI; choose from {', '.join(NAMES)}")
-    device = choose_device(given.get("device", "cpu")).type
+    device = choose_device(given.get("device", "cpu"), exact=True).type
     if device not in DEVICES:
         raise InputError(f"device={device}: choose from {', '.join(DEVICES)}")
     return TcmAnchors(_level(source, crf, qp), source, image, device)

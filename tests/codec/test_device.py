@@ -1,0 +1,131 @@
+"""Everything that takes a device keeps to it: what a GPU would refuse, found without one."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from accelerator import DEVICE, Accelerator, holds
+from corpus import tiny_cache
+from helpers import moving, write
+
+import codec
+from codec import models
+from codec.anchors.tcm.config import TcmConfig
+from codec.bconfig import BFrameConfig
+from codec.train import bframe, bstate, loop, tcm, tstate
+from codec.train.config import TrainConfig
+from codec.train.data import Corpus, Library
+from codec.train.ranks import Ranks
+from ncm import NcmConfig, build
+
+TINY = NcmConfig(
+    widths=(8, 8, 8, 8, 8),
+    context_width=4,
+    teacher_width=8,
+    quality_input=True,
+    pyramid=(4, 4, 8, 8),
+    motion_features=8,
+)
+RECIPE = {
+    "decoded": 1.0,
+    "distances": (1.0,),
+    "unequal": 0.0,
+    "steps": 1,
+    "batch": 2,
+    "crop": 64,
+    "bf16": False,
+    "validation_clips": 1,
+    "warmup": 1,
+}
+SMALL = {"widths": (4, 6, 8), "latents": 12, "coder_width": 8, "motion_latents": 8, "motion_width": 6}
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch, tiny_weights):
+    monkeypatch.setenv("NCM_WEIGHTS", str(tiny_weights))
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: torch.get_rng_state())
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: None)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_the_accelerator_refuses_what_a_gpu_refuses():
+    with Accelerator() as accelerator:
+        here, there = torch.rand(3, 4, device="cuda"), torch.rand(3, 4)
+        assert here.device == (here[0] * 2).device == torch.empty(0, device="cuda").device == DEVICE
+        assert there.device.type == here.cpu().device.type == "cpu" and there.to(here).device == DEVICE
+        assert (here * torch.tensor(2.0) + 1).device == DEVICE and here[torch.tensor([0, 2])].device == DEVICE
+        with pytest.raises(RuntimeError, match="same device"):
+            here + there
+        with pytest.raises(RuntimeError, match="same device"):
+            torch.cat([there, here])
+        with pytest.raises(TypeError, match="numpy"):
+            here.numpy()
+        weight = torch.nn.Parameter(here.clone())
+        (weight.to("cuda") * here).sum().backward()
+        assert weight.grad.device == DEVICE and holds(weight.grad)
+        there.copy_(here)
+        assert there.device.type == "cpu"
+    assert accelerator.calls
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"mode": "bitfree", "model": "tiny", "crf": 30},
+        {"mode": "bitneed", "model": "small-bframe", "qp": 8, "effort": 1},
+        {"mode": "auto", "model": "small-bframe", "qp": 12},
+        {"mode": "bitneed", "model": "small-bframe", "anchor": "tcm", "anchor_params": "device=cuda", "qp": 2},
+    ],
+    ids=lambda settings: "-".join(map(str, settings.values())),
+)
+def test_a_stream_of_the_accelerator_is_that_of_the_cpu(tmp_path, settings):
+    src = write(tmp_path / "seq.y4m", moving(3, 66, 50))
+    codec.encode(src, tmp_path / "cpu.ncm", device="cpu", **settings | {"anchor_params": ""})
+    codec.decode(tmp_path / "cpu.ncm", tmp_path / "cpu.yuv", device="cpu")
+    with Accelerator() as accelerator:
+        codec.encode(src, tmp_path / "gpu.ncm", device="cuda", **settings)
+        codec.decode(tmp_path / "gpu.ncm", tmp_path / "gpu.yuv", device="cuda")
+    assert accelerator.calls > 1000
+    assert (tmp_path / "gpu.yuv").read_bytes() == (tmp_path / "cpu.yuv").read_bytes()
+    if settings.get("anchor") != "tcm":  # which notes the kind of device
+        assert (tmp_path / "gpu.ncm").read_bytes() == (tmp_path / "cpu.ncm").read_bytes()
+
+
+def test_without_float64_only_what_needs_it_is_refused(tmp_path):
+    src = write(tmp_path / "seq.y4m", moving(3, 66, 50))
+    with Accelerator(double=False):
+        codec.encode(src, device="cuda", mode="bitfree", model="tiny")
+        codec.decode(tmp_path / "seq.ncm", device="cuda")
+        for settings in ({"mode": "bitneed"}, {"anchor": "tcm", "anchor_params": "device=cuda"}):
+            with pytest.raises(codec.InputError, match=r"float64.*try cpu"):
+                codec.encode(src, tmp_path / "exact.ncm", device="cuda", **settings)
+    assert not (tmp_path / "exact.ncm").exists()
+
+
+@pytest.mark.parametrize("what", ["ncm", "bframe", "tcm"])
+def test_training_keeps_to_the_accelerator(tmp_path, what):
+    library = Library(Corpus(tiny_cache(tmp_path / "tiny")))
+    models.save(build(replace(TINY, pyramid=(), motion_features=0)), tmp_path / "base.safetensors")
+    with Accelerator() as accelerator:
+        ranks, run = Ranks(torch.device("cuda")), tmp_path / "run"
+        if what == "ncm":
+            state = loop.train_ncm(TrainConfig(model=TINY, **RECIPE), library, run, ranks=ranks)
+        elif what == "bframe":
+            config = bstate.BFrameTraining(
+                codec=BFrameConfig(**SMALL, lambdas=(64.0, 512.0, 4096.0)),
+                base=str(tmp_path / "base.safetensors"),
+                teacher=0.0,
+                validation_qualities=(0, 2),
+                thrifty_from=0,
+                **RECIPE,
+            )
+            state = bframe.train_bframe(config, library, run, ranks=ranks)
+        else:
+            widths = {**SMALL, "intra_latents": 24, "hyper": 4}
+            config = tstate.TcmTraining(codec=TcmConfig(**widths, lambdas=(128.0, 2048.0)), teacher=0.0, **RECIPE)
+            state = tcm.train_tcm(config, library, run, ranks=ranks)
+        assert state.step == 1 and all(holds(p) for p in state.model.parameters() if p.requires_grad)
+    assert accelerator.calls > 1000
