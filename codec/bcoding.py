@@ -13,7 +13,7 @@ from ncm import Prediction
 
 from .bcodec import BFrameCodec, Scene
 from .bfeatures import AnchorFeatures, anchor_features, luma_plane
-from .bframe import Between, Choice, Predictor, Score, Trial
+from .bframe import Between, Choice, Predictor, Score, Trial, repeatable
 from .errors import StreamError
 from .frame import Yuv420, pad, yuv_to_rgb
 from .metrics import rgb_of, structural_weight
@@ -43,6 +43,7 @@ class BFrameCoder(Predictor):
         exact = np.interp(math.log(slope / COARSER), np.log(lambdas), np.arange(len(lambdas)))
         return round(float(exact) * LEVEL_STEPS)
 
+    @repeatable
     @torch.no_grad()
     def read(self, where: Between, packet: BFramePacket) -> Yuv420:
         """The B-frame that a payload describes. StreamError if it cannot be read."""
@@ -56,6 +57,7 @@ class BFrameCoder(Predictor):
             raise StreamError(f"its payload cannot be read ({error})") from error
         return self._shown(frame)
 
+    @repeatable
     @torch.no_grad()
     def write(
         self,

@@ -14,6 +14,10 @@ from .frame import VideoInfo, Yuv420, crop, pad, rgb_to_yuv, yuv_to_rgb
 from .models import Model
 from .packets import BFramePacket
 
+# On a GPU convolutions would otherwise keep ten bits of a float (TF32), and may sum in another order the next time:
+# the B-frames of two machines, or of two runs, would differ by more than a level here and there.
+repeatable = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+
 
 def choose_device(name: str, *, exact: bool = False) -> torch.device:
     """The device of this name; 'auto' is CUDA where there is one. InputError if torch does not know or have it.
@@ -85,12 +89,14 @@ class Predictor:
         self.info = info
         self.device = next(model.network.parameters()).device
 
+    @repeatable
     @torch.no_grad()
     def reference(self, picture: Yuv420) -> Reference:
         """A decoded picture as a reference."""
         padded = pad(picture, self.model.network.multiple)
         return Reference(padded, yuv_to_rgb(padded, self.info.colour, self.device))
 
+    @repeatable
     @torch.no_grad()
     def predict(self, past: Reference, future: Reference, time: float, noise: float) -> Yuv420:
         """The B-frame at `time` in (0,1) between two references; `noise` is their RMS error, 0 if unknown."""

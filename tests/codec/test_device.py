@@ -94,6 +94,23 @@ def test_a_stream_of_the_accelerator_is_that_of_the_cpu(tmp_path, settings):
         assert (tmp_path / "gpu.ncm").read_bytes() == (tmp_path / "cpu.ncm").read_bytes()
 
 
+@pytest.mark.parametrize("anchor", ["x265", "tcm"])
+def test_networks_run_in_whole_float32_and_in_one_order(tmp_path, monkeypatch, anchor):
+    seen, cudnn = set(), torch.backends.cudnn
+    convolve = torch.nn.Conv2d.forward
+
+    def watched(layer, x):
+        seen.add((cudnn.allow_tf32, cudnn.deterministic))
+        return convolve(layer, x)
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", watched)
+    src, before = write(tmp_path / "seq.y4m", moving(3, 66, 50)), (cudnn.allow_tf32, cudnn.deterministic)
+    for settings in ({"mode": "bitfree", "model": "tiny"}, {"mode": "bitneed", "model": "small-bframe"}):
+        codec.encode(src, anchor=anchor, qp=2 if anchor == "tcm" else 8, **settings)
+        codec.decode(tmp_path / "seq.ncm")
+    assert seen == {(False, True)} and (cudnn.allow_tf32, cudnn.deterministic) == before
+
+
 def test_without_float64_only_what_needs_it_is_refused(tmp_path):
     src = write(tmp_path / "seq.y4m", moving(3, 66, 50))
     with Accelerator(double=False):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from entropy import Read, Write
 
+from ...bframe import repeatable
 from ...errors import StreamError
 from ...models import FINGERPRINT_BYTES
 from .config import Reference
@@ -71,6 +72,7 @@ class Group:
             raise StreamError(f"level {level} of a TCM codec that has {len(codec.config.lambdas)} rates")
         self.reference: Reference | None = None
 
+    @repeatable
     @torch.no_grad()
     def write(self, x: Tensor) -> bytes:
         """The string of the next picture (1,3,H,W), padded; the first is the key frame."""
@@ -85,6 +87,7 @@ class Group:
             self.reference = self.codec.intra(tape, x, size=size, quality=self.quality)
         return tape.finish()
 
+    @repeatable
     @torch.no_grad()
     def read(self, data: bytes, size: tuple[int, int]) -> Tensor:
         """The next picture (1,3,H,W), padded, from its string. After an error, the group is lost."""
