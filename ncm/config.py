@@ -27,7 +27,8 @@ class NcmConfig:
     fine_scales_far: tuple[int, ...] = (2, 1)  # K_f where the coarse picture is smaller than half (paper 3.3)
     coarse_short_side: int = 256  # a of the paper: the coarse picture's short side is at most this
     coarse_ratio: float = 0.5  # ... and at most this fraction of the full one
-    image_features: int = 4  # channels of the full-size features that every block sees warped
+    image_features: int = 4  # channels of the full-size features that every block sees warped; 0 = none
+    last_features: bool = True  # whether the last block answers features too, for the teacher if for anyone
     pyramid: tuple[int, ...] = ()  # channels at 1, 1/2, 1/4, 1/8 of the coarse picture; () = no matching
     motion_features: int = 0  # channels of f_M, fused from correspondences and flow; 0 = none
     matching_scales: int = 4  # K + 1 of the paper
@@ -53,6 +54,8 @@ class NcmConfig:
             )
         if self.depths and len(self.depths) != len(self.widths):
             raise ValueError(f"{len(self.depths)} depths for {len(self.widths)} widths")
+        if self.teacher_width and not self.last_features:
+            raise ValueError("a teacher block sees the features of the last one: last_features is needed")
         if (self.motion_features or self.fine_matching) and len(self.pyramid) != 4:
             raise ValueError("motion features and fine matching need a pyramid of four levels")
 

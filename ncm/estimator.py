@@ -17,7 +17,7 @@ BLOCK_MULTIPLE = 4  # a block halves its input twice
 
 
 class References(NamedTuple):
-    """Both references at one size: pictures (B,3,H,W), their features (B,C,H,W), and the time plane (B,1,H,W)."""
+    """Both references at one size: pictures (B,3,H,W), their features (B,C,H,W), C may be 0, and the time (B,1,H,W)."""
 
     past: Tensor
     future: Tensor
@@ -27,7 +27,10 @@ class References(NamedTuple):
 
     def at(self, size: tuple[int, int]) -> "References":
         """The same at another size."""
-        return References(*(resize(x, size) for x in self))
+        # With their features, of which there may be none.
+        past, future = (torch.cat(side, 1) for side in zip(self[:2], self[2:4], strict=True))
+        past, future = resize(past, size), resize(future, size)
+        return References(past[:, :3], future[:, :3], past[:, 3:], future[:, 3:], resize(self.time, size))
 
     def warped(self, flow: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures (B,6,H,W) and features (B,2C,H,W) of past and future sampled along flow (B,4,H,W)."""
@@ -42,7 +45,7 @@ class CoarseToFine(nn.Module):
     def __init__(self, config: NcmConfig) -> None:
         super().__init__()
         self.config = config
-        self.encode = ImageFeatures(config.image_features)
+        self.encode = ImageFeatures(config.image_features) if config.image_features else None
         for index in range(len(config.widths)):
             self.add_module(f"block{index}", _block(config, index))
         self.teacher = _teacher(config) if config.teacher_width else None
@@ -102,6 +105,8 @@ class CoarseToFine(nn.Module):
         return config.fine_scales_far if far else config.fine_scales
 
     def _references(self, past: Tensor, future: Tensor, time: Tensor) -> References:
+        if self.encode is None:
+            return References(past, future, past[:, :0], future[:, :0], time)
         return References(past, future, self.encode(past), self.encode(future), time)
 
     def _steps(
@@ -153,6 +158,7 @@ def _inputs(config: NcmConfig) -> int:
 
 def _block(config: NcmConfig, index: int) -> IFBlock:
     guided = _is_guided(config, index)
+    answers = config.last_features or index < len(config.widths) - 1
     return IFBlock(
         _inputs(config) + (MASK + HIDDEN + FLOW if index else 0),
         config.widths[index],
@@ -160,6 +166,7 @@ def _block(config: NcmConfig, index: int) -> IFBlock:
         image=2 * config.pyramid[_level(config, index)] if guided else 0,
         motion=config.motion_features if guided else 0,
         quality=QUALITY_WIDTH if config.quality_input else 0,
+        hidden=HIDDEN if answers else 0,
         double=config.double_resolution,
     )
 

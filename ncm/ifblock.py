@@ -46,8 +46,9 @@ class IFBlock(nn.Module):
     """Refine flow and mask at 1/scale of the given picture.
 
     `image` > 0 adds the paper's warped pyramid features f_I, `motion` > 0 its motion features f_M, `quality` an
-    embedding of the references' quality; all three enter through zero-initialised weights. `double` removes the first
-    convolution's and the transposed convolution's stride (paper A.1): same parameters, features twice as fine.
+    embedding of the references' quality; all three enter through zero-initialised weights. `hidden` is how many
+    features are answered. `double` removes the first convolution's and the transposed convolution's stride (paper A.1):
+    same parameters, features twice as fine.
     """
 
     def __init__(
@@ -59,13 +60,14 @@ class IFBlock(nn.Module):
         image: int = 0,
         motion: int = 0,
         quality: int = 0,
+        hidden: int = HIDDEN,
         double: bool = False,
     ) -> None:
         super().__init__()
         first = 1 if double else 2
         self.conv0 = nn.Sequential(_conv(in_channels, width // 2, first), _conv(width // 2, width, 2))
         self.convblock = nn.Sequential(*(ResidualConv(width) for _ in range(depth)))
-        self.lastconv = nn.Sequential(upward(width, 4 * (FLOW + MASK + HIDDEN), double=not double), nn.PixelShuffle(2))
+        self.lastconv = nn.Sequential(upward(width, 4 * (FLOW + MASK + hidden), double=not double), nn.PixelShuffle(2))
         self.image = zero_init(nn.Conv2d(image, width // 2, 3, stride=first, padding=1)) if image else None
         self.motion = zero_init(nn.Conv2d(motion, width, 1)) if motion else None
         self.quality = zero_init(nn.Linear(quality, width)) if quality else None

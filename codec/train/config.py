@@ -22,6 +22,7 @@ class TrainConfig:
     init: str = ""  # a model's name, or a .safetensors file relative to the config's folder; "" = fresh weights
     may_be_missing: tuple[str, ...] = ()  # names that `init` need not have; all others are loaded strictly
     rename: dict[str, str] = field(default_factory=dict)  # prefix of names in `init` -> ours; "" = leave those out
+    channels: dict[str, list[int]] = field(default_factory=dict)  # ours -> those of `init`'s to take: load_weights
     steps: int = 100_000  # optimiser steps
     seed: int = 0  # sample n is a function of (seed, n), and so is every draw of step n: resuming repeats nothing
 

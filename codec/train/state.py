@@ -65,7 +65,7 @@ def start(config: TrainConfig, data: str, device: torch.device) -> TrainState:
     torch.manual_seed(config.seed)
     model = FrameSynthesis(config.model)
     if config.init:
-        load_weights(model, models.find(config.init), config.may_be_missing, config.rename)
+        load_weights(model, models.find(config.init), config.may_be_missing, config.rename, config.channels)
     model = model.to(device).to(memory_format=torch.channels_last)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not matches(name, config.freeze))
@@ -90,16 +90,23 @@ def optimizer_of(model: nn.Module, config: TrainConfig) -> AdamW:
 
 
 def load_weights(
-    model: nn.Module, path: Path, may_be_missing: tuple[str, ...] = (), rename: Mapping[str, str] | None = None
+    model: nn.Module,
+    path: Path,
+    may_be_missing: tuple[str, ...] = (),
+    rename: Mapping[str, str] | None = None,
+    channels: Mapping[str, list[int]] | None = None,
 ) -> None:
     """Load a safetensors file, names changed by prefix; ModelError names any weight too many, or missing without leave.
 
-    A prefix that becomes "" takes its weights out.
+    A prefix that becomes "" takes its weights out. Of what is in `channels`, by its new name, only these are taken: of
+    a convolution's weights, these inputs; of a transposed one's, these outputs; of a bias, these.
     """
     try:
         weights = _renamed(load_file(path), rename or {})
+        for name, taken in (channels or {}).items():
+            weights[name] = weights[name][:, taken] if weights[name].dim() > 1 else weights[name][taken]
         result = model.load_state_dict(weights, strict=False)
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError, LookupError, SafetensorError) as error:
         # The first line of torch's message says only that something is wrong.
         raise ModelError(f"{path} does not fit: {str(error).splitlines()[-1].strip()}") from error
     missing = [name for name in result.missing_keys if not matches(name, may_be_missing)]

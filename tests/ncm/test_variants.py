@@ -8,10 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from codec import models
+from codec import CodecError, models
+from codec.train import state
+from codec.train.config import load_config
 from ncm import NcmConfig, build
 from ncm.layers import UnstridedUp
 from ncm.network import blend_of
+from ncm.subpixel import _blocks, _picture
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PLAIN = NcmConfig(widths=(16, 16, 16, 8, 8), context_width=4, teacher_width=8)
@@ -204,13 +207,49 @@ def test_rife40_does_not_extrapolate():
 # --- lite
 
 
-def test_lite_inherits_blocks_of_rife5():
-    lite = build(config_of("lite.toml")).state_dict()
+def test_lite_starts_from_blocks_of_rife5():
+    config = load_config(CONFIGS / "lite.toml")
+    lite = state.start(config, "", torch.device("cpu")).model.state_dict()
     rife5 = models.load("rife5").network.state_dict()
-    sources = {"flow.encode.": "flow.encode.", "flow.block0.": "flow.block0.", "flow.block1.": "flow.block1."}
-    for target, source in {**sources, "flow.block2.": "flow.block3."}.items():
-        names = [name for name in rife5 if name.startswith(source)]
-        assert names and all(lite[name.replace(source, target)].shape == rife5[name].shape for name in names)
+    for block in ("flow.block0.", "flow.block1."):
+        for name in (f"{block}conv0.1.0.weight", f"{block}convblock.5.conv.weight", f"{block}convblock.0.beta"):
+            assert torch.equal(lite[name], rife5[name])
+    first, other = "flow.block1.conv0.0.0.weight", "flow.block1.lastconv.0.bias"
+    assert torch.equal(lite[first][:, :7], rife5[first][:, [0, 1, 2, 3, 4, 5, 14]])  # pictures and time, no features
+    assert torch.equal(lite[first][:, 7:], rife5[first][:, 15:])  # mask, features of the block before, flow
+    assert torch.equal(lite[other], rife5[other][:20])
+
+
+def test_channels_that_are_not_there_are_an_error():
+    config = load_config(CONFIGS / "lite.toml")
+    for channels in ({"flow.block0.conv0.0.0.weight": [99]}, {"flow.block9.weight": [0]}):
+        with pytest.raises(CodecError, match="rife5"):
+            state.start(replace(config, channels=channels), "", torch.device("cpu"))
+
+
+@pytest.mark.parametrize("features", [True, False])
+@torch.inference_mode()
+def test_the_last_block_answers_features_if_wished(features):
+    network = build(replace(LITE, last_features=features)).train()
+    assert [step.hidden.shape[1] for step in network.flow(*pair(), torch.full((1, 1, 64, 96), 0.5))] == [0, 0, 0]
+    assert network.flow.block2.lastconv[0].weight.shape[1] == (52 if features else 20)
+    with pytest.raises(ValueError, match="last_features"):
+        replace(LITE, last_features=False, teacher_width=8)
+
+
+@torch.inference_mode()
+def test_blocks_need_no_image_features():
+    torch.manual_seed(0)
+    for config in (replace(LITE, image_features=0), replace(PLAIN, image_features=0)):
+        network = opened(build(config))
+        assert not [name for name in network.state_dict() if "encode" in name]
+        assert network(*pair()).frame.isfinite().all()
+
+
+def test_pictures_become_blocks_and_blocks_pictures():
+    picture = torch.rand(2, 3, 16, 24)
+    assert torch.equal(_blocks(picture), F.pixel_unshuffle(picture, 4))
+    assert torch.equal(_picture(_blocks(picture)), picture)
 
 
 @torch.inference_mode()
