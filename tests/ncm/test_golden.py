@@ -11,7 +11,7 @@ from ncm.network import blend_of
 
 DATA = Path(__file__).parents[1] / "data"
 TOLERANCE = 1e-4  # of samples and masks
-STEEP = 1e-3  # of flows in pixels and mask logits, which on some processors differ by a little over 1e-4
+STEEP = 2e-4  # of flows in pixels and mask logits: on one processor they differ by 1.04e-4
 
 
 @pytest.fixture(autouse=True)
