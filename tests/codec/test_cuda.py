@@ -1,4 +1,4 @@
-"""On a machine with a GPU: what the CPU writes is read and the other way round, pictures come out the same, training goes.
+"""On a machine with a GPU: what the CPU writes is read, and the other way round; pictures agree; training goes on.
 
 Skipped elsewhere; tests/codec/test_device.py finds most of what a GPU would refuse without one.
 """
