@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Train the B-frame codec on top of a frozen frame-synthesis network: the loop behind `codec train bframe`.
+"""Train the B-frame codec on top of a frame-synthesis network: the loop behind `codec train bframe`.
 
 A run is a folder as that of `codec train ncm`: checkpoint.pt (resumed if there), log.csv, best.safetensors. The
-network that predicts is frozen and named in the recipe; only its fingerprint is exported with the codec.
+network that predicts is named in the recipe; of a frozen one only the fingerprint is exported with the codec, one that
+learns on beside it (`joint`) is exported too.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor
 
 from entropy import Estimate
+from ncm import Prediction
+from ncm.ifblock import Motion
 
 from ..bcodec import BFrameCodec
 from ..bfeatures import AnchorFeatures, anchor_features, luma_plane
@@ -21,6 +24,7 @@ from ..frame import Colour, rgb_to_yuv
 from .bstate import BFrameState, BFrameTraining, BWatch, load_training, resume_bframe, start_bframe
 from .data import Library
 from .loop import drive, make_folder, open_library, optimise, share_of_batches
+from .losses import reconstruction
 from .precision import mixed_precision
 from .ranks import Ranks, joined
 from .sampling import Batch
@@ -64,7 +68,7 @@ def train_bframe(config: BFrameTraining, library: Library, run: Path, *, ranks: 
 
 def train_step(state: BFrameState, batches: Iterator[Batch], ranks: Ranks) -> dict[str, float]:
     """One optimiser step over `accumulate` batches; what was measured, and the gradient's norm, by name."""
-    config, model = state.config, state.model.train()
+    config, model = state.config, state.codec.train()
     torch.manual_seed((config.seed << 40) + (state.step << 8) + ranks.rank)  # for the noise of quantisation
 
     def losses(number: int) -> dict[str, Tensor]:
@@ -89,12 +93,20 @@ def objective(
     A sample's cost counts with lambda^-balance, or the finest qualities would be all that is learnt. `aid` adds the
     error of the blend along the decoded motion: a motion that is not yet good for the frame must not fall silent.
     Of the rates, "bpp_z" is what of them goes into hyper-latents: zero means that these have died.
+    If `joint`, "student" is the network's own loss on all samples. Those with clean references, should there be others,
+    are for the network alone; and no gradient of what is coded goes back into it, or it would lose what bitfree shows.
     """
+    student = None
+    with mixed_precision(batch.past.device, config.bf16):
+        prediction = model.network(batch.past, batch.future, batch.time, batch.noise)
+        if config.joint:
+            student = reconstruction(prediction.frame, batch.target, config.loss)
+            batch, quality, prediction = _to_be_coded(batch, quality, prediction)
     past, target, future, time, noise = batch
     exact = exact_of(past, future, noise)
     tape = Estimate("mixed")
     with mixed_precision(past.device, config.bf16):
-        scene = model.scene(past, future, time=time, noise=noise, quality=quality, exact=exact)
+        scene = model.scene(past, future, time=time, noise=noise, quality=quality, exact=exact, prediction=prediction)
         done = model(tape, scene, model.aim(scene, target, thrifty=thrifty, blocks=config.blocks))
     slope = quality.new_tensor(config.codec.lambdas, dtype=torch.float32)[quality]
     error, error_free, error_blend = (squared(x, target) for x in (done.frame, done.predicted, done.blend))
@@ -105,8 +117,10 @@ def objective(
     cost, cost_free = slope * error + rate, slope * error_free
     weight = (slope / 256) ** -config.balance
     aid = config.motion_aid * slope * error_blend if model.motion else torch.zeros_like(cost)
+    loss = (weight * (cost + aid)).mean()
     return {
-        "loss": (weight * (cost + aid)).mean(),
+        "loss": loss if student is None else loss + student,
+        **({} if student is None else {"student": student}),
         **{f"bpp_{name}": value.mean() for name, value in rates.items()},
         "bpp_z": torch.stack([bits for name, bits in tape.bits.items() if name.endswith(".z")]).sum(0).mean() / pixels,
         "psnr": decibels(error).mean(),
@@ -114,6 +128,15 @@ def objective(
         "psnr_blend": decibels(error_blend).mean(),
         "saving": 1 - (weight * cost.detach()).sum() / (weight * cost_free).sum(),
     }
+
+
+def _to_be_coded(batch: Batch, quality: Tensor, prediction: Prediction) -> tuple[Batch, Tensor, Prediction]:
+    """The samples with decoded references, all if there are none, without gradients."""
+    chosen = batch.noise > 0
+    chosen = chosen if chosen.any() else torch.ones_like(chosen)
+    motion = Motion(*(x[chosen].detach() for x in prediction.motion))
+    known = Prediction(prediction.frame[chosen].detach(), [motion])
+    return Batch(*(x[chosen] for x in batch)), quality[chosen], known
 
 
 def exact_of(past: Tensor, future: Tensor, noise: Tensor) -> AnchorFeatures:

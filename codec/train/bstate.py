@@ -22,7 +22,7 @@ from .. import models
 from ..bcodec import BFrameCodec
 from ..bconfig import BFrameConfig
 from ..bweights import save_codec
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from .config import TrainConfig, config_from
 from .data import Library
 from .sampling import ValidationItem, validation_items
@@ -42,10 +42,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class BFrameTraining(TrainConfig):
-    """One run: what training a network has (`loss`, `supervise` and the teacher are not used), and this."""
+    """One run: what training a network has (without `supervise` and the teacher; `loss` if `joint`), and this."""
 
     codec: BFrameConfig = field(default_factory=BFrameConfig)
-    base: str = models.DEFAULT_MODEL  # the network that predicts, frozen: a name, or a .safetensors file
+    base: str = models.DEFAULT_MODEL  # the network that predicts: a name, or a .safetensors file
+    joint: bool = False  # whether it learns on beside the codec, from `loss` alone; its names begin with "network."
     balance: float = 0.5  # costs count with lambda^-balance; 0 = the paper's plain sum
     motion_aid: float = 0.1  # weight of lambda * MSE of the blend along the decoded motion
     thrifty_from: int = 1000  # step; before, symbols are the nearest: sparing bits by scales not yet learnt leaves none
@@ -53,7 +54,7 @@ class BFrameTraining(TrainConfig):
     validation_qualities: tuple[int, ...] = (1, 3, 5)  # those that a model has
 
 
-OWN = ("base", "balance", "motion_aid", "thrifty_from", "blocks", "validation_qualities")
+OWN = ("base", "joint", "balance", "motion_aid", "thrifty_from", "blocks", "validation_qualities")
 
 
 def load_training(path: Path) -> BFrameTraining:
@@ -93,22 +94,48 @@ def _tuples(table: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
+class Joint(nn.Module):
+    """A codec and the network it stands on as one module, names of the network's weights beginning with "network."."""
+
+    multiple = BFrameCodec.multiple
+
+    def __init__(self, codec: BFrameCodec) -> None:
+        super().__init__()
+        self._codec = (codec,)  # in a tuple, where torch does not find it
+        for name, part in codec.named_children():
+            self.add_module(name, part)
+        self.network = codec.network
+
+    @property
+    def codec(self) -> BFrameCodec:
+        """The codec."""
+        return self._codec[0]
+
+
 @dataclass
 class BFrameState(TrainState):
-    """What a checkpoint holds; `average` has parameters alone, and `best_psnr` is the best saving so far."""
+    """What a checkpoint holds; `average` has parameters alone, and `best_psnr` is the best so far: see `BWatch`."""
 
     config: BFrameTraining
-    model: BFrameCodec  # type: ignore[assignment]  # trained by the same rules, but another network
+    model: BFrameCodec | Joint  # type: ignore[assignment]  # trained by the same rules, but another network
+
+    @property
+    def codec(self) -> BFrameCodec:
+        """The codec, whatever is trained."""
+        return self.model.codec if isinstance(self.model, Joint) else self.model
 
 
 def start_bframe(config: BFrameTraining, data: str, device: torch.device) -> BFrameState:
     """A run before its first step."""
     torch.manual_seed(config.seed)
     network = models.load(config.base, device).network.to(memory_format=torch.channels_last)
-    model = BFrameCodec(config.codec, network)
+    codec = BFrameCodec(config.codec, network)
     if config.init:
-        load_weights(model, models.find(config.init), config.may_be_missing)
-    model = model.to(device).to(memory_format=torch.channels_last)
+        load_weights(codec, models.find(config.init), config.may_be_missing)
+    codec = codec.to(device).to(memory_format=torch.channels_last)
+    model = Joint(codec) if config.joint else codec
+    if config.joint:
+        network.requires_grad_()
     for name, parameter in model.named_parameters():
         if matches(name, config.freeze):
             parameter.requires_grad_(False)
@@ -145,16 +172,18 @@ class BWatch(Watch):
     def __init__(self, state: BFrameState, library: Library, run: Path, device: torch.device) -> None:
         super().__init__(state, library, run, device)
         decoded = bool(state.config.decoded)
-        count, multiple = state.config.validation_clips, state.model.multiple
+        count, multiple = state.config.validation_clips, state.codec.multiple
         self.items = {"frames": list(validation_items(library, count, multiple=multiple, decoded=decoded))}
 
     def validate(self) -> None:
         """Measure the averaged weights at some qualities; keep them as best.safetensors if they are the best so far.
 
         The saving is 1 - cost / cost of bitfree, costs being lambda * MSE + bpp summed over the clips; the run's is
-        the mean over qualities.
+        the mean over qualities. Where the network learns too, bitfree is no fixed rival: then the best has saved most
+        on the plain mean of both references.
         """
         state, savings = self.state, []
+        rival = "cost_mean" if state.config.joint else "cost_free"
         qualities = [q for q in state.config.validation_qualities if q < len(state.config.codec.lambdas)] or [0]
         with averaged(state) as model:
             rows = [
@@ -164,7 +193,7 @@ class BWatch(Watch):
         for index, quality in enumerate(qualities):
             means = {name: float(np.mean([row[index][name] for row in rows])) for name in rows[0][index]}
             means["saving"] = 1 - means["cost"] / means["cost_free"]
-            savings.append(means["saving"])
+            savings.append(1 - means["cost"] / means[rival])
             shown = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
             log.info("step %d: quality %d  %s", state.step, quality, shown)
             self._record({f"valid{quality}_{name}": value for name, value in means.items()})
@@ -178,7 +207,7 @@ class BWatch(Watch):
 def measure(
     model: BFrameCodec, item: ValidationItem, qualities: list[int], device: torch.device, *, blocks: bool
 ) -> list[dict[str, float]]:
-    """For each quality, rate, distortion and cost of one picture, and what bitfree gives, in float32."""
+    """For each quality, rate, distortion and cost of one picture, and what bitfree and no network give, in float32."""
     from .bframe import exact_of
 
     batch, rows = item.batch.to(device), []
@@ -199,7 +228,8 @@ def measure(
         mse, free = error(done.frame), error(done.predicted)
         psnr, psnr_free = (-10 * float(np.log10(e + 1e-10)) for e in (mse, free))
         row = {"bpp": bpp, "bpp_motion": motion, "psnr": psnr, "psnr_free": psnr_free}
-        rows.append({**row, "cost": slope * mse + bpp, "cost_free": slope * free})
+        costs = {"cost": slope * mse + bpp, "cost_free": slope * free, "cost_mean": slope * error((past + future) / 2)}
+        rows.append(row | costs)
     return rows
 
 
@@ -207,7 +237,8 @@ def measure(
 def averaged(state: BFrameState) -> Iterator[BFrameCodec]:
     """The model in evaluation mode with its averaged weights, for as long as the context lasts."""
     with parameters_in(state.model, state.average):
-        yield state.model.eval()
+        state.model.eval()
+        yield state.codec.eval()
 
 
 @contextmanager
@@ -229,15 +260,26 @@ def put_parameters(model: nn.Module, values: dict[str, Tensor]) -> None:
 
 
 def export_bframe(state: BFrameState, path: Path) -> None:
-    """Write the averaged weights with integer networks and tables frozen, and what made them as metadata."""
+    """Write the averaged weights with integer networks and tables frozen, and what made them as metadata.
+
+    A network that learnt too is written first, beside it, as NAME-base.safetensors.
+    """
+    notes = {"steps": str(state.step), "hours": f"{state.seconds / 3600:.2f}", "data": state.data}
     model = copy.deepcopy(state.model)
     put_parameters(model, state.average)
+    base = models.load(state.config.base)
+    if isinstance(model, Joint):
+        base = models.load(str(_export_base(model, path, notes)))
+        model = model.codec
     freeze(model.eval())
-    save_codec(
-        model,
-        path,
-        base=models.load(state.config.base),
-        steps=str(state.step),
-        hours=f"{state.seconds / 3600:.2f}",
-        data=state.data,
-    )
+    save_codec(model, path, base=base, **notes)
+
+
+def _export_base(model: Joint, path: Path, notes: dict[str, str]) -> Path:
+    beside = path.with_name(f"{path.stem}-base.safetensors")
+    try:
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        models.save(model.network, beside, **notes)
+    except OSError as error:
+        raise OutputError(f"{beside}: cannot be written ({error.strerror or error})") from error
+    return beside

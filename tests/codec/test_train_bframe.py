@@ -154,6 +154,53 @@ def test_what_is_exported_writes_streams(config, library, tmp_path):
     assert models.load(str(exported)).codec is not None
 
 
+JOINT = {"joint": True, "freeze": ("network.flow.teacher.*",), "decoded": 0.5, "batch": 4, "lr": 1e-3}
+
+
+def test_the_network_learns_beside_the_codec(config, library, base, tmp_path):
+    before = models.load(str(base)).network.state_dict()
+    state = bframe.train_bframe(replace(config, **JOINT), library, tmp_path, ranks=ALONE)
+    after = state.codec.network.state_dict()
+    moved = {name for name in after if not torch.equal(before[name], after[name])}
+    assert any(name.startswith("synthesis.") for name in moved) and any(name.startswith("flow.") for name in moved)
+    assert not any("teacher" in name for name in moved)
+    assert len(logged(tmp_path, "student")) == 4
+    again = bstate.resume_bframe(tmp_path, ALONE.device)
+    assert all(torch.equal(a, b) for a, b in zip(state.model.parameters(), again.model.parameters(), strict=True))
+    values = [
+        bframe.train_step(s, share_of_batches(replace_steps(s, 6), library, ALONE), ALONE) for s in (state, again)
+    ]
+    assert values[0] == values[1]
+
+
+def test_what_is_coded_does_not_teach_the_network(config, library, base, tmp_path):
+    before = models.load(str(base)).network.state_dict()
+    silent = replace(config, **JOINT, loss={"charbonnier": 0.0}, weight_decay=0.0)
+    after = bframe.train_bframe(silent, library, tmp_path, ranks=ALONE).codec.network.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_only_samples_with_decoded_references_are_coded(config, library):
+    state = bstate.start_bframe(replace(config, **JOINT), "", ALONE.device)
+    batch = next(share_of_batches(state, library, ALONE))
+    quality = torch.arange(4) % 3
+    for noise, coded in (([0.1, 0.0, 0.2, 0.0], [0, 2]), ([0.0] * 4, [0, 1, 2, 3])):
+        mixed = batch._replace(noise=torch.tensor(noise))
+        prediction = state.codec.network(mixed.past, mixed.future, mixed.time, mixed.noise)
+        chosen, qualities, known = bframe._to_be_coded(mixed, quality, prediction)
+        assert torch.equal(chosen.target, batch.target[coded]) and torch.equal(qualities, quality[coded])
+        assert torch.equal(known.frame, prediction.frame[coded]) and not known.motion.flow.requires_grad
+
+
+def test_a_network_that_learnt_is_exported_beside_its_codec(config, library, tmp_path):
+    bframe.train_bframe(replace(config, **JOINT, steps=1), library, tmp_path / "run", ranks=ALONE)
+    exported = tmp_path / "weights" / "mine.safetensors"
+    assert main(["train", "export", "--run", str(tmp_path / "run"), "-o", str(exported)]) == 0
+    network = models.load(str(exported.with_name("mine-base.safetensors"))).network
+    codec = load_codec(exported)
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), codec.network.parameters(), strict=True))
+
+
 def test_the_command_trains_one_lambda(base, cache, tmp_path, capsys):
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
@@ -183,7 +230,7 @@ def test_recipes_with_mistakes(tmp_path, text, complaint):
         bstate.load_training(tmp_path / "recipe.toml")
 
 
-@pytest.mark.parametrize("name", ["bframe", "bframe-lambda256", "bframe-paper"])
+@pytest.mark.parametrize("name", ["bframe", "bframe-joint", "bframe-lambda256", "bframe-paper"])
 def test_recipes_that_ship(name):
     config = bstate.load_training(Path(__file__).parents[2] / "configs" / f"{name}.toml")
     assert config.codec.motion_latents and max(config.validation_qualities) < len(config.codec.lambdas)
