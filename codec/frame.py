@@ -25,6 +25,17 @@ MATRICES = {
 MATRIX_CODES = {"bt709": 1, "unspecified": 2, "bt601": 6, "bt2020": 9}
 
 
+class Scale(NamedTuple):
+    """How 0 to 1 become levels of 8 bit: span and zero of the limited range, and zero of the full one."""
+
+    span: int
+    zero: int
+    full_zero: int
+
+
+LUMA, CHROMA = Scale(219, 16, 0), Scale(224, 128, 128)
+
+
 @dataclass(frozen=True, eq=False)
 class Yuv420:
     """One picture: y (H,W), u and v (ceil(H/2),ceil(W/2)), uint8 at 8 bit and uint16 at 9 to 16 bit."""
@@ -151,21 +162,36 @@ def crop_rgb(rgb: Tensor, width: int, height: int) -> Tensor:
     return rgb[..., :height, :width]
 
 
+def luma_levels(rgb: Tensor, colour: Colour, bit_depth: int) -> Tensor:
+    """The luma planes of RGB (B,3,H,W) as `rgb_to_yuv` makes them, whole numbers (B,1,H,W) where the RGB is."""
+    return _in_levels(_luma(rgb, colour), LUMA, colour, bit_depth)
+
+
 def rgb_to_yuv(rgb: Tensor, colour: Colour, bit_depth: int) -> Yuv420:
     """The planes of RGB (1,3,H,W) with even sizes, rounded and clipped; chroma is the mean of 2x2 samples."""
-    shift, peak = bit_depth - 8, (1 << bit_depth) - 1
+    kr, kb = MATRICES[colour.matrix]
+    y, (red, _, blue) = _luma(rgb, colour), rgb.float().chunk(3, dim=1)
+    chroma = torch.cat([(blue - y) / (2 * (1 - kb)), (red - y) / (2 * (1 - kr))], 1)
+    y = _in_levels(y, LUMA, colour, bit_depth)
+    chroma = _in_levels(F.avg_pool2d(chroma, 2), CHROMA, colour, bit_depth)
+    planes = [x.cpu().numpy().astype(dtype_of(bit_depth)) for x in (y[0, 0], chroma[0, 0], chroma[0, 1])]
+    return Yuv420(planes[0], planes[1], planes[2], bit_depth)
+
+
+def _luma(rgb: Tensor, colour: Colour) -> Tensor:
     kr, kb = MATRICES[colour.matrix]
     red, green, blue = rgb.float().chunk(3, dim=1)
-    y = kr * red + (1 - kr - kb) * green + kb * blue
-    chroma = torch.cat([(blue - y) / (2 * (1 - kb)), (red - y) / (2 * (1 - kr))], 1)
-    chroma = F.avg_pool2d(chroma, 2)
+    return kr * red + (1 - kr - kb) * green + kb * blue
+
+
+def _in_levels(x: Tensor, scale: Scale, colour: Colour, bit_depth: int) -> Tensor:
+    """Luma or chroma as whole numbers, rounded and clipped."""
+    shift, peak = bit_depth - 8, (1 << bit_depth) - 1
     if colour.full_range:
-        y, chroma = y * peak, chroma * peak + (128 << shift)
+        x = x * peak + (scale.full_zero << shift)
     else:
-        y, chroma = y * (219 << shift) + (16 << shift), chroma * (224 << shift) + (128 << shift)
-    tensors = (y[0, 0], chroma[0, 0], chroma[0, 1])
-    planes = [x.round().clamp(0, peak).cpu().numpy().astype(dtype_of(bit_depth)) for x in tensors]
-    return Yuv420(planes[0], planes[1], planes[2], bit_depth)
+        x = x * (scale.span << shift) + (scale.zero << shift)
+    return x.round().clamp(0, peak)
 
 
 def _double(x: Tensor, dim: int) -> Tensor:

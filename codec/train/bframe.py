@@ -19,8 +19,8 @@ from ncm import Prediction
 from ncm.ifblock import Motion
 
 from ..bcodec import BFrameCodec
-from ..bfeatures import AnchorFeatures, anchor_features, luma_plane
-from ..frame import Colour, rgb_to_yuv
+from ..bfeatures import AnchorFeatures, anchor_features
+from ..frame import Colour, luma_levels
 from .bstate import BFrameState, BFrameTraining, BWatch, load_training, resume_bframe, start_bframe
 from .data import Library
 from .loop import drive, make_folder, open_library, optimise, share_of_batches
@@ -141,11 +141,8 @@ def _to_be_coded(batch: Batch, quality: Tensor, prediction: Prediction) -> tuple
 
 def exact_of(past: Tensor, future: Tensor, noise: Tensor) -> AnchorFeatures:
     """`anchor_features` of references (B,3,H,W) in RGB: their planes come back exactly by our own conversion."""
-    planes = [
-        torch.cat([luma_plane(rgb_to_yuv(picture[None], Colour(), 8).y, 8) for picture in pictures])
-        for pictures in (past, future)
-    ]
-    return anchor_features(planes[0], planes[1], noise.cpu()).to(past.device)
+    planes = [luma_levels(pictures, Colour(), 8) for pictures in (past, future)]
+    return anchor_features(planes[0], planes[1], noise)
 
 
 def sum_of(tape: Estimate, name: str, *, like: Tensor) -> Tensor:

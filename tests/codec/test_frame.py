@@ -3,7 +3,7 @@ import pytest
 import torch
 from helpers import bunny_pictures, moving
 
-from codec.frame import MATRICES, Colour, Yuv420, crop, pad, rgb_to_yuv, yuv_to_rgb
+from codec.frame import MATRICES, Colour, Yuv420, crop, luma_levels, pad, rgb_to_yuv, yuv_to_rgb
 
 
 def in_gamut(bit_depth):
@@ -21,7 +21,9 @@ def in_gamut(bit_depth):
 def test_planes_survive_rgb(bit_depth, matrix, full_range):
     """The 2x2 mean undoes the chroma upsampling exactly, even on noise."""
     picture, colour = in_gamut(bit_depth), Colour(matrix, full_range)
-    assert rgb_to_yuv(yuv_to_rgb(picture, colour), colour, bit_depth) == picture
+    rgb = yuv_to_rgb(picture, colour)
+    assert rgb_to_yuv(rgb, colour, bit_depth) == picture
+    assert np.array_equal(luma_levels(rgb, colour, bit_depth)[0, 0].numpy(), picture.y)
 
 
 def test_a_real_picture_survives_rgb():

@@ -10,9 +10,11 @@ from corpus import tiny_cache
 
 from codec import models
 from codec.bconfig import BFrameConfig
+from codec.bfeatures import anchor_features, luma_plane
 from codec.bweights import load_codec
 from codec.cli import main
 from codec.errors import InputError, ModelError, OutputError
+from codec.frame import Colour, rgb_to_yuv
 from codec.train import bframe, bstate
 from codec.train.data import Corpus, Library
 from codec.train.loop import share_of_batches
@@ -152,6 +154,17 @@ def test_what_is_exported_writes_streams(config, library, tmp_path):
     exported = tmp_path / "again.safetensors"
     assert main(["train", "export", "--run", str(tmp_path), "-o", str(exported)]) == 0
     assert models.load(str(exported)).codec is not None
+
+
+def test_features_of_training_are_those_of_the_codec(config, library):
+    """There they come from the anchors' planes, here from the RGB of these."""
+    state = bstate.start_bframe(config, "", ALONE.device)
+    past, _, future, _, noise = next(share_of_batches(state, library, ALONE))
+    exact = bframe.exact_of(past, future, noise)
+    for number in range(len(past)):
+        planes = [luma_plane(rgb_to_yuv(x[number : number + 1], Colour(), 8).y, 8) for x in (past, future)]
+        alone = anchor_features(planes[0], planes[1], noise[number : number + 1])
+        assert all(torch.equal(a, b[number : number + 1]) for a, b in zip(alone, exact, strict=True))
 
 
 JOINT = {"joint": True, "freeze": ("network.flow.teacher.*",), "decoded": 0.5, "batch": 4, "lr": 1e-3}
