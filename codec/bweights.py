@@ -21,8 +21,7 @@ def save_codec(codec: BFrameCodec, path: Path, *, base: Model, **notes: str) -> 
 
     Nothing is rounded to half precision: integer weights and tables must stay what they are.
     """
-    if path.suffix != ".safetensors":
-        raise OutputError(f"{path}: weights go into a .safetensors file")
+    check_name(path)
     tensors = {name: value.detach().contiguous().cpu() for name, value in codec.state_dict().items()}
     stands_on = {"base": base.fingerprint.hex(), "base_name": base.name}
     metadata = {"bframe": json.dumps(asdict(codec.config)), **stands_on, **notes}
@@ -33,6 +32,12 @@ def save_codec(codec: BFrameCodec, path: Path, *, base: Model, **notes: str) -> 
         part.replace(path)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{path}: cannot be written ({error})") from error
+
+
+def check_name(path: Path) -> None:
+    """OutputError if a file's name is not one of weights."""
+    if path.suffix != ".safetensors":
+        raise OutputError(f"{path}: weights go into a .safetensors file")
 
 
 def load_codec(path: Path, device: str | torch.device = "cpu") -> BFrameCodec:

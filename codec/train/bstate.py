@@ -21,7 +21,7 @@ from entropy import Estimate, freeze
 from .. import models
 from ..bcodec import BFrameCodec
 from ..bconfig import BFrameConfig
-from ..bweights import save_codec
+from ..bweights import check_name, save_codec
 from ..errors import InputError, OutputError
 from .config import TrainConfig, config_from
 from .data import Library
@@ -264,6 +264,7 @@ def export_bframe(state: BFrameState, path: Path) -> None:
 
     A network that learnt too is written first, beside it, as NAME-base.safetensors.
     """
+    check_name(path)
     notes = {"steps": str(state.step), "hours": f"{state.seconds / 3600:.2f}", "data": state.data}
     model = copy.deepcopy(state.model)
     put_parameters(model, state.average)

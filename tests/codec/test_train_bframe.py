@@ -208,6 +208,8 @@ def test_only_samples_with_decoded_references_are_coded(config, library):
 def test_a_network_that_learnt_is_exported_beside_its_codec(config, library, tmp_path):
     bframe.train_bframe(replace(config, **JOINT, steps=1), library, tmp_path / "run", ranks=ALONE)
     exported = tmp_path / "weights" / "mine.safetensors"
+    assert main(["train", "export", "--run", str(tmp_path / "run"), "-o", str(exported.with_suffix(".pt"))]) == 2
+    assert not exported.parent.exists()
     assert main(["train", "export", "--run", str(tmp_path / "run"), "-o", str(exported)]) == 0
     network = models.load(str(exported.with_name("mine-base.safetensors"))).network
     codec = load_codec(exported)
