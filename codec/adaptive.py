@@ -21,7 +21,7 @@ from .gop import Segment, letters
 from .packets import Unit
 from .rate import Price, price_between
 from .segments import Period, SourceSegment
-from .survey import LITTLE, Candidate, Surveyor
+from .survey import Candidate, Surveyor
 
 PROBE = 0.7  # octaves of slope from the wanted quality to each of its neighbours: 2 crf of x265
 COARSER, COARSEST = 0.35, 8.0  # octaves of slope a step, and at most, to stay below a rate
@@ -93,15 +93,14 @@ class Order:
         tracks = [self.tracks.run(copy, distance) for copy, distance in zip(copies, DISTANCES, strict=True)]
         for period, price, own, half, *wide in zip(periods, self._prices(for_price), *tracks, strict=True):
             alone = self.surveyor.alone("own", own, price)
-            regular = self.surveyor.candidate("ibpb", period, half, price, rival=alone)
+            regular = self.surveyor.candidate("ibpb", period, half, price, alone)
             candidates = [self.surveyor.thinned(alone, own, price, regular or alone)]
             if regular is not None:
                 candidates.append(regular)
                 gaps = self.surveyor.plan(period, price, alone, regular, dict(zip(DISTANCES[2:], wide, strict=True)))
                 if max(gaps, default=1) > 2:
                     anew = self.tracks.code_anew(period, gaps)
-                    best = min(candidates, key=lambda candidate: candidate.total)
-                    planned = self.surveyor.candidate("planned", period, anew, price, rival=best, most=-LITTLE)
+                    planned = self.surveyor.candidate("planned", period, anew, price, alone)
                     candidates += [planned] if planned is not None else []
             yield Survey(period, price, candidates)
 

@@ -7,13 +7,12 @@ of its excess over the anchors' distortion as those 2 apart do. The frames betwe
 as if their references were anchors.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
 
 from .bframe import Between, Choice, Predictor, Score
 from .frame import Yuv420
-from .gop import Segment
 from .metrics import psnr
 from .packets import Unit
 from .plan import NEVER, BlockCosts, best_gaps, cost_of
@@ -26,9 +25,9 @@ from .tracks import Coded, Tracks
 # Codes a picture at a slope, judged by a score; stops at the prediction if its cost is said to be hopeless.
 PricedWrite = Callable[[Between, Yuv420, int, float, Score, Callable[[float], bool]], Choice]
 LEAST_SHARE = 0.3  # of the prediction's excess over the anchors' distortion: no payload leaves less, rate included
-SEEN = 0.4  # of an order's B-frames coded, and it may be given up:
-CLEAR = 0.15  # the usual one if by then it seems to cost more than its rival by so much of that one's bits,
-LITTLE = 0.005  # others if they are not going to save so much
+SEEN = 0.4  # of an order's B-frames coded, and it may be given up,
+CLEAR = 0.15  # if by then it seems to cost more than its rival by so much of that one's bits,
+LITTLE = 0.005  # or if it is not going to save so much
 UNKNOWN_PSNR = 40.0  # of anchors that carry no noise level
 # Octaves from the slope at the anchors' quality to that of B-frames, which end up to 1 dB below: what a dB is worth
 # does not change, so a unit of squared error is worth less. The best of 0, -0.7, -1.4 on foreman and carphone, and
@@ -46,12 +45,6 @@ class Candidate:
     choices: dict[int, Choice]
     total: float
 
-    def cost_of(self, poc: int) -> float:
-        """Of one picture; those that will lead the next I count as the B-frames do on average."""
-        if poc in self.costs:
-            return self.costs[poc]
-        return fmean(self.costs[coded] for coded in self.choices or self.costs)
-
     @property
     def bits(self) -> int:
         """Of all pictures, distortion left out."""
@@ -64,27 +57,18 @@ class _LostError(Exception):
 
 
 class _Contest:
-    """Whether an order under way will cost more than its rival by a part of that one's bits, if it goes on as it began.
+    """Whether an order under way will cost far more than its rival, supposing that it goes on as it began."""
 
-    The part is negative where it has to save that much. `tail` are the POCs of frames that will lead the next I.
-    """
-
-    def __init__(
-        self, anchors: Mapping[int, float], rival: Candidate, bframes: int, tail: Sequence[int], part: float
-    ) -> None:
-        self.rival, self.bframes, self.most = rival, bframes, part * rival.bits
-        self.known = sum(cost - rival.cost_of(poc) for poc, cost in anchors.items())
-        self.known -= sum(rival.cost_of(poc) for poc in tail)
-        self.tail = len(tail)
-        self.costs: list[float] = []
+    def __init__(self, anchors: Mapping[int, float], rival: Candidate, bframes: int) -> None:
+        self.rival, self.bframes = rival, bframes
+        self.anchors = sum(cost - rival.costs[poc] for poc, cost in anchors.items())
         self.excess: list[float] = []
 
     def lost(self, poc: int, cost: float) -> bool:
         """Whether it is clear after one more B-frame."""
-        self.costs.append(cost)
-        self.excess.append(cost - self.rival.cost_of(poc))
-        expected = self.known + fmean(self.excess) * self.bframes + fmean(self.costs) * self.tail
-        return len(self.excess) >= SEEN * self.bframes and expected > self.most
+        self.excess.append(cost - self.rival.costs[poc])
+        expected = self.anchors + fmean(self.excess) * self.bframes
+        return len(self.excess) >= SEEN * self.bframes and expected > CLEAR * self.rival.bits
 
 
 class _Gain:
@@ -111,22 +95,14 @@ class Surveyor:
         self._write, self.b_offset = write, b_offset
 
     def candidate(
-        self,
-        name: str,
-        period: Period,
-        coded: Coded,
-        price: Price,
-        *,
-        rival: Candidate | None = None,
-        most: float = CLEAR,
+        self, name: str, period: Period, coded: Coded, price: Price, rival: "Candidate | None" = None
     ) -> Candidate | None:
-        """A period in one order, its B-frames coded; those that will lead the next I count as others in such blocks.
+        """A period in one order, its B-frames coded; those that will lead the next I count as the others on average.
 
-        None if after some of them it seems to cost more than its rival, by more than this part of that one's bits.
+        None if after some of them it is clear that the rival costs less by far.
         """
-        anchors, between = coded.costs(price), coded.source.segment.bframes()
-        tail = range(coded.source.segment.stop, period.intra + len(period.frames))
-        contest = None if rival is None else _Contest(anchors, rival, len(between), tail, most)
+        anchors = coded.costs(price)
+        contest = None if rival is None else _Contest(anchors, rival, len(coded.source.segment.bframes()))
 
         def write(where: Between, source: Yuv420, poc: int) -> Choice:
             choice = self.code(where, source, poc, price)
@@ -139,8 +115,8 @@ class Surveyor:
         except _LostError:
             return None
         costs = anchors | bframes
-        lead = len(tail) * _cost_in_block(len(tail) + 1, unit.segment, bframes or costs)
-        return Candidate(name, unit, costs, choices, sum(costs.values()) + lead)
+        left = len(period.frames) - len(costs)
+        return Candidate(name, unit, costs, choices, sum(costs.values()) + left * fmean((bframes or costs).values()))
 
     def alone(self, name: str, coded: Coded, price: Price) -> Candidate:
         """A period of anchors only, as its encoder made it."""
@@ -264,11 +240,3 @@ class Surveyor:
             picture = self.bframes.predict(past, future, time, noise)
             found[start + distance // 2] = price.of(self.tracks.quality(frame.picture, picture))
         return found
-
-
-def _cost_in_block(length: int, segment: Segment, bframes: Mapping[int, float]) -> float:
-    """What a B-frame costs on average in blocks this long, or in the longest that there are."""
-    spans = segment.spans()
-    length = min(length, max((high - low for low, high in spans), default=0))
-    found = [bframes[poc] for low, high in spans if high - low >= length for poc in range(low + 1, high)]
-    return fmean(found or bframes.values())
