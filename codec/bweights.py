@@ -13,7 +13,7 @@ from safetensors.torch import save as serialise
 from .bcodec import BFrameCodec
 from .bconfig import BFrameConfig
 from .errors import ModelError, OutputError
-from .models import Model, load_fingerprint
+from .models import Model, check_name, load_fingerprint
 
 
 def save_codec(codec: BFrameCodec, path: Path, *, base: Model, **notes: str) -> None:
@@ -32,12 +32,6 @@ def save_codec(codec: BFrameCodec, path: Path, *, base: Model, **notes: str) -> 
         part.replace(path)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{path}: cannot be written ({error})") from error
-
-
-def check_name(path: Path) -> None:
-    """OutputError if a file's name is not one of weights."""
-    if path.suffix != ".safetensors":
-        raise OutputError(f"{path}: weights go into a .safetensors file")
 
 
 def load_codec(path: Path, device: str | torch.device = "cpu") -> BFrameCodec:

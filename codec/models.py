@@ -18,7 +18,7 @@ from safetensors.torch import save as serialise
 
 from ncm import FrameSynthesis, NcmConfig, build
 
-from .errors import ModelError
+from .errors import ModelError, OutputError
 
 if TYPE_CHECKING:
     from .bcodec import BFrameCodec
@@ -79,6 +79,12 @@ def load_fingerprint(
         f"model {name!r}, fingerprint {fingerprint.hex()}, is needed and not installed; "
         f"put its .safetensors file into a folder named in ${SEARCH_PATH}"
     )
+
+
+def check_name(path: Path) -> None:
+    """OutputError if a file to be written is not named as weights are."""
+    if path.suffix != ".safetensors":
+        raise OutputError(f"{path}: weights go into a .safetensors file")
 
 
 def save(network: FrameSynthesis, path: Path, **metadata: str) -> None:

@@ -142,7 +142,7 @@ def _to_be_coded(batch: Batch, quality: Tensor, prediction: Prediction) -> tuple
 def exact_of(past: Tensor, future: Tensor, noise: Tensor) -> AnchorFeatures:
     """`anchor_features` of references (B,3,H,W) in RGB: their planes come back exactly by our own conversion."""
     planes = [luma_levels(pictures, Colour(), 8) for pictures in (past, future)]
-    return anchor_features(planes[0], planes[1], noise)
+    return anchor_features(planes[0], planes[1], noise.cpu())  # in float64, which not every device has
 
 
 def sum_of(tape: Estimate, name: str, *, like: Tensor) -> Tensor:

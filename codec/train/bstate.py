@@ -21,8 +21,8 @@ from entropy import Estimate, freeze
 from .. import models
 from ..bcodec import BFrameCodec
 from ..bconfig import BFrameConfig
-from ..bweights import check_name, save_codec
-from ..errors import InputError, OutputError
+from ..bweights import save_codec
+from ..errors import InputError
 from .config import TrainConfig, config_from
 from .data import Library
 from .sampling import ValidationItem, validation_items
@@ -34,6 +34,7 @@ from .state import (
     optimizer_of,
     read_checkpoint,
     restore,
+    save_network,
 )
 from .watch import Watch
 
@@ -264,23 +265,13 @@ def export_bframe(state: BFrameState, path: Path) -> None:
 
     A network that learnt too is written first, beside it, as NAME-base.safetensors.
     """
-    check_name(path)
-    notes = {"steps": str(state.step), "hours": f"{state.seconds / 3600:.2f}", "data": state.data}
+    models.check_name(path)
     model = copy.deepcopy(state.model)
     put_parameters(model, state.average)
     base = models.load(state.config.base)
     if isinstance(model, Joint):
-        base = models.load(str(_export_base(model, path, notes)))
-        model = model.codec
+        beside = path.with_name(f"{path.stem}-base.safetensors")
+        save_network(model.network, beside, state.notes)
+        base, model = models.load(str(beside)), model.codec
     freeze(model.eval())
-    save_codec(model, path, base=base, **notes)
-
-
-def _export_base(model: Joint, path: Path, notes: dict[str, str]) -> Path:
-    beside = path.with_name(f"{path.stem}-base.safetensors")
-    try:
-        beside.parent.mkdir(parents=True, exist_ok=True)
-        models.save(model.network, beside, **notes)
-    except OSError as error:
-        raise OutputError(f"{beside}: cannot be written ({error.strerror or error})") from error
-    return beside
+    save_codec(model, path, base=base, **state.notes)

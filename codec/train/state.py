@@ -39,6 +39,11 @@ class TrainState:
     first_psnr: float = 0.0  # of validation before the first step
     best_psnr: float = 0.0
 
+    @property
+    def notes(self) -> dict[str, str]:
+        """What exported weights say of the run that made them."""
+        return {"steps": str(self.step), "hours": f"{self.seconds / 3600:.2f}", "data": self.data}
+
     def update_average(self) -> None:
         """Move the average towards the model; early steps count for more, so that it forgets its start."""
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
@@ -175,12 +180,16 @@ def resume(run: Path, device: torch.device) -> TrainState:
 
 def export(state: TrainState, path: Path) -> None:
     """Write the averaged weights in half precision, as `codec.models` loads them, with what made them as metadata."""
-    if path.suffix != ".safetensors":
-        raise OutputError(f"{path}: weights go into a .safetensors file")
     network = build(state.config.model)
     network.load_state_dict(state.average)
+    save_network(network, path, state.notes)
+
+
+def save_network(network: FrameSynthesis, path: Path, notes: dict[str, str]) -> None:
+    """Write a network's weights in half precision. OutputError if they cannot be."""
+    models.check_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        models.save(network, path, steps=str(state.step), hours=f"{state.seconds / 3600:.2f}", data=state.data)
+        models.save(network, path, **notes)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error

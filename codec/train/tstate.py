@@ -179,4 +179,4 @@ def export_tcm(state: TcmState, path: Path) -> None:
     model = copy.deepcopy(state.model)
     put_parameters(model, state.average)
     freeze_tcm(model)
-    save_tcm(model, path, steps=str(state.step), hours=f"{state.seconds / 3600:.2f}", data=state.data)
+    save_tcm(model, path, **state.notes)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from corpus import tiny_cache
 from helpers import BUNNY, DATA, command, moving, write
+from recipes import RECIPE, SMALL, TINY
 
 import codec
 from codec import models
@@ -19,29 +20,9 @@ from codec.train.config import TrainConfig
 from codec.train.data import Corpus, Library
 from codec.train.ranks import Ranks
 from codec.video import open_source
-from ncm import NcmConfig, build
+from ncm import build
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-
-NETWORK = NcmConfig(
-    widths=(8, 8, 8, 8, 8),
-    context_width=4,
-    teacher_width=8,
-    quality_input=True,
-    pyramid=(4, 4, 8, 8),
-    motion_features=8,
-)
-RECIPE = {
-    "decoded": 1.0,
-    "distances": (1.0,),
-    "unequal": 0.0,
-    "steps": 2,
-    "batch": 2,
-    "crop": 64,
-    "validation_clips": 1,
-    "warmup": 1,
-}
-CODED = {"widths": (4, 6, 8), "latents": 12, "coder_width": 8, "motion_latents": 8, "motion_width": 6}
 
 
 @pytest.fixture(autouse=True)
@@ -104,14 +85,14 @@ def test_golden_streams(tmp_path, name):
 def test_training_goes_on_from_its_checkpoint(tmp_path, what, bf16):
     library = Library(Corpus(tiny_cache(tmp_path / "tiny")))
     base = tmp_path / "base.safetensors"
-    models.save(build(replace(NETWORK, pyramid=(), motion_features=0)), base)
+    models.save(build(replace(TINY, pyramid=(), motion_features=0)), base)
     ranks, run = Ranks(torch.device("cuda")), tmp_path / "run"
     for steps in (1, 2):
         if what == "ncm":
-            config = TrainConfig(model=NETWORK, bf16=bf16, **RECIPE)
+            config = TrainConfig(model=TINY, bf16=bf16, **RECIPE)
             state = loop.train_ncm(replace(config, steps=steps), library, run, ranks=ranks)
         else:
-            codec_config = BFrameConfig(**CODED, lambdas=(64.0, 512.0, 4096.0))
+            codec_config = BFrameConfig(**SMALL, lambdas=(64.0, 512.0, 4096.0))
             own = {"codec": codec_config, "base": str(base), "validation_qualities": (0, 2), "thrifty_from": 0}
             recipe = bstate.BFrameTraining(**own, teacher=0.0, bf16=bf16, **RECIPE)
             state = bframe.train_bframe(replace(recipe, steps=steps), library, run, ranks=ranks)

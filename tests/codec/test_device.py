@@ -7,6 +7,7 @@ import torch
 from accelerator import DEVICE, Accelerator, holds
 from corpus import tiny_cache
 from helpers import moving, write
+from recipes import RECIPE, SMALL, TINY
 
 import codec
 from codec import models
@@ -16,28 +17,7 @@ from codec.train import bframe, bstate, loop, tcm, tstate
 from codec.train.config import TrainConfig
 from codec.train.data import Corpus, Library
 from codec.train.ranks import Ranks
-from ncm import NcmConfig, build
-
-TINY = NcmConfig(
-    widths=(8, 8, 8, 8, 8),
-    context_width=4,
-    teacher_width=8,
-    quality_input=True,
-    pyramid=(4, 4, 8, 8),
-    motion_features=8,
-)
-RECIPE = {
-    "decoded": 1.0,
-    "distances": (1.0,),
-    "unequal": 0.0,
-    "steps": 1,
-    "batch": 2,
-    "crop": 64,
-    "bf16": False,
-    "validation_clips": 1,
-    "warmup": 1,
-}
-SMALL = {"widths": (4, 6, 8), "latents": 12, "coder_width": 8, "motion_latents": 8, "motion_width": 6}
+from ncm import build
 
 
 @pytest.fixture(autouse=True)
@@ -129,7 +109,7 @@ def test_training_keeps_to_the_accelerator(tmp_path, what):
     with Accelerator() as accelerator:
         ranks, run = Ranks(torch.device("cuda")), tmp_path / "run"
         if what == "ncm":
-            state = loop.train_ncm(TrainConfig(model=TINY, **RECIPE), library, run, ranks=ranks)
+            state = loop.train_ncm(TrainConfig(model=TINY, bf16=False, **RECIPE), library, run, ranks=ranks)
         elif what == "bframe":
             config = bstate.BFrameTraining(
                 codec=BFrameConfig(**SMALL, lambdas=(64.0, 512.0, 4096.0)),
@@ -137,12 +117,15 @@ def test_training_keeps_to_the_accelerator(tmp_path, what):
                 teacher=0.0,
                 validation_qualities=(0, 2),
                 thrifty_from=0,
+                bf16=False,
                 **RECIPE,
             )
             state = bframe.train_bframe(config, library, run, ranks=ranks)
         else:
             widths = {**SMALL, "intra_latents": 24, "hyper": 4}
-            config = tstate.TcmTraining(codec=TcmConfig(**widths, lambdas=(128.0, 2048.0)), teacher=0.0, **RECIPE)
+            config = tstate.TcmTraining(
+                codec=TcmConfig(**widths, lambdas=(128.0, 2048.0)), teacher=0.0, bf16=False, **RECIPE
+            )
             state = tcm.train_tcm(config, library, run, ranks=ranks)
         assert state.step == 1 and all(holds(p) for p in state.model.parameters() if p.requires_grad)
     assert accelerator.calls > 1000

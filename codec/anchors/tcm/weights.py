@@ -15,6 +15,7 @@ from entropy import freeze
 from entropy.exact import UNIT_BITS, WEIGHT_BITS
 
 from ...errors import ModelError, OutputError
+from ...models import check_name
 from .config import MULTIPLE, InterCodec, IntraCodec, TcmConfig
 from .tables import ChannelTables
 
@@ -57,8 +58,7 @@ def freeze_tcm(model: Tcm) -> None:
 def save_tcm(model: Tcm, path: Path, **notes: str) -> None:
     """Write a frozen codec, beside first, then renamed. Float weights are rounded to half precision; integer weights
     and tables stay what they are. OutputError if it fails."""
-    if path.suffix != ".safetensors":
-        raise OutputError(f"{path}: weights go into a .safetensors file")
+    check_name(path)
     tensors = packed(model)
     part = path.with_name(f".{path.name}.part")
     try:
