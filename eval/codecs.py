@@ -4,7 +4,8 @@
 ncm-MODE@ANCHOR       this project's codec on top of an encoder; ncm-MODE:N@ANCHOR with --effort N,
                       ncm-MODE:ms-ssim@ANCHOR with --tune ms-ssim
 ANCHOR                that encoder alone, for all frames
-ANCHOR:VARIANT        a preset of it, or `ibpb`: x265 and x264 in the order I-B-P-B with their own B-frames
+ANCHOR:VARIANT        a preset of it, KEY=VALUE of its own parameters, or `ibpb`: x265 and x264 in the order I-B-P-B
+                      with their own B-frames
 """
 
 import re
@@ -16,7 +17,7 @@ import codec
 
 NAME = re.compile(
     r"(?:ncm-(?P<mode>\w+)(?::(?P<effort>\d+))?(?::(?P<tune>psnr|ms-ssim))?@)?"
-    r"(?P<anchor>[\w.-]+)(?P<variants>(?::[\w.-]+)*)"
+    r"(?P<anchor>[\w.-]+)(?P<variants>(?::[\w.=-]+)*)"
 )
 OWN_ORDER = {"x265": "bframes=1:b-adapt=0:b-pyramid=0", "x264": "bframes=1:b-adapt=0:b-pyramid=none"}
 
@@ -97,7 +98,13 @@ class CodecName:
             words += ["--effort", self.effort]
         if self.tune:
             words += ["--tune", self.tune]
-        for variant in self.variants:
-            own = variant == "ibpb" and self.anchor in OWN_ORDER
-            words += ["--anchor-params", OWN_ORDER[self.anchor]] if own else ["--preset", variant]
+        given = [OWN_ORDER[self.anchor] if self._is_own_order(v) else v for v in self.variants]
+        for preset in (v for v in given if "=" not in v):
+            words += ["--preset", preset]
+        if params := ":".join(v for v in given if "=" in v):
+            words += ["--anchor-params", params]
         return words
+
+    def _is_own_order(self, variant: str) -> bool:
+        """Whether it is I-B-P-B by parameters; HM's `ibpb` is a preset."""
+        return variant == "ibpb" and self.anchor in OWN_ORDER
