@@ -206,6 +206,7 @@ def _anchors(settings: EncodeSettings) -> AnchorCodec:
         crf=settings.crf,
         qp=settings.qp,
         params=settings.anchor_params,
+        structural=measure_of(settings.tune) == "ms_ssim",
         anchor_distance=distance,
         longest_group=longest,
         encoder=settings.anchor_encoder,

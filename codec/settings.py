@@ -22,7 +22,7 @@ class EncodeSettings:
 
     mode: str = "bitfree"  # bitfree: B-frames without payload; bitneed: with, where it pays; auto: by the video's curve
     gop: str = ""  # ibpb, fixed:N or adaptive; "" = adaptive in auto, else ibpb
-    tune: str = "psnr"  # what orders and payloads are chosen by: psnr or ms-ssim
+    tune: str = "psnr"  # what orders and payloads are chosen by: psnr, or ms-ssim, by which anchors are coded too
     intra_period: int = DEFAULT_INTRA_PERIOD  # frames from I to I
     b_offset: float = 0.0  # B-frames are coded to 2^b_offset times the slope of their anchors
     effort: int = 0  # steps to refine the payload of a B-frame

@@ -45,6 +45,7 @@ class LibavRow:
     fractional_crf: bool = True
     regular: bool = False  # whether its own B-pyramid needs anchors evenly spaced
     defaults: str = ""  # parameters that a user may override
+    structural: Mapping[str, str] = field(default_factory=dict)  # those that tune it for SSIM, likewise
     options: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what libavcodec takes out of the parameters
     depths: tuple[int, ...] = (8, 10)
@@ -111,6 +112,7 @@ _X265 = LibavRow(
     # Bytes depend on the numbers of frame and pool threads, which are the machine's unless given. Frame threads cost
     # no bits and do without wavefronts (wpp), which cost 0.3 to 1 % at 416x240.
     defaults="frame-threads=4:pools=2:wpp=0:lookahead-slices=0",
+    structural={"tune": "ssim"},
     options={"forced-idr": "1"},
     choices={"tune": X26X_TUNES, "profile": ("main", "main10")},
 )
@@ -130,6 +132,7 @@ _SVTAV1 = LibavRow(
     prefix=b"\x12\x00",  # a temporal delimiter
     fixed="keyint=-1:irefresh-type=2:scd=0",
     defaults="tune=1",  # PSNR
+    structural={"tune": "2"},
     thinning=thinning.AV1,
 )
 _X264 = LibavRow(
@@ -147,6 +150,7 @@ _X264 = LibavRow(
     fixed="keyint={keyint}:min-keyint=1:scenecut=0:open-gop=0:repeat-headers=1:annexb=1",
     endless="infinite",
     defaults="threads=1" + _x264_asm(),  # each further frame thread costs 2 % at 416x240
+    structural={"tune": "ssim"},
     options={"forced-idr": "1"},
     choices={"tune": (*X26X_TUNES, "film", "stillimage"), "profile": ("baseline", "main", "high", "high10")},
     thinning=thinning.AVC,

@@ -13,7 +13,6 @@ from .programs import PROGRAM_ROWS, ProgramRow
 from .rows import ROWS, LibavRow
 
 TCM = "tcm"  # the learned one, which has no row
-TCM = "tcm"  # the learned one, which has no row
 Row = LibavRow | ProgramRow
 
 
@@ -24,6 +23,7 @@ def anchor_codec(
     crf: float | None = None,
     qp: int | None = None,
     params: str = "",
+    structural: bool = False,
     anchor_distance: int = 1,
     longest_group: int = 0,
     threads: int = 0,
@@ -34,7 +34,8 @@ def anchor_codec(
 
     Anchors are `anchor_distance` pictures apart, which the encoder's rate control needs to know. `longest_group` is
     the most anchors that a closed group will ever hold (0: no limit). It is worth telling: x265 and x264 plan past a
-    key frame that only the picture asks for, and that costs x265 1 to 4 % of its bits. `threads` are those of
+    key frame that only the picture asks for, and that costs x265 1 to 4 % of its bits. `structural` asks encoders that
+    can for structure (SSIM) instead of what they do by default, unless `params` say otherwise. `threads` are those of
     SVT-AV1, whose bytes do not depend on them, and of the decoders. `encoder` and `decoder` are paths of programs, for
     codecs that are programs. InputError for what it does not know.
     """
@@ -63,7 +64,7 @@ def anchor_codec(
         row=row,
         preset=checked_preset,
         quality=quality,
-        params=checked_params,
+        params={**row.structural, **checked_params} if structural else checked_params,
         keyint=keyint_of(row, longest_group),
         anchor_distance=anchor_distance,
         threads=threads,

@@ -197,6 +197,20 @@ def test_describe():
     assert anchor_codec("svtav1", qp=40).describe() == "svtav1 preset=6 qp=40"
 
 
+@pytest.mark.parametrize(("name", "tuned"), [("x265", "tune=ssim"), ("x264", "tune=ssim"), ("svtav1", "tune=2")])
+def test_anchors_for_structure(name, tuned):
+    """The encoder's own tune, unless the user has another."""
+    grain, info = "tune=0" if name == "svtav1" else "tune=grain", info_of()
+
+    def coded(**settings):
+        codec = anchor_codec(name, preset="8" if name == "svtav1" else "veryfast", **settings)
+        return codec.describe(), [packet.data for packet in codec.encode(clip(8, info), info)]
+
+    plain, given, ours = coded(), coded(params=tuned), coded(structural=True)
+    assert ours == given and ours[0].endswith(tuned) and ours[1] != plain[1]
+    assert coded(params=grain, structural=True)[1] == coded(params=grain)[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
