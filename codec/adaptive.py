@@ -93,14 +93,15 @@ class Order:
         tracks = [self.tracks.run(copy, distance) for copy, distance in zip(copies, DISTANCES, strict=True)]
         for period, price, own, half, *wide in zip(periods, self._prices(for_price), *tracks, strict=True):
             alone = self.surveyor.alone("own", own, price)
-            regular = self.surveyor.candidate("ibpb", period, half, price, alone)
+            anchors = self.tracks.cheapest(period, half.source.segment.gaps, price, half)
+            regular = self.surveyor.candidate("ibpb", period, anchors, price, alone)
             candidates = [self.surveyor.thinned(alone, own, price, regular or alone)]
             if regular is not None:
                 candidates.append(regular)
                 gaps = self.surveyor.plan(period, price, alone, regular, dict(zip(DISTANCES[2:], wide, strict=True)))
                 if max(gaps, default=1) > 2:
-                    anew = self.tracks.code_anew(period, gaps)
-                    planned = self.surveyor.candidate("planned", period, anew, price, alone)
+                    anchors = self.tracks.cheapest(period, gaps, price)
+                    planned = self.surveyor.candidate("planned", period, anchors, price, alone)
                     candidates += [planned] if planned is not None else []
             yield Survey(period, price, candidates)
 

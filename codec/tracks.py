@@ -2,12 +2,13 @@
 """A video's anchors in one order, coded and measured a period at a time.
 
 An encoder runs on from the first frame to the last where it can: x265 pays 1 to 3 % for starting anew at every I, and
-as much for groups shorter than it was told.
+as much for groups shorter than it was told. How it shares out bits between I and P depends on what it coded before, and
+no way is the best in every period, so a period may also be coded anew, or by an encoder that has just coded the same.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 from .anchors import AnchorCodec
@@ -37,6 +38,13 @@ class Coded(NamedTuple):
         """What each anchor costs, in bits, distortion included."""
         return {poc: 8 * size + price.of(self.qualities[poc]) for poc, size in self.unit.sizes.items()}
 
+    def expected(self, price: Price) -> float:
+        """What all costs up to the last anchor, in bits, were what lies between two as good as they are, and free."""
+        worth = [price.of(quality) for _, quality in sorted(self.qualities.items())]
+        gaps = self.source.segment.gaps
+        between = sum((gap - 1) * (low + high) / 2 for gap, (low, high) in zip(gaps, pairwise(worth), strict=True))
+        return sum(self.costs(price).values()) + between
+
 
 class Tracks:
     """Code and measure the anchors of a video in any order."""
@@ -58,11 +66,22 @@ class Tracks:
         plan = every(distance)
         return self._coded(codec, (core(period, plan(period)) for period in source))
 
-    def code_anew(self, period: Period, gaps: tuple[int, ...], *, finer: float = 0.0) -> Coded:
-        """One period with these gaps between its anchors, by an encoder of its own."""
+    def code_anew(self, period: Period, gaps: tuple[int, ...], *, finer: float = 0.0, warm: bool = False) -> Coded:
+        """One period with these gaps between its anchors, by an encoder of its own; if `warm` it coded them before."""
         distance = max(1, round(sum(gaps) / max(1, len(gaps))))
         codec = self.anchors.variant(distance=distance, longest_group=len(gaps) + 1, finer=finer)
-        return next(self._coded(codec, [core(period, gaps)]))
+        return next(self._coded(codec, [core(period, gaps)] * (1 + warm), skip=int(warm)))
+
+    def cheapest(self, period: Period, gaps: tuple[int, ...], price: Price, running: Coded | None = None) -> Coded:
+        """One period with these gaps, of all ways to code it the one that is expected to cost least.
+
+        `running` is that of an encoder which runs on; the only one if none remembers what it coded before.
+        """
+        remembers = self.anchors.remembers
+        if running is not None and not remembers:
+            return running
+        ways = [self.code_anew(period, gaps, warm=warm) for warm in (False, True)[: 1 + remembers]]
+        return min((running, *ways) if running else ways, key=lambda way: way.expected(price))
 
     def spare(self, coded: Coded) -> set[int]:
         """POCs of the anchors that no other refers to, and that have one on either side."""
@@ -86,8 +105,8 @@ class Tracks:
         """What is optimised, and PSNR; MS-SSIM, which takes longer, only if it is the one."""
         return compare(source, shown, self.info.colour, with_ms_ssim=self.measure == "ms_ssim")
 
-    def _coded(self, codec: AnchorCodec, sources: Iterable[SourceSegment]) -> Iterator[Coded]:
-        for source, unit in code_anchors(codec, self.info, sources):
+    def _coded(self, codec: AnchorCodec, sources: Iterable[SourceSegment], *, skip: int = 0) -> Iterator[Coded]:
+        for source, unit in islice(code_anchors(codec, self.info, sources), skip, None):
             pictures = self.anchors.decode(unit.anchors, self.info)
             decoded = {unit.anchor_pocs[index]: picture for index, picture in sorted(pictures.items())}
             qualities = {poc: self.quality(source.at(poc).picture, picture) for poc, picture in decoded.items()}

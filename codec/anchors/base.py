@@ -32,6 +32,11 @@ class AnchorCodec(Protocol):
         """Whether its own order needs anchors evenly spaced, and pays dearly for others."""
         ...
 
+    @property
+    def remembers(self) -> bool:
+        """Whether its rate control goes by what it coded before, so that a group depends on what came before it."""
+        ...
+
     def variant(self, *, distance: int, longest_group: int, finer: float = 0.0) -> "AnchorCodec":
         """The same for anchors `distance` apart, at a slope 2^finer times as steep, or as near as its scale allows."""
         ...

@@ -48,6 +48,11 @@ class ProgramAnchors:
         """Whether its own order needs anchors evenly spaced; programs are taken to."""
         return True
 
+    @property
+    def remembers(self) -> bool:
+        """Whether a group depends on what came before it; each is a run of its own."""
+        return False
+
     def variant(self, *, distance: int, longest_group: int, finer: float = 0.0) -> "ProgramAnchors":
         """The same for anchors `distance` apart, at a slope 2^finer times as steep, or as near as its scale allows."""
         if not finer:

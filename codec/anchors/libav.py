@@ -64,6 +64,11 @@ class LibavAnchors:
         """Whether its own order needs anchors evenly spaced."""
         return self.row.regular
 
+    @property
+    def remembers(self) -> bool:
+        """Whether its rate control goes by what it coded before."""
+        return self.row.remembers
+
     def variant(self, *, distance: int, longest_group: int, finer: float = 0.0) -> "LibavAnchors":
         """The same for anchors `distance` apart, at a slope 2^finer times as steep, or as near as its scale allows."""
         option, value = self.quality

@@ -44,6 +44,7 @@ class LibavRow:
     endless: str = "-1"  # the encoder's word for a keyint without limit
     fractional_crf: bool = True
     regular: bool = False  # whether its own B-pyramid needs anchors evenly spaced
+    remembers: bool = False  # whether its rate control goes by what it coded before
     defaults: str = ""  # parameters that a user may override
     structural: Mapping[str, str] = field(default_factory=dict)  # those that tune it for SSIM, likewise
     options: Mapping[str, str] = field(default_factory=dict)
@@ -105,6 +106,7 @@ _X265 = LibavRow(
     crf=28,
     crf_range=(0, 51),
     qp_range=(0, 51),
+    remembers=True,
     slopes={"crf": (17.26, 0.353), "qp": (18.02, 0.344)},
     params_option="x265-params",
     prefix=START_CODE,
@@ -144,6 +146,7 @@ _X264 = LibavRow(
     crf=23,
     crf_range=(0, 51),
     qp_range=(0, 51),
+    remembers=True,
     slopes={"crf": (16.98, 0.355), "qp": (18.46, 0.351)},
     params_option="x264-params",
     prefix=START_CODE,

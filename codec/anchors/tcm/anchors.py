@@ -57,6 +57,11 @@ class TcmAnchors:
         """Whether anchors must be evenly spaced; it knows only the one before."""
         return False
 
+    @property
+    def remembers(self) -> bool:
+        """Whether a group depends on what came before it; there is no rate control."""
+        return False
+
     def variant(self, *, distance: int, longest_group: int, finer: float = 0.0) -> "TcmAnchors":
         """The same at a slope 2^finer times as steep, or as near as its rates allow; spacing is nothing to it."""
         lambdas = self.source.lambdas

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""The anchors of a period, and the ways to code them."""
+
+from fractions import Fraction
+
+import pytest
+from helpers import moving
+
+from codec.anchors import AnchorPacket, anchor_codec
+from codec.frame import Frame, VideoInfo
+from codec.gop import Segment
+from codec.metrics import Quality
+from codec.packets import Unit
+from codec.rate import Price
+from codec.segments import Period, SourceSegment
+from codec.tracks import Coded, Tracks
+
+INFO = VideoInfo(96, 64, Fraction(25), Fraction(1, 25))
+GAPS = (2,) * 7
+PRICE = Price("psnr_rgb", bits=1500.0, bits_per_db=1500.0, level=38.0)
+
+
+def quality(psnr):
+    return Quality(psnr, psnr, psnr, psnr, 0.9)
+
+
+def two_periods():
+    frames = [Frame(n, picture) for n, picture in enumerate(moving(32, 96, 64, step=3))]
+    return [Period(0, tuple(frames[:16]), linked=True), Period(16, tuple(frames[16:]), linked=False)]
+
+
+def tracks(name, preset, **settings):
+    return Tracks(INFO, anchor_codec(name, preset=preset, longest_group=8, **settings), 16, "psnr_rgb")
+
+
+def data(coded):
+    return [packet.data for packet in coded.unit.anchors]
+
+
+def test_pictures_between_count_as_the_mean_of_their_anchors():
+    segment = Segment(4, (1, 3))
+    anchors = [AnchorPacket(index, index == 0, bytes(10)) for index in range(3)]
+    unit = Unit(segment, 0, (0,) * 5, anchors=anchors)
+    coded = Coded(SourceSegment(segment, ()), unit, {}, {4: quality(33), 5: quality(34), 8: quality(36)})
+    assert coded.expected(PRICE) == pytest.approx(240 - 1500 * (33 + 34 + 36 + 2 * 35))
+
+
+@pytest.mark.parametrize(("name", "preset"), [("x265", "veryfast"), ("x264", "veryfast")])
+def test_the_cheapest_of_all_that_an_encoder_may_remember(name, preset):
+    """Started anew, or having just coded the same; one that ran on is another way. Each decodes to its own pictures."""
+    own = tracks(name, preset, crf=24)
+    period = two_periods()[1]
+    running = list(own.run(two_periods(), 2))[1]
+    gaps = running.source.segment.gaps
+    ways = [running, *(own.code_anew(period, gaps, warm=warm) for warm in (False, True))]
+    assert len({b"".join(data(way)) for way in ways}) == 3
+    costs = [way.expected(PRICE) for way in ways]
+    best = own.cheapest(period, gaps, PRICE, running)
+    assert best.expected(PRICE) == min(costs) and best.unit.segment == running.unit.segment
+    anew = own.cheapest(period, gaps, PRICE)
+    assert anew.expected(PRICE) == min(costs[1:])
+    assert sorted(anew.decoded) == sorted(running.decoded) == [*range(16, 32, 2), 31]
+
+
+def test_an_encoder_without_memory_is_not_run_again():
+    own = tracks("svtav1", "12", crf=40)
+    period = two_periods()[0]
+    running = next(own.run(two_periods(), 2))
+    assert own.cheapest(period, GAPS, PRICE, running) is running
+    assert data(own.cheapest(period, GAPS, PRICE)) == data(own.code_anew(period, GAPS))
