@@ -77,11 +77,10 @@ class Tracks:
 
         `running` is that of an encoder which runs on; the only one if none remembers what it coded before.
         """
-        remembers = self.anchors.remembers
-        if running is not None and not remembers:
-            return running
-        ways = [self.code_anew(period, gaps, warm=warm) for warm in (False, True)[: 1 + remembers]]
-        return min((running, *ways) if running else ways, key=lambda way: way.expected(price))
+        if not self.anchors.remembers:
+            return running or self.code_anew(period, gaps)
+        ways = [self.code_anew(period, gaps), self.code_anew(period, gaps, warm=True)]
+        return min(ways if running is None else [running, *ways], key=lambda way: way.expected(price))
 
     def spare(self, coded: Coded) -> set[int]:
         """POCs of the anchors that no other refers to, and that have one on either side."""
