@@ -98,7 +98,8 @@ class Order:
             candidates = [self.surveyor.thinned(alone, own, price, regular or alone)]
             if regular is not None:
                 candidates.append(regular)
-                gaps = self.surveyor.plan(period, price, alone, regular, dict(zip(DISTANCES[2:], wide, strict=True)))
+                spaced = dict(zip(DISTANCES[1:], (half, *wide), strict=True))
+                gaps = self.surveyor.plan(period, price, alone, regular, spaced)
                 if max(gaps, default=1) > 2:
                     anchors = self.tracks.cheapest(period, gaps, price)
                     planned = self.surveyor.candidate("planned", period, anchors, price, alone)

@@ -185,21 +185,25 @@ class Surveyor:
     def plan(
         self, period: Period, price: Price, own: Candidate, regular: Candidate, spaced: Mapping[int, Coded]
     ) -> tuple[int, ...]:
-        """The gaps that look best, from the encoder's own order, anchors 2 apart, and anchors further apart."""
+        """The gaps that look best, from the encoder's own order, B-frames 2 apart, and anchors 2 and more apart.
+
+        All anchors are those of encoders that run on, or none would be like the other.
+        """
         count = len(period.frames)
         if not regular.choices:
             return own.unit.segment.gaps
         offsets = range(period.intra, period.intra + count)
         mean = fmean(regular.costs[poc] for poc in regular.choices)
         bframes = [regular.costs[poc] if poc in regular.choices else mean for poc in offsets]
-        costs = {
-            1: BlockCosts([own.costs[poc] for poc in offsets], bframes),  # some of them B-frames, for even less
-            2: BlockCosts([regular.costs.get(poc, NEVER) for poc in offsets], bframes),
-        }
-        for distance, anchors in spaced.items():
-            bframes = self._with_middles(bframes, period, anchors, distance, price, regular)
-            known = anchors.costs(price)
-            costs[distance] = BlockCosts([known.get(poc, NEVER) for poc in offsets], bframes)
+
+        def block(distance: int) -> BlockCosts:
+            known = spaced[distance].costs(price)
+            return BlockCosts([known.get(poc, NEVER) for poc in offsets], bframes)
+
+        costs = {1: BlockCosts([own.costs[poc] for poc in offsets], bframes), 2: block(2)}  # of own some are B-frames
+        for distance in sorted(spaced)[1:]:
+            bframes = self._with_middles(bframes, period, spaced[distance], distance, price, regular)
+            costs[distance] = block(distance)
             if distance not in best_gaps(costs, count, linked=period.linked):
                 break  # still longer ones will not pay either
         if self.tracks.anchors.regular:
