@@ -66,7 +66,7 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", metavar="FILE", help="the stream (default: VIDEO with suffix .ncm; - is a pipe)")
     add("--mode", default="bitfree", help=MODE_HELP)
     add("--gop", default="", help="ibpb (default), fixed:N (anchors N = 1, 2, 4 or 8 frames apart), or adaptive")
-    add("--tune", default="psnr", help="what all is chosen by: psnr (default) or ms-ssim, also the encoder's own")
+    add("--tune", default="psnr", help="what is chosen by: psnr (default) or ms-ssim, which tunes anchors too")
     add(
         "--intra-period",
         type=_positive,
