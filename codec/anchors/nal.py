@@ -31,9 +31,13 @@ class Headline(NamedTuple):
 
 
 class _Syntax(Protocol):
-    def read(self, nal: bytes) -> Headline | None: ...
+    def read(self, nal: bytes) -> Headline | None:
+        """The headline of a picture's first slice, None for all else."""
+        ...
 
-    def trails(self, nal: bytes) -> bool: ...
+    def trails(self, nal: bytes) -> bool:
+        """Whether it belongs to the picture before it."""
+        ...
 
 
 def access_units(stream: bytes, codec: str) -> list[AccessUnit]:
@@ -69,6 +73,7 @@ class _Order:
     sequence, reference = -1, 0
 
     def next(self, headline: Headline) -> tuple[int, int]:
+        """Which sequence the next picture in coding order is of, and its count there."""
         if headline.restart:
             self.sequence, self.reference = self.sequence + 1, headline.poc_lsb
             return self.sequence, headline.poc_lsb
@@ -89,18 +94,21 @@ class _Bits:
         self.position = 0
 
     def u(self, count: int) -> int:
+        """A whole number of so many bits."""
         self.position += count
         if self.position > len(self.bits):
             raise ValueError("a header is cut off")
         return int(self.bits[self.position - count : self.position] or "0", 2)
 
     def ue(self) -> int:
+        """A whole number in Exp-Golomb code (ITU-T H.265, 9.2)."""
         zeros = 0
         while not self.u(1):
             zeros += 1
         return (1 << zeros) - 1 + self.u(zeros)
 
     def align(self) -> None:
+        """Go on at the next whole byte."""
         self.position = -(-self.position // 8) * 8
 
 
@@ -128,9 +136,11 @@ class _Hevc:
     NOT_REFERENCED = range(0, 16, 2)  # by pictures of the same sublayer
 
     def kind(self, nal: bytes) -> int:
+        """The NAL unit's type."""
         return _header(nal)[0] >> 1 & 63
 
     def trails(self, nal: bytes) -> bool:
+        """Whether it belongs to the picture before it."""
         return self.kind(nal) in (*self.VCL, *self.TRAILING)
 
     def read(self, nal: bytes) -> Headline | None:
@@ -191,9 +201,11 @@ class _Vvc:
     LEADING_PICTURES = (2, 3)  # RADL, RASL
 
     def kind(self, nal: bytes) -> int:
+        """The NAL unit's type."""
         return _header(nal)[1] >> 3
 
     def trails(self, nal: bytes) -> bool:
+        """Whether it belongs to the picture before it."""
         return self.kind(nal) in (*self.VCL, *self.TRAILING)
 
     def read(self, nal: bytes) -> Headline | None:
