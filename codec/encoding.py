@@ -100,7 +100,7 @@ class _Job:
         self.progress, self.total = progress, total
         self.bframes = predictor(model, info)
         self.notes: dict[int, str] = {}
-        if measure_of(settings.tune) == "ms_ssim" and min(info.width, info.height) < MS_SSIM_SHORTEST:
+        if settings.structural and min(info.width, info.height) < MS_SSIM_SHORTEST:
             raise InputError(f"--tune {settings.tune} needs sides of {MS_SSIM_SHORTEST} and more; take psnr")
 
     def run(self, frames: Iterable[Frame], file: BinaryIO, sink: VideoSink | None) -> Summary:
@@ -158,7 +158,7 @@ class _Job:
                 slope=slope,
                 effort=self.settings.effort,
                 score=score,
-                structural=measure_of(self.settings.tune) == "ms_ssim",
+                structural=self.settings.structural,
                 hopeless=hopeless,
             )
             self.progress(poc, self.total)
@@ -206,7 +206,7 @@ def _anchors(settings: EncodeSettings) -> AnchorCodec:
         crf=settings.crf,
         qp=settings.qp,
         params=settings.anchor_params,
-        structural=measure_of(settings.tune) == "ms_ssim",
+        structural=settings.structural,
         anchor_distance=distance,
         longest_group=longest,
         encoder=settings.anchor_encoder,

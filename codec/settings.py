@@ -84,8 +84,13 @@ class EncodeSettings:
     @property
     def measured(self) -> bool:
         """Whether what quality is worth is measured on the video; else it is the encoder's table that says it."""
-        structural = self.mode == "bitneed" and measure_of(self.tune) != "psnr_rgb"  # tables are of squared errors
-        return self.mode == "auto" or self.distance is None or self.maxrate is not None or structural
+        untabled = self.mode == "bitneed" and self.structural  # tables are of squared errors
+        return self.mode == "auto" or self.distance is None or self.maxrate is not None or untabled
+
+    @property
+    def structural(self) -> bool:
+        """Whether all is chosen by structure (MS-SSIM) instead of squared errors."""
+        return measure_of(self.tune) == "ms_ssim"
 
     @property
     def goal(self) -> Goal | None:

@@ -196,14 +196,15 @@ class Surveyor:
         mean = fmean(regular.costs[poc] for poc in regular.choices)
         bframes = [regular.costs[poc] if poc in regular.choices else mean for poc in offsets]
 
-        def block(distance: int) -> BlockCosts:
+        def block(distance: int, bframes: list[float]) -> BlockCosts:
             known = spaced[distance].costs(price)
             return BlockCosts([known.get(poc, NEVER) for poc in offsets], bframes)
 
-        costs = {1: BlockCosts([own.costs[poc] for poc in offsets], bframes), 2: block(2)}  # of own some are B-frames
+        # Of the own order's pictures some are B-frames, for even less.
+        costs = {1: BlockCosts([own.costs[poc] for poc in offsets], bframes), 2: block(2, bframes)}
         for distance in sorted(spaced)[1:]:
             bframes = self._with_middles(bframes, period, spaced[distance], distance, price, regular)
-            costs[distance] = block(distance)
+            costs[distance] = block(distance, bframes)
             if distance not in best_gaps(costs, count, linked=period.linked):
                 break  # still longer ones will not pay either
         if self.tracks.anchors.regular:

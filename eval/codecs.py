@@ -19,7 +19,11 @@ NAME = re.compile(
     r"(?:ncm-(?P<mode>\w+)(?::(?P<effort>\d+))?(?::(?P<tune>psnr|ms-ssim))?@)?"
     r"(?P<anchor>[\w.-]+)(?P<variants>(?::[\w.=-]+)*)"
 )
-OWN_ORDER = {"x265": "bframes=1:b-adapt=0:b-pyramid=0", "x264": "bframes=1:b-adapt=0:b-pyramid=none"}
+# Variants that are parameters by another name; HM's `ibpb` is a preset.
+NAMED = {
+    ("x265", "ibpb"): "bframes=1:b-adapt=0:b-pyramid=0",
+    ("x264", "ibpb"): "bframes=1:b-adapt=0:b-pyramid=none",
+}
 
 
 class Rates(NamedTuple):
@@ -98,13 +102,9 @@ class CodecName:
             words += ["--effort", self.effort]
         if self.tune:
             words += ["--tune", self.tune]
-        given = [OWN_ORDER[self.anchor] if self._is_own_order(v) else v for v in self.variants]
+        given = [NAMED.get((self.anchor, v), v) for v in self.variants]
         for preset in (v for v in given if "=" not in v):
             words += ["--preset", preset]
         if params := ":".join(v for v in given if "=" in v):
             words += ["--anchor-params", params]
         return words
-
-    def _is_own_order(self, variant: str) -> bool:
-        """Whether it is I-B-P-B by parameters; HM's `ibpb` is a preset."""
-        return variant == "ibpb" and self.anchor in OWN_ORDER
