@@ -7,7 +7,6 @@ learns on beside it (`joint`) is exported too.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +20,13 @@ from ncm.ifblock import Motion
 from ..bcodec import BFrameCodec
 from ..bfeatures import AnchorFeatures, anchor_features
 from ..frame import Colour, luma_levels
-from .bstate import BFrameState, BFrameTraining, BWatch, load_training, resume_bframe, start_bframe
+from .bstate import BFrameState, BFrameTraining, BWatch, resume_bframe, start_bframe
 from .data import Library
-from .loop import drive, make_folder, open_library, optimise, share_of_batches
+from .loop import carry_on, opened, optimise
 from .losses import reconstruction
 from .precision import mixed_precision
-from .ranks import Ranks, joined
+from .ranks import Ranks
 from .sampling import Batch
-from .state import CHECKPOINT
 
 
 def train(
@@ -43,27 +41,22 @@ def train(
     device: torch.device,
 ) -> BFrameState:
     """Train as a file says; what is given goes before what the file says, `slope` makes it a model of one lambda."""
-    config = load_training(config_file)
-    codec = config.codec if slope is None else replace(config.codec, lambdas=(slope,))
-    config = replace(
-        config, base=base or config.base, init=init or config.init, steps=steps or config.steps, codec=codec
-    )
-    with joined(device) as ranks:
-        library = open_library(data, run.parent / "cache", ranks=ranks)
+    config = BFrameTraining.load(config_file).given(steps=steps, slope=slope, base=base, init=init)
+    with opened(data, run, device) as (library, ranks):
         return train_bframe(config, library, run, ranks=ranks)
 
 
 def train_bframe(config: BFrameTraining, library: Library, run: Path, *, ranks: Ranks) -> BFrameState:
-    """Train until config.steps, from the run's checkpoint if it has one; Ctrl-C or SIGTERM saves and returns."""
-    make_folder(run)
-    if (run / CHECKPOINT).exists():
-        state = resume_bframe(run, ranks.device, steps=config.steps)
-    else:
-        state = start_bframe(config, library.describe(), ranks.device)
-    batches = share_of_batches(state, library, ranks)
-    watch = BWatch(state, library, run, ranks.device) if ranks.first else None
-    drive(state, run, watch, lambda: train_step(state, batches, ranks), ranks=ranks)
-    return state
+    """See `carry_on`."""
+    return carry_on(
+        run,
+        library,
+        ranks=ranks,
+        start=lambda: start_bframe(config, library.describe(), ranks.device),
+        resume=lambda: resume_bframe(run, ranks.device, steps=config.steps),
+        watch=BWatch,
+        step=train_step,
+    )
 
 
 def train_step(state: BFrameState, batches: Iterator[Batch], ranks: Ranks) -> dict[str, float]:

@@ -5,12 +5,10 @@ import copy
 import json
 import logging
 import time
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,9 +20,8 @@ from .. import models
 from ..bcodec import BFrameCodec
 from ..bconfig import BFrameConfig
 from ..bweights import save_codec
-from ..errors import InputError
-from .config import TrainConfig, config_from
 from .data import Library
+from .recipe import CodecTraining
 from .sampling import ValidationItem, validation_items
 from .state import (
     CHECKPOINT,
@@ -42,57 +39,19 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class BFrameTraining(TrainConfig):
+class BFrameTraining(CodecTraining):
     """One run: what training a network has (without `supervise` and the teacher; `loss` if `joint`), and this."""
 
     codec: BFrameConfig = field(default_factory=BFrameConfig)
     base: str = models.DEFAULT_MODEL  # the network that predicts: a name, or a .safetensors file
     joint: bool = False  # whether it learns on beside the codec, from `loss` alone; its names begin with "network."
-    balance: float = 0.5  # costs count with lambda^-balance; 0 = the paper's plain sum
     motion_aid: float = 0.1  # weight of lambda * MSE of the blend along the decoded motion
     thrifty_from: int = 1000  # step; before, symbols are the nearest: sparing bits by scales not yet learnt leaves none
     blocks: bool = True  # of the references are copied where the writer would
     validation_qualities: tuple[int, ...] = (1, 3, 5)  # those that a model has
 
-
-OWN = ("base", "joint", "balance", "motion_aid", "thrifty_from", "blocks", "validation_qualities")
-
-
-def load_training(path: Path) -> BFrameTraining:
-    """The recipe in a TOML file with the tables [codec], [bframe] and [train]; its files are relative to its folder.
-
-    InputError names what is wrong.
-    """
-    try:
-        tables = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: {error}") from error
-    config = training_from(tables, str(path))
-    return replace(config, init=_beside(path, config.init), base=_beside(path, config.base))
-
-
-def _beside(path: Path, name: str) -> str:
-    """A file named in a recipe, as seen from where we are; names of models stay."""
-    return str(path.parent / name) if name.endswith(".safetensors") else name
-
-
-def training_from(tables: dict[str, Any], where: str) -> BFrameTraining:
-    """A recipe out of tables; `where` is named in errors."""
-    if unknown := set(tables) - {"codec", "bframe", "train"}:
-        raise InputError(f"{where}: unknown table [{min(unknown)}]; there are [codec], [bframe], [train]")
-    own = _tuples(tables.get("bframe", {}))
-    if unknown := set(own) - set(OWN):
-        raise InputError(f"{where}: [bframe]: unknown key {min(unknown)!r}; known are {', '.join(OWN)}")
-    plain = config_from({"train": {"teacher": 0.0} | tables.get("train", {})}, where)
-    try:
-        codec = BFrameConfig(**_tuples(tables.get("codec", {})))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: [codec]: {error}") from error
-    return BFrameTraining(**vars(plain), codec=codec, **own)
-
-
-def _tuples(table: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    table = "bframe"
+    sizes = BFrameConfig
 
 
 class Joint(nn.Module):
@@ -147,13 +106,7 @@ def start_bframe(config: BFrameTraining, data: str, device: torch.device) -> BFr
 def resume_bframe(run: Path, device: torch.device, *, steps: int | None = None) -> BFrameState:
     """The run as it was when its checkpoint was written; InputError if it has none that can be read."""
     content = read_checkpoint(run, device)
-    values = json.loads(content["config"])["train"]
-    tables = {
-        "codec": values.pop("codec"),
-        "bframe": {key: values.pop(key) for key in OWN if key in values},
-        "train": values,
-    }
-    config = training_from(tables, str(run / CHECKPOINT))
+    config = BFrameTraining.restored(content, str(run / CHECKPOINT))
     state = start_bframe(replace(config, init=""), content["data"], device)
     state.config = replace(config, steps=steps or config.steps)
     restore(state, content)

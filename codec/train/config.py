@@ -80,14 +80,21 @@ class TrainConfig:
 
 def load_config(path: Path) -> TrainConfig:
     """The run that a TOML file describes; `init` becomes relative to where we are. InputError names what is wrong."""
+    config = config_from(read_tables(path), str(path))
+    return replace(config, init=beside(path, config.init))
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """What a TOML file holds. InputError if it cannot be read."""
     try:
-        tables = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path}: {error}") from error
-    config = config_from(tables, str(path))
-    if config.init.endswith(".safetensors"):
-        return replace(config, init=str(path.parent / config.init))
-    return config
+
+
+def beside(path: Path, name: str) -> str:
+    """A .safetensors file named in the recipe at `path`, as seen from where we are; names of models stay."""
+    return str(path.parent / name) if name.endswith(".safetensors") else name
 
 
 def config_from(tables: dict[str, Any], where: str) -> TrainConfig:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +31,9 @@ from .watch import Watch
 log = logging.getLogger(__name__)
 
 
+StateT = TypeVar("StateT", bound=TrainState)
+
+
 def train(
     config_file: Path,
     data: Sequence[Path],
@@ -45,9 +49,15 @@ def train(
     """
     config = load_config(config_file)
     config = replace(config, init=init or config.init, steps=steps or config.steps)
-    with joined(device) as ranks:
-        library = open_library(data, run.parent / "cache", ranks=ranks)
+    with opened(data, run, device) as (library, ranks):
         return train_ncm(config, library, run, ranks=ranks)
+
+
+@contextmanager
+def opened(data: Sequence[Path], run: Path, device: torch.device) -> Iterator[tuple[Library, Ranks]]:
+    """The corpora of some folders, cached beside the run, and the processes that train on them."""
+    with joined(device) as ranks:
+        yield open_library(data, run.parent / "cache", ranks=ranks), ranks
 
 
 def open_library(data: Sequence[Path], caches: Path, *, ranks: Ranks) -> Library:
@@ -61,15 +71,34 @@ def open_library(data: Sequence[Path], caches: Path, *, ranks: Ranks) -> Library
 
 
 def train_ncm(config: TrainConfig, library: Library, run: Path, *, ranks: Ranks) -> TrainState:
+    """See `carry_on`."""
+    return carry_on(
+        run,
+        library,
+        ranks=ranks,
+        start=lambda: start(config, library.describe(), ranks.device),
+        resume=lambda: _resume(config, run, ranks),
+        watch=Watch,
+        step=train_step,
+    )
+
+
+def carry_on(
+    run: Path,
+    library: Library,
+    *,
+    ranks: Ranks,
+    start: Callable[[], StateT],
+    resume: Callable[[], StateT],
+    watch: Callable[[StateT, Library, Path, torch.device], Watch],
+    step: Callable[[StateT, Iterator[Batch], Ranks], dict[str, float]],
+) -> StateT:
     """Train until config.steps, from the run's checkpoint if it has one; Ctrl-C or SIGTERM saves and returns."""
     make_folder(run)
-    if (run / CHECKPOINT).exists():
-        state = _resume(config, run, ranks)
-    else:
-        state = start(config, library.describe(), ranks.device)
+    state = resume() if (run / CHECKPOINT).exists() else start()
     batches = share_of_batches(state, library, ranks)
-    watch = Watch(state, library, run, ranks.device) if ranks.first else None
-    drive(state, run, watch, lambda: train_step(state, batches, ranks), ranks=ranks)
+    watching = watch(state, library, run, ranks.device) if ranks.first else None
+    drive(state, run, watching, lambda: step(state, batches, ranks), ranks=ranks)
     return state
 
 

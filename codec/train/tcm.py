@@ -6,7 +6,6 @@ three frames: an I-frame, the P-frame after it, and one more, which builds on fe
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +18,11 @@ from ..anchors.tcm.config import Reference
 from ..anchors.tcm.weights import Tcm
 from .bframe import decibels, squared
 from .data import Library
-from .loop import drive, make_folder, open_library, optimise, share_of_batches
+from .loop import carry_on, opened, optimise
 from .precision import mixed_precision
-from .ranks import Ranks, joined
+from .ranks import Ranks
 from .sampling import Batch
-from .state import CHECKPOINT
-from .tstate import TcmState, TcmTraining, TcmWatch, load_training, resume_tcm, start_tcm, weight_of
+from .tstate import TcmState, TcmTraining, TcmWatch, resume_tcm, start_tcm, weight_of
 
 
 def train(
@@ -38,25 +36,22 @@ def train(
     device: torch.device,
 ) -> TcmState:
     """Train as a file says; what is given goes before what the file says, `slope` makes it a model of one lambda."""
-    config = load_training(config_file)
-    codec = config.codec if slope is None else replace(config.codec, lambdas=(slope,))
-    config = replace(config, init=init or config.init, steps=steps or config.steps, codec=codec)
-    with joined(device) as ranks:
-        library = open_library(data, run.parent / "cache", ranks=ranks)
+    config = TcmTraining.load(config_file).given(steps=steps, slope=slope, init=init)
+    with opened(data, run, device) as (library, ranks):
         return train_tcm(config, library, run, ranks=ranks)
 
 
 def train_tcm(config: TcmTraining, library: Library, run: Path, *, ranks: Ranks) -> TcmState:
-    """Train until config.steps, from the run's checkpoint if it has one; Ctrl-C or SIGTERM saves and returns."""
-    make_folder(run)
-    if (run / CHECKPOINT).exists():
-        state = resume_tcm(run, ranks.device, steps=config.steps)
-    else:
-        state = start_tcm(config, library.describe(), ranks.device)
-    batches = share_of_batches(state, library, ranks)
-    watch = TcmWatch(state, library, run, ranks.device) if ranks.first else None
-    drive(state, run, watch, lambda: train_step(state, batches, ranks), ranks=ranks)
-    return state
+    """See `carry_on`."""
+    return carry_on(
+        run,
+        library,
+        ranks=ranks,
+        start=lambda: start_tcm(config, library.describe(), ranks.device),
+        resume=lambda: resume_tcm(run, ranks.device, steps=config.steps),
+        watch=TcmWatch,
+        step=train_step,
+    )
 
 
 def train_step(state: TcmState, batches: Iterator[Batch], ranks: Ranks) -> dict[str, float]:

@@ -5,10 +5,8 @@ import copy
 import json
 import logging
 import time
-import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,53 +16,27 @@ from entropy import Estimate
 from .. import models
 from ..anchors.tcm.config import TcmConfig
 from ..anchors.tcm.weights import Tcm, freeze_tcm, load_tcm, save_tcm
-from ..errors import InputError, ModelError
+from ..errors import ModelError
 from .bstate import parameters_in, put_parameters
-from .config import TrainConfig, config_from
 from .data import Library
+from .recipe import CodecTraining
 from .sampling import ValidationItem, validation_items
 from .state import CHECKPOINT, TrainState, matches, optimizer_of, read_checkpoint, restore
 from .watch import Watch
 
 log = logging.getLogger(__name__)
-OWN = ("balance", "motion_aid", "intra")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TcmTraining(TrainConfig):
+class TcmTraining(CodecTraining):
     """One run: what training a network has (`loss`, `supervise`, the teacher and `rename` are not used), and this."""
 
     codec: TcmConfig = field(default_factory=TcmConfig)
-    balance: float = 0.5  # costs count with lambda^-balance; 0 = the plain sum
     motion_aid: float = 0.1  # weight of lambda * MSE of what motion alone makes of the reference
     intra: float = 1.0  # weight of the I-frame's cost beside those of the P-frames
 
-
-def load_training(path: Path) -> TcmTraining:
-    """The recipe in a TOML file with the tables [codec], [tcm] and [train]; InputError names what is wrong."""
-    try:
-        tables = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: {error}") from error
-    config = training_from(tables, str(path))
-    init = str(path.parent / config.init) if config.init.endswith(".safetensors") else config.init
-    return replace(config, init=init)
-
-
-def training_from(tables: dict[str, Any], where: str) -> TcmTraining:
-    """A recipe out of tables; `where` is named in errors."""
-    if unknown := set(tables) - {"codec", "tcm", "train"}:
-        raise InputError(f"{where}: unknown table [{min(unknown)}]; there are [codec], [tcm], [train]")
-    own = tables.get("tcm", {})
-    if unknown := set(own) - set(OWN):
-        raise InputError(f"{where}: [tcm]: unknown key {min(unknown)!r}; known are {', '.join(OWN)}")
-    plain = config_from({"train": {"teacher": 0.0} | tables.get("train", {})}, where)
-    sizes: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in tables.get("codec", {}).items()}
-    try:
-        codec = TcmConfig(**sizes)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: [codec]: {error}") from error
-    return TcmTraining(**vars(plain), codec=codec, **own)
+    table = "tcm"
+    sizes = TcmConfig
 
 
 @dataclass
@@ -96,9 +68,7 @@ def start_tcm(config: TcmTraining, data: str, device: torch.device) -> TcmState:
 def resume_tcm(run: Path, device: torch.device, *, steps: int | None = None) -> TcmState:
     """The run as it was when its checkpoint was written; InputError if it has none that can be read."""
     content = read_checkpoint(run, device)
-    values = json.loads(content["config"])["train"]
-    tables = {"codec": values.pop("codec"), "tcm": {key: values.pop(key) for key in OWN}, "train": values}
-    config = training_from(tables, str(run / CHECKPOINT))
+    config = TcmTraining.restored(content, str(run / CHECKPOINT))
     state = start_tcm(replace(config, init=""), content["data"], device)
     state.config = replace(config, steps=steps or config.steps)
     restore(state, content)

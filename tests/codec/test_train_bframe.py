@@ -242,12 +242,12 @@ def test_the_command_trains_one_lambda(base, cache, tmp_path, capsys):
 def test_recipes_with_mistakes(tmp_path, text, complaint):
     (tmp_path / "recipe.toml").write_text(text)
     with pytest.raises(InputError, match=complaint):
-        bstate.load_training(tmp_path / "recipe.toml")
+        bstate.BFrameTraining.load(tmp_path / "recipe.toml")
 
 
 @pytest.mark.parametrize("name", ["bframe", "bframe-joint", "bframe-lambda256", "bframe-paper"])
 def test_recipes_that_ship(name):
-    config = bstate.load_training(Path(__file__).parents[2] / "configs" / f"{name}.toml")
+    config = bstate.BFrameTraining.load(Path(__file__).parents[2] / "configs" / f"{name}.toml")
     assert config.codec.motion_latents and max(config.validation_qualities) < len(config.codec.lambdas)
 
 

@@ -134,10 +134,10 @@ def test_the_published_networks_learn_one_lambda(config, tmp_path):
 def test_recipes_with_mistakes(tmp_path, text, complaint):
     (tmp_path / "recipe.toml").write_text(text)
     with pytest.raises(InputError, match=complaint):
-        tstate.load_training(tmp_path / "recipe.toml")
+        tstate.TcmTraining.load(tmp_path / "recipe.toml")
 
 
 @pytest.mark.parametrize(("name", "rates"), [("tcm-lite", 4), ("tcm", 1)])
 def test_recipes_that_ship(name, rates):
-    config = tstate.load_training(Path(__file__).parents[3] / "configs" / f"{name}.toml")
+    config = tstate.TcmTraining.load(Path(__file__).parents[3] / "configs" / f"{name}.toml")
     assert len(config.codec.lambdas) == rates
