@@ -13,14 +13,16 @@ from ncm import Prediction
 
 from .bcodec import BFrameCodec, Scene
 from .bfeatures import AnchorFeatures, anchor_features, luma_plane
+from .bfilter import Filters, Fit, code_filters, filtered, worthwhile
 from .bframe import Between, Choice, Predictor, Score, Trial, repeatable
 from .errors import StreamError
-from .frame import Yuv420, pad, yuv_to_rgb
+from .frame import Planes, Yuv420, pad, plane_weights, yuv_to_rgb
 from .metrics import rgb_of, structural_weight
 from .packets import BFramePacket
 from .refine import Shifted, Shifts, refine
 
-PLAIN, BLOCKS = 0, 2  # modes: the ways there are to code a B-frame, without and with blocks; 1 was with hard edges
+BLOCKS, FILTERS = 2, 4  # modes: sums of what a payload has; 1 was blocks with hard edges
+MODES = 0, BLOCKS, FILTERS, BLOCKS + FILTERS
 PACKET_OVERHEAD = 3  # bytes that a payload costs besides its own, about
 LEVEL_STEPS = 32  # of the stream's quality byte in one quality of the model
 # The lambda of the quality is so many times lower than the slope. Writers are thriftier than the one in training, so
@@ -47,15 +49,18 @@ class BFrameCoder(Predictor):
     @torch.no_grad()
     def read(self, where: Between, packet: BFramePacket) -> Yuv420:
         """The B-frame that a payload describes. StreamError if it cannot be read."""
-        if packet.mode not in (PLAIN, BLOCKS) or packet.quality > (len(self.codec.config.lambdas) - 1) * LEVEL_STEPS:
+        if packet.mode not in MODES or packet.quality > (len(self.codec.config.lambdas) - 1) * LEVEL_STEPS:
             raise StreamError(f"payload of mode {packet.mode}, quality {packet.quality}; the model knows none such")
         try:
             tape = Read(packet.data)
-            frame = self.codec(tape, self._scene(where, packet.quality), blocks=packet.mode == BLOCKS).frame
+            frame = self.codec(tape, self._scene(where, packet.quality), blocks=bool(packet.mode & BLOCKS)).frame
+            planes = self._planes(frame)
+            if packet.mode & FILTERS:
+                planes = filtered(planes, code_filters(tape, None, like=frame))
             tape.finish()
         except EntropyError as error:
             raise StreamError(f"its payload cannot be read ({error})") from error
-        return self._shown(frame)
+        return self._rounded(planes)
 
     @repeatable
     @torch.no_grad()
@@ -91,10 +96,15 @@ class BFrameCoder(Predictor):
 
         def attempt(shifts: Shifts) -> Trial:
             tape = Write()
-            shown = self._shown(self.codec(Shifted(tape, shifts), scene, aim).frame)
+            planes = self._planes(self.codec(Shifted(tape, shifts), scene, aim).frame)
+            filters = self._filters(planes, source, score)
+            mode = (BLOCKS if aim.blocks else 0) + (FILTERS if filters else 0)
+            if filters:
+                planes = filtered(planes, code_filters(tape, filters, like=planes[0]))
+            shown = self._rounded(planes)
             data = tape.finish()
             rate = 8 * (len(data) + PACKET_OVERHEAD) / self.info.pixels
-            return Trial(shown, data, score(shown) + rate, self._error(source, shown))
+            return Trial(shown, mode, data, score(shown) + rate, self._error(source, shown))
 
         def cost(shifts: Shifts) -> Tensor:
             tape = Estimate("mixed")
@@ -108,8 +118,24 @@ class BFrameCoder(Predictor):
         best = min(trials, key=lambda trial: trial.cost)
         if not best.data or best.cost >= unsent:
             return Choice(free, None, trials, unsent, unsent)
-        mode = PLAIN if aim.blocks is None else BLOCKS
-        return Choice(best.picture, BFramePacket(poc, mode, quality, best.data), trials, best.cost, unsent)
+        return Choice(best.picture, BFramePacket(poc, best.mode, quality, best.data), trials, best.cost, unsent)
+
+    def _filters(self, planes: Planes, source: Yuv420, score: Score) -> Filters | None:
+        """Those that are worth their bits to planes as decoded; None if none is.
+
+        What a squared level is worth is told from what the best filters do to the score.
+        """
+        fits = [
+            Fit(plane, torch.from_numpy(target.astype(np.float32)).to(plane.device)[None, None])
+            for plane, target in zip(planes, source.planes, strict=True)
+        ]
+        best = [fit.best() for fit in fits]
+        gained = score(self._rounded(planes)) - score(self._rounded(filtered(planes, torch.tensor(np.array(best)))))
+        weight = plane_weights(self.info.colour)
+        errors = -sum(w * fit.change(row) for w, fit, row in zip(weight, fits, best, strict=True))
+        if gained <= 0 or errors <= 0:
+            return None
+        return worthwhile(fits, [w * gained * self.info.pixels / errors for w in weight])
 
     def _scene(self, where: Between, quality: int, prediction: Prediction | None = None) -> Scene:
         """What is known of a B-frame, at a quality byte."""

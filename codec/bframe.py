@@ -10,7 +10,7 @@ from torch import Tensor
 from ncm import Prediction
 
 from .errors import InputError, StreamError
-from .frame import VideoInfo, Yuv420, crop, pad, rgb_to_yuv, yuv_to_rgb
+from .frame import Planes, VideoInfo, Yuv420, crop_planes, pad, rgb_to_planes, rounded, yuv_to_rgb
 from .models import Model
 from .packets import BFramePacket
 
@@ -59,6 +59,7 @@ class Trial(NamedTuple):
     """A B-frame as one attempt codes it: cost in bits a pixel, distortion included; error in MSE of RGB."""
 
     picture: Yuv420
+    mode: int
     data: bytes
     cost: float
     error: float
@@ -115,8 +116,15 @@ class Predictor:
     def _prediction(self, past: Reference, future: Reference, time: float, noise: float) -> Prediction:
         return self.model.network(past.rgb, future.rgb, time, torch.tensor([noise], device=self.device))
 
+    def _planes(self, rgb: Tensor) -> Planes:
+        """Y, U and V of a padded picture, in levels, without the padding."""
+        return crop_planes(rgb_to_planes(rgb, self.info.colour, self.info.bit_depth), self.info.width, self.info.height)
+
+    def _rounded(self, planes: Planes) -> Yuv420:
+        return rounded(planes, self.info.bit_depth)
+
     def _shown(self, rgb: Tensor) -> Yuv420:
-        return crop(rgb_to_yuv(rgb, self.info.colour, self.info.bit_depth), self.info.width, self.info.height)
+        return self._rounded(self._planes(rgb))
 
 
 def predictor(model: Model, info: VideoInfo) -> Predictor:

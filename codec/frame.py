@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Plane: TypeAlias = NDArray[Any]  # uint8 or uint16
+Planes: TypeAlias = tuple[Tensor, Tensor, Tensor]  # Y, U and V (1,1,.,.) in levels that are not yet rounded
 
 # Luma weights of red and blue. A video that does not say is taken for bt709, and still does not say afterwards.
 MATRICES = {
@@ -164,18 +165,47 @@ def crop_rgb(rgb: Tensor, width: int, height: int) -> Tensor:
 
 def luma_levels(rgb: Tensor, colour: Colour, bit_depth: int) -> Tensor:
     """The luma planes of RGB (B,3,H,W) as `rgb_to_yuv` makes them, whole numbers (B,1,H,W) where the RGB is."""
-    return _in_levels(_luma(rgb, colour), LUMA, colour, bit_depth)
+    return _in_levels(_luma(rgb, colour), LUMA, colour, bit_depth).round().clamp(0, (1 << bit_depth) - 1)
 
 
 def rgb_to_yuv(rgb: Tensor, colour: Colour, bit_depth: int) -> Yuv420:
     """The planes of RGB (1,3,H,W) with even sizes, rounded and clipped; chroma is the mean of 2x2 samples."""
+    return rounded(rgb_to_planes(rgb, colour, bit_depth), bit_depth)
+
+
+def rgb_to_planes(rgb: Tensor, colour: Colour, bit_depth: int) -> Planes:
+    """Y (1,1,H,W), U and V (1,1,H/2,W/2) of RGB (1,3,H,W) with even sizes."""
     kr, kb = MATRICES[colour.matrix]
     y, (red, _, blue) = _luma(rgb, colour), rgb.float().chunk(3, dim=1)
     chroma = torch.cat([(blue - y) / (2 * (1 - kb)), (red - y) / (2 * (1 - kr))], 1)
-    y = _in_levels(y, LUMA, colour, bit_depth)
-    chroma = _in_levels(F.avg_pool2d(chroma, 2), CHROMA, colour, bit_depth)
-    planes = [x.cpu().numpy().astype(dtype_of(bit_depth)) for x in (y[0, 0], chroma[0, 0], chroma[0, 1])]
-    return Yuv420(planes[0], planes[1], planes[2], bit_depth)
+    u, v = _in_levels(F.avg_pool2d(chroma, 2), CHROMA, colour, bit_depth).chunk(2, dim=1)
+    return _in_levels(y, LUMA, colour, bit_depth), u, v
+
+
+def plane_weights(colour: Colour) -> tuple[float, float, float]:
+    """What sums of squared errors of Y, U and V, in levels, add to that of RGB, up to a factor."""
+    kr, kb = MATRICES[colour.matrix]
+    area = 4 if colour.full_range else 4 * (LUMA.span / CHROMA.span) ** 2  # a sample of chroma is seen in four pixels
+
+    def weight(k: float) -> float:
+        """In one of red and blue the whole difference is seen, in green what balances it."""
+        return area * (2 * (1 - k)) ** 2 * (1 + (k / (1 - kr - kb)) ** 2) / 3
+
+    return 1.0, weight(kb), weight(kr)
+
+
+def crop_planes(planes: Planes, width: int, height: int) -> Planes:
+    """Of planes, those of the top left width x height of their picture."""
+    y, u, v = planes
+    cw, ch = chroma_size(width, height)
+    return y[..., :height, :width], u[..., :ch, :cw], v[..., :ch, :cw]
+
+
+def rounded(planes: Planes, bit_depth: int) -> Yuv420:
+    """Planes (1,1,.,.) in levels as a picture, rounded and clipped."""
+    peak = (1 << bit_depth) - 1
+    whole = [x[0, 0].round().clamp(0, peak).cpu().numpy().astype(dtype_of(bit_depth)) for x in planes]
+    return Yuv420(whole[0], whole[1], whole[2], bit_depth)
 
 
 def _luma(rgb: Tensor, colour: Colour) -> Tensor:
@@ -185,13 +215,11 @@ def _luma(rgb: Tensor, colour: Colour) -> Tensor:
 
 
 def _in_levels(x: Tensor, scale: Scale, colour: Colour, bit_depth: int) -> Tensor:
-    """Luma or chroma as whole numbers, rounded and clipped."""
+    """Luma or chroma in levels, not rounded."""
     shift, peak = bit_depth - 8, (1 << bit_depth) - 1
     if colour.full_range:
-        x = x * peak + (scale.full_zero << shift)
-    else:
-        x = x * (scale.span << shift) + (scale.zero << shift)
-    return x.round().clamp(0, peak)
+        return x * peak + (scale.full_zero << shift)
+    return x * (scale.span << shift) + (scale.zero << shift)
 
 
 def _double(x: Tensor, dim: int) -> Tensor:

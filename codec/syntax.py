@@ -115,7 +115,7 @@ BFRAMES = (
     Field(
         "modes",
         "uints",
-        "how each was coded: 0 plain, 2 with blocks that copy the references",
+        "what each has besides: 2 blocks that copy the references, 4 filters; a sum",
         0,
         255,
         count=lambda v: v["count"],

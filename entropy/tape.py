@@ -183,12 +183,31 @@ class Write:
             return b""
         if (missing := LEAST - self._count) > 0:
             self._encode([0] * missing, [0] * missing, FILLER)
-        return bytes(self._encoder.flush())
+        return trimmed(bytes(self._encoder.flush()))
 
     def _encode(self, symbols: list[int], rows: list[int], lists: Lists) -> None:
         if symbols:
             self._encoder.encode_with_indexes(symbols, rows, *lists)
             self._count += len(symbols)
+
+
+# A string of the coder begins with its last state, which seldom fills its eight bytes, low ones first: the high ones
+# are left out while they are zero, three at most, for the length says modulo 4 how many. That is 1.6 bytes in the mean.
+STATE = 8
+
+
+def trimmed(data: bytes) -> bytes:
+    """A coder's string without what `whole` puts back."""
+    spare = next((n for n in range(3) if data[STATE - 1 - n]), 3)
+    return data[: STATE - spare] + data[STATE:]
+
+
+def whole(data: bytes) -> bytes:
+    """The coder's string of one that was trimmed. EntropyError if it is too short for one."""
+    spare = -len(data) % 4
+    if 0 < len(data) <= STATE - 4:
+        raise EntropyError(f"a string of {len(data)} bytes is too short")
+    return data[: STATE - spare] + bytes(spare) + data[STATE - spare :]
 
 
 # CompressAI's decoder follows whatever it reads without looking where the string ends. So it gets slack behind the
@@ -207,9 +226,7 @@ class Read:
     """
 
     def __init__(self, data: bytes) -> None:
-        if len(data) % 4 or len(data) == 4:
-            raise EntropyError(f"a string of {len(data)} bytes: not whole words, or too few")
-        self._data = data
+        self._data = whole(data)
         self._decoder = RansDecoder()
         self._past: list[tuple[list[int], Lists]] = []
         self._count = self._capacity = 0

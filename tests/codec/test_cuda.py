@@ -72,7 +72,7 @@ def test_the_shipped_model_in_separate_processes(tmp_path):
     assert (tmp_path / "b.dec.yuv").read_bytes() == recon.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["golden", "golden-bitneed", "golden-blocks"])
+@pytest.mark.parametrize("name", ["golden", "golden-bitneed", "golden-blocks", "golden-filters"])
 def test_golden_streams(tmp_path, name):
     with codec.open(DATA / f"{name}.ncm", device="cuda") as video:
         pictures = [frame.picture for frame in video]

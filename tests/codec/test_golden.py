@@ -15,9 +15,15 @@ from codec.video import open_source
 MODES = {
     "golden": {"mode": "bitfree", "model": "tiny", "qp": 30},
     "golden-bitneed": {"mode": "bitneed", "model": "small-bframe", "qp": 12},  # from before blocks copied
-    "golden-blocks": {"mode": "bitneed", "model": "small-bframe", "qp": 12},
+    "golden-blocks": {"mode": "bitneed", "model": "small-bframe", "qp": 12},  # from before filters
+    "golden-filters": {"mode": "bitneed", "model": "small-bframe", "qp": 12},
 }
-PAYLOADS = {"golden": {None}, "golden-bitneed": {0}, "golden-blocks": {2}}  # modes of the B-frames
+PAYLOADS = {
+    "golden": {None},
+    "golden-bitneed": {0},
+    "golden-blocks": {2},
+    "golden-filters": {6},
+}  # modes of the B-frames
 
 
 @pytest.fixture(autouse=True)

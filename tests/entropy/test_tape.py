@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from entropy import EntropyError, Estimate, Read, ScaleTables, Write
-from entropy.tape import LIMIT
+from entropy.tape import LIMIT, trimmed, whole
 
 TABLES = ScaleTables()
 
@@ -110,6 +110,17 @@ def test_only_the_right_string_passes():
         with pytest.raises(EntropyError):
             read(data, count)
     assert read(data, 400) == values
+
+
+def test_a_string_leaves_out_high_zeros_of_its_first_eight_bytes():
+    for zeros in range(9):
+        full = bytes([7] * (8 - zeros) + [0] * zeros) + b"rest"
+        short = trimmed(full)
+        assert whole(short) == full and len(full) - len(short) == min(zeros, 3)
+    assert whole(b"") == b""
+    for length in range(1, 5):
+        with pytest.raises(EntropyError, match=f"{length} bytes"):
+            whole(bytes(length))
 
 
 @pytest.mark.parametrize("fill", [0x00, 0xFF, 0x5A, 0xF0])
