@@ -22,9 +22,9 @@ from .video import open_sink
 class Video:
     """An .ncm stream, opened for its frames; a context manager, and an iterator of `Frame` in display order.
 
-    `frame_count` is None on a pipe; `model` is what makes the B-frames. After the last frame `problems` lists what was
-    damaged, a line each. `anchor` is the .toml file that defines the anchors' codec, anchor_decoder the path of its
-    decoder; both only where needed.
+    `frame_count` is None on a pipe; `model` and `predictor` are what makes the B-frames. After the last frame
+    `problems` lists what was damaged, a line each. `anchor` is the .toml file that defines the anchors' codec,
+    anchor_decoder the path of its decoder; both only where needed.
     """
 
     def __init__(
@@ -45,8 +45,8 @@ class Video:
             if anchors.name != self.header.anchor_codec:
                 need = f"its anchors are of {self.header.anchor_codec!r}; leave --anchor out or give that one"
                 raise InputError(f"{self.name}: --anchor is {anchors.name!r}, but {need}")
-            reconstructor = Reconstructor(self.info, anchors, predictor(self.model, self.info))
-            self._decoder = Decoder(self._reader, reconstructor)
+            self.predictor = predictor(self.model, self.info)
+            self._decoder = Decoder(self._reader, Reconstructor(self.info, anchors, self.predictor))
             self._stack = stack.pop_all()
 
     @property
@@ -102,7 +102,7 @@ def decode(
                 progress(count, video.frame_count)
             if not count:
                 raise StreamError(f"{video.name}: not one frame can be decoded; the stream is damaged from the start")
-        _report(video)
+        raise_if_damaged(video)
     return count
 
 
@@ -123,13 +123,15 @@ def verify(
         for _ in video:
             count += 1
             progress(count, video.frame_count)
-        _report(video)
+        raise_if_damaged(video)
         if not video.hashed:
             raise StreamError(f"{video.name}: it carries no hashes to verify; encode with --hash")
     return count
 
 
-def _report(video: Video) -> None:
+def raise_if_damaged(video: Video) -> None:
+    """DamageError if the frames given so far are not all as they were coded."""
+    """DamageError if the frames given so far were not all as they were coded."""
     if video.problems:
         more = f" (and {len(video.problems) - 1} more)" if len(video.problems) > 1 else ""
         remedy = "what was lost is concealed; fetch the file again"

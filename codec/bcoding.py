@@ -31,7 +31,12 @@ COARSER = 2**0.5
 
 
 class BFrameCoder(Predictor):
-    """Reads and writes the B-frames of one video with a model that has a B-frame codec."""
+    """Reads and writes the B-frames of one video with a model that has a B-frame codec.
+
+    `reader` makes a tape of the bytes of a payload.
+    """
+
+    reader: Callable[[bytes], Read] = Read
 
     @property
     def codec(self) -> BFrameCodec:
@@ -52,7 +57,7 @@ class BFrameCoder(Predictor):
         if packet.mode not in MODES or packet.quality > (len(self.codec.config.lambdas) - 1) * LEVEL_STEPS:
             raise StreamError(f"payload of mode {packet.mode}, quality {packet.quality}; the model knows none such")
         try:
-            tape = Read(packet.data)
+            tape = self.reader(packet.data)
             frame = self.codec(tape, self._scene(where, packet.quality), blocks=bool(packet.mode & BLOCKS)).frame
             planes = self._planes(frame)
             if packet.mode & FILTERS:

@@ -173,6 +173,11 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--run", required=True, metavar="DIR", help="folder of the run")
     export.add_argument("-o", "--output", required=True, metavar="FILE", help=".safetensors file to write")
     export.set_defaults(command=_train_export)
+    tables = commands.add_parser("tables", help="write a B-frame model with tables by what streams of it hold")
+    tables.add_argument("streams", nargs="+", metavar="STREAM", help=".ncm files of that model")
+    tables.add_argument("-o", "--output", required=True, metavar="FILE", help=".safetensors file to write")
+    _add_device(tables)
+    tables.set_defaults(command=_train_tables)
 
 
 def _add_run(parser: argparse.ArgumentParser, tables: str) -> None:
@@ -335,6 +340,16 @@ def _train_export(arguments: argparse.Namespace) -> int:
         bstate.export_bframe(bstate.resume_bframe(run, device), output)
     else:
         state.export(state.resume(run, device), output)
+    return 0
+
+
+def _train_tables(arguments: argparse.Namespace) -> int:
+    from .train.tables import fit_tables
+
+    with _progress("counting") as progress:
+        streams = [Path(path) for path in arguments.streams]
+        count = fit_tables(streams, Path(arguments.output), device=arguments.device, progress=progress)
+    print(f"tables of {count} B-frames")
     return 0
 
 

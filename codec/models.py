@@ -71,10 +71,15 @@ def load_fingerprint(
     fingerprint: bytes, name: str, device: str | torch.device = "cpu", *, beside: Path | None = None
 ) -> Model:
     """The model with this fingerprint, whatever it is called, here or in a folder. ModelError says what is missing."""
+    return _load_file(find_fingerprint(fingerprint, name, beside=beside), device)
+
+
+def find_fingerprint(fingerprint: bytes, name: str, *, beside: Path | None = None) -> Path:
+    """The weights file with this fingerprint; see `load_fingerprint`."""
     nearby = sorted(beside.glob("*.safetensors")) if beside else []
     for path in (*weights_files().values(), *nearby):
         if fingerprint_of(path) == fingerprint:
-            return _load_file(path, device)
+            return path
     raise ModelError(
         f"model {name!r}, fingerprint {fingerprint.hex()}, is needed and not installed; "
         f"put its .safetensors file into a folder named in ${SEARCH_PATH}"

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""Tables of distributions by what streams hold: the work behind `codec train tables`.
+
+Training counts bits by smooth densities. The writer of the codec leaves out symbols that are not worth their bits,
+copies blocks and codes at the anchors' quality, so that what it sends has another shape, of hyper-latents above all.
+Tables belong to the weights: those made of counts cost less, and nothing else changes.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from torch import Tensor
+
+from entropy import Coded, Read, Table
+from entropy.tables import TOTAL, CdfTables, Lists, ScaleTables, quantised_cdf
+from entropy.tape import coded_elements
+
+from .. import models
+from ..api import Video, raise_if_damaged
+from ..bcodec import BFrameCodec
+from ..bcoding import BFrameCoder
+from ..bweights import save_codec
+from ..errors import InputError
+from ..report import Progress, quiet
+
+PRIOR = 50.0  # symbols that the table from before stands for in each row
+
+
+class Counts:
+    """How often each entry of the rows of a codec's tables was read, by the table's name.
+
+    What is beyond a row is counted in its last entry.
+    """
+
+    def __init__(self) -> None:
+        self.found: dict[str, list[NDArray[np.float64]]] = {}
+        self.payloads = 0
+
+    def add(self, name: str, lists: Lists, rows: Tensor, symbols: Tensor) -> None:
+        """Count symbols of these rows."""
+        counts = self.found.setdefault(name, [np.zeros(length - 1) for length in lists.lengths])
+        row, symbol = rows.cpu().numpy().astype(int), symbols.cpu().numpy().astype(int)
+        place, beyond = symbol - np.array(lists.offsets)[row], np.array(lists.lengths)[row] - 2
+        place = np.where((place < 0) | (place > beyond), beyond, place)
+        for number in np.unique(row):
+            np.add.at(counts[number], place[row == number], 1)
+
+
+class CountingRead(Read):
+    """Reads a payload, and counts what it reads by tables that have a name."""
+
+    def __init__(self, data: bytes, names: dict[int, str], counts: Counts) -> None:
+        super().__init__(data)
+        self._names, self._counts = names, counts
+        counts.payloads += 1
+
+    def code(
+        self,
+        name: str,
+        y: Tensor | None,
+        *,
+        mean: Tensor,
+        position: Tensor,
+        table: Table,
+        mask: Tensor | None = None,
+        worth: float | Tensor | None = None,
+    ) -> Coded:
+        """See Read."""
+        done = super().code(name, y, mean=mean, position=position, table=table, mask=mask, worth=worth)
+        rows = table.rows(position)
+        coded = coded_elements(rows, table, mask)
+        if id(table) in self._names:  # those of blocks and filters are given, and not part of the weights
+            self._counts.add(self._names[id(table)], table.lists(), rows[coded], done.symbols[coded])
+        return done
+
+
+def fit_tables(streams: Sequence[Path], output: Path, *, device: str = "auto", progress: Progress = quiet) -> int:
+    """Write the model of some streams with tables by what they hold; the number of B-frames that were counted.
+
+    InputError if they are of several models, or hold no B-frames with payloads; DamageError if one is damaged.
+    """
+    models.check_name(output)
+    counts = Counts()
+    with Video(streams[0], device=device) as video:
+        model = video.model
+    for number, path in enumerate(streams, start=1):
+        _count(path, model, counts, device)
+        progress(number, len(streams))
+    if model.codec is None or not counts.payloads:
+        raise InputError(f"{streams[0]}: neither here nor in other streams has a B-frame a payload; use --mode bitneed")
+    for name, part in tables_of(model.codec).items():
+        if name in counts.found:
+            part.store(fit(part.lists(), counts.found[name], symmetric=isinstance(part, ScaleTables)))
+    _save(model, output, tables=f"of {counts.payloads} B-frames in {len(streams)} streams")
+    return counts.payloads
+
+
+def tables_of(codec: BFrameCodec) -> dict[str, CdfTables]:
+    """The tables that are part of a codec's weights, by name."""
+    return {name: part for name, part in codec.named_modules() if isinstance(part, CdfTables)}
+
+
+def fit(lists: Lists, counts: Iterable[NDArray[np.float64]], *, symmetric: bool) -> Lists:
+    """Tables like those given, by counts; where those are few, much as they were."""
+    cdfs = []
+    for cdf, length, found in zip(lists.cdfs, lists.lengths, counts, strict=True):
+        if symmetric:  # the last entry stands for both sides
+            found = np.append((found[:-1] + found[-2::-1]) / 2, found[-1])
+        masses = found + PRIOR * np.diff(cdf[:length]) / TOTAL
+        cdfs.append(quantised_cdf((masses / masses.sum()).tolist()))
+    return Lists(cdfs, [len(cdf) for cdf in cdfs], lists.offsets)
+
+
+def _count(path: Path, model: models.Model, counts: Counts, device: str) -> None:
+    """Decode a stream and count what its payloads hold."""
+    with Video(path, device=device) as video:
+        if video.model.fingerprint != model.fingerprint:
+            found = f"of model {video.model.name!r}, fingerprint {video.model.fingerprint.hex()}"
+            raise InputError(f"{path}: {found}, the first is of {model.name!r}; give streams of one model")
+        if isinstance(video.predictor, BFrameCoder):
+            names = {id(part): name for name, part in tables_of(video.predictor.codec).items()}
+            video.predictor.reader = lambda data: CountingRead(data, names, counts)
+        for _ in video:
+            pass
+        raise_if_damaged(video)
+
+
+def _save(model: models.Model, output: Path, **notes: str) -> None:
+    assert model.codec is not None  # `fit_tables` sees to it
+    path = models.find_fingerprint(model.fingerprint, model.name)
+    with safe_open(path, "pt") as file:
+        known: dict[str, str] = file.metadata()
+    base = models.load_fingerprint(bytes.fromhex(known["base"]), known["base_name"], beside=path.parent)
+    kept = {name: value for name, value in known.items() if name not in ("bframe", "base", "base_name")}
+    save_codec(model.codec, output, base=base, **kept | notes)
