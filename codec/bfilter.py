@@ -91,28 +91,25 @@ class Fit:
 
 
 def worthwhile(fits: Sequence[Fit], worth: Sequence[float]) -> Filters | None:
-    """The filters that cost least if a squared level of each plane is worth so many bits; None if none pays."""
-    chosen = [_cheapest(plane, fit, bits) for plane, (fit, bits) in enumerate(zip(fits, worth, strict=True))]
-    kinds, weights = (torch.tensor(np.array(x)) for x in zip(*chosen, strict=True))
-    return Filters(kinds, weights) if kinds.any() else None
+    """The filters that cost least if a squared level of each plane is worth so many bits; None if sending none does."""
+    costs, kinds, weights = zip(
+        *(_cheapest(plane, fit, bits) for plane, (fit, bits) in enumerate(zip(fits, worth, strict=True))), strict=True
+    )
+    return Filters(torch.tensor(kinds), torch.tensor(np.array(weights))) if sum(costs) < 0 else None
 
 
-def _cheapest(plane: int, fit: Fit, worth: float) -> tuple[int, Vector]:
-    """Kind and weights of one plane's filter."""
-    usual = np.array(USUAL[plane], dtype=np.float64)
-
-    def bits(weights: Vector) -> float:
-        return float(WEIGHT_BITS[plane, (np.abs(weights - usual)).astype(int)].sum())
+def _cheapest(plane: int, fit: Fit, worth: float) -> tuple[float, int, Vector]:
+    """Of one plane's filter what it costs in bits, the error it saves taken off, its kind and its weights."""
+    none, usual = np.zeros(len(PAIRS)), np.array(USUAL[plane], dtype=np.float64)
 
     def cost(weights: Vector) -> float:
-        return worth * fit.change(weights) + bits(weights)
+        bits = WEIGHT_BITS[plane, np.abs(weights - usual).astype(int)].sum()
+        return worth * fit.change(weights) + float(bits)
 
     own = _descended(np.clip(np.round(fit.best()), -FARTHEST, FARTHEST), cost)
-    weights = [np.zeros(len(PAIRS)), usual, own]  # by kind
-    costs = [cost(each) + bits for each, bits in zip(weights, KIND_BITS[plane], strict=True)]
-    costs[NONE] = KIND_BITS[plane, NONE]  # sends no weights
+    costs = KIND_BITS[plane] + [0.0, worth * fit.change(usual), cost(own)]  # only the last sends its weights
     kind = int(np.argmin(costs))
-    return kind, weights[kind]
+    return float(costs[kind]), kind, (none, usual, own)[kind]
 
 
 def _descended(weights: Vector, cost: Callable[[Vector], float]) -> Vector:
