@@ -131,7 +131,6 @@ def verify(
 
 def raise_if_damaged(video: Video) -> None:
     """DamageError if the frames given so far are not all as they were coded."""
-    """DamageError if the frames given so far were not all as they were coded."""
     if video.problems:
         more = f" (and {len(video.problems) - 1} more)" if len(video.problems) > 1 else ""
         remedy = "what was lost is concealed; fetch the file again"

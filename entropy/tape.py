@@ -245,7 +245,7 @@ class Read:
         """See Tape; y is not looked at. EntropyError if the symbols cannot be right."""
         mean, rows = precise(mean), table.rows(position)
         coded = coded_elements(rows, table, mask)
-        values = self._decode(rows[coded].tolist(), table.lists())
+        values = self.decode(rows[coded].tolist(), table.lists())
         if values and not -LIMIT <= min(values) <= max(values) <= LIMIT:
             raise EntropyError(f"{name}: a symbol is beyond {LIMIT}; the string is damaged or of another model")
         symbols = torch.zeros_like(mean)
@@ -257,7 +257,7 @@ class Read:
         if not self._data and not self._count:
             return
         if 0 < (missing := LEAST - self._count) < LEAST:
-            self._decode([0] * missing, FILLER)
+            self.decode([0] * missing, FILLER)
         for expected in (0, MARKER & 0xFFFF, MARKER >> 16):
             if not self._next_is(expected):
                 raise EntropyError("the string does not end where its symbols do; it is damaged or of another model")
@@ -265,9 +265,10 @@ class Read:
     def _next_is(self, expected: int) -> bool:
         """Whether the lowest 16 bits of the decoder's state are these; they are used up."""
         cdf = [0, expected, expected + 1, TOTAL] if expected else [0, 1, TOTAL]
-        return self._decode([0], Lists([cdf], [len(cdf)], [0])) == [len(cdf) - 3]
+        return self.decode([0], Lists([cdf], [len(cdf)], [0])) == [len(cdf) - 3]
 
-    def _decode(self, rows: list[int], lists: Lists) -> list[int]:
+    def decode(self, rows: list[int], lists: Lists) -> list[int]:
+        """The next symbols, which have these rows of the tables. EntropyError where there can be none."""
         if not rows:
             return []
         if not self._data:

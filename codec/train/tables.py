@@ -12,11 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
-from torch import Tensor
 
-from entropy import Coded, Read, Table
+from entropy import Read
 from entropy.tables import TOTAL, CdfTables, Lists, ScaleTables, quantised_cdf
-from entropy.tape import coded_elements
 
 from .. import models
 from ..api import Video, raise_if_damaged
@@ -39,42 +37,30 @@ class Counts:
         self.found: dict[str, list[NDArray[np.float64]]] = {}
         self.payloads = 0
 
-    def add(self, name: str, lists: Lists, rows: Tensor, symbols: Tensor) -> None:
+    def add(self, name: str, lists: Lists, rows: list[int], symbols: list[int]) -> None:
         """Count symbols of these rows."""
         counts = self.found.setdefault(name, [np.zeros(length - 1) for length in lists.lengths])
-        row, symbol = rows.cpu().numpy().astype(int), symbols.cpu().numpy().astype(int)
-        place, beyond = symbol - np.array(lists.offsets)[row], np.array(lists.lengths)[row] - 2
+        row = np.array(rows, dtype=int)
+        place, beyond = np.array(symbols, dtype=int) - np.array(lists.offsets)[row], np.array(lists.lengths)[row] - 2
         place = np.where((place < 0) | (place > beyond), beyond, place)
         for number in np.unique(row):
             np.add.at(counts[number], place[row == number], 1)
 
 
 class CountingRead(Read):
-    """Reads a payload, and counts what it reads by tables that have a name."""
+    """Reads a payload, and counts what it reads by tables that have a name, which their lists' identity tells."""
 
     def __init__(self, data: bytes, names: dict[int, str], counts: Counts) -> None:
         super().__init__(data)
         self._names, self._counts = names, counts
         counts.payloads += 1
 
-    def code(
-        self,
-        name: str,
-        y: Tensor | None,
-        *,
-        mean: Tensor,
-        position: Tensor,
-        table: Table,
-        mask: Tensor | None = None,
-        worth: float | Tensor | None = None,
-    ) -> Coded:
+    def decode(self, rows: list[int], lists: Lists) -> list[int]:
         """See Read."""
-        done = super().code(name, y, mean=mean, position=position, table=table, mask=mask, worth=worth)
-        rows = table.rows(position)
-        coded = coded_elements(rows, table, mask)
-        if id(table) in self._names:  # those of blocks and filters are given, and not part of the weights
-            self._counts.add(self._names[id(table)], table.lists(), rows[coded], done.symbols[coded])
-        return done
+        symbols = super().decode(rows, lists)
+        if id(lists) in self._names:  # those of blocks and filters are given, and not part of the weights
+            self._counts.add(self._names[id(lists)], lists, rows, symbols)
+        return symbols
 
 
 def fit_tables(streams: Sequence[Path], output: Path, *, device: str = "auto", progress: Progress = quiet) -> int:
@@ -121,7 +107,7 @@ def _count(path: Path, model: models.Model, counts: Counts, device: str) -> None
             found = f"of model {video.model.name!r}, fingerprint {video.model.fingerprint.hex()}"
             raise InputError(f"{path}: {found}, the first is of {model.name!r}; give streams of one model")
         if isinstance(video.predictor, BFrameCoder):
-            names = {id(part): name for name, part in tables_of(video.predictor.codec).items()}
+            names = {id(part.lists()): name for name, part in tables_of(video.predictor.codec).items()}
             video.predictor.reader = lambda data: CountingRead(data, names, counts)
         for _ in video:
             pass
