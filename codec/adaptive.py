@@ -109,7 +109,8 @@ class Order:
     def _prices(self, source: Iterable[Period]) -> Iterator[Price]:
         """What quality is worth in each period, from the encoder's own order just above and below the quality."""
         below, above = tee(source)
-        tracks = (self.tracks.run(periods, 1, finer=finer) for periods, finer in ((below, -PROBE), (above, PROBE)))
+        probes = ((below, -PROBE), (above, PROBE))
+        tracks = (self.tracks.run(periods, 1, finer=finer, filtered=False) for periods, finer in probes)
         measure, slope, pixels = self.tracks.measure, self.tracks.anchors.slope, self.tracks.pixels
         for coarse, fine in zip(*tracks, strict=True):
             yield price_between(coarse.point, fine.point, measure, slope=slope, pixels=pixels)

@@ -36,6 +36,7 @@ from .bmotion import MotionCoder, Refined, sensitivity
 from .bparts import BlockTransform, Contexts, Residual, adjusted, zeroed
 from .bsearch import find_blocks
 from .errors import ModelError
+from .postfilter import PostFilter
 
 STRIDE = 8  # pixels a latent of the frame: blocks of 16 leave 16 % more cost on motion errors, which are thin
 SEARCHES = 3  # for blocks, one after another: the second lowers costs by 2 %, the third by another half
@@ -166,6 +167,7 @@ class BFrameCodec(nn.Module):
         self.contexts = Contexts(3 * 3 + 1, 2, config.widths)
         self.frame = FrameCoder(config)
         self.motion = MotionCoder(config) if config.motion_latents else None
+        self.postfilter = PostFilter(config.postfilter) if config.postfilter else None
         if self.motion is not None and not (isinstance(network.flow, CoarseToFine) and network.flow.teacher):
             raise ModelError("a motion residual needs a network with a teacher block")
 

@@ -16,7 +16,7 @@ from .bfeatures import AnchorFeatures, anchor_features, luma_plane
 from .bfilter import Filters, Fit, code_filters, filtered, worthwhile
 from .bframe import Between, Choice, Predictor, Score, Trial, repeatable
 from .errors import StreamError
-from .frame import Planes, Yuv420, pad, plane_weights, yuv_to_rgb
+from .frame import Planes, Yuv420, in_levels, pad, plane_weights, yuv_to_rgb
 from .metrics import rgb_of, structural_weight
 from .packets import BFramePacket
 from .refine import Shifted, Shifts, refine
@@ -130,10 +130,7 @@ class BFrameCoder(Predictor):
 
         What a squared level is worth is told from what the best filters do to the score.
         """
-        fits = [
-            Fit(plane, torch.from_numpy(target.astype(np.float32)).to(plane.device)[None, None])
-            for plane, target in zip(planes, source.planes, strict=True)
-        ]
+        fits = [Fit(*pair) for pair in zip(planes, in_levels(source, self.device), strict=True)]
         best = [fit.best() for fit in fits]
         gained = score(self._rounded(planes)) - score(self._rounded(filtered(planes, torch.tensor(np.array(best)))))
         weight = plane_weights(self.info.colour)
@@ -146,8 +143,8 @@ class BFrameCoder(Predictor):
         """What is known of a B-frame, at a quality byte."""
         noise = torch.tensor([where.noise], device=self.device)
         return self.codec.scene(
-            where.past.rgb,
-            where.future.rgb,
+            where.past,
+            where.future,
             time=where.time,
             noise=noise,
             quality=quality / LEVEL_STEPS,
@@ -165,7 +162,8 @@ class BFrameCoder(Predictor):
 
     def _features(self, where: Between) -> AnchorFeatures:
         """Of the anchors, not of references that are B-frames: those differ from machine to machine by a level."""
-        past, future = (luma_plane(anchor.picture.y, self.info.bit_depth) for anchor in where.anchors)
+        padded = (pad(anchor, self.model.network.multiple) for anchor in where.anchors)
+        past, future = (luma_plane(anchor.y, self.info.bit_depth) for anchor in padded)
         return anchor_features(past, future, torch.tensor([where.noise])).to(self.device)
 
     def _error(self, source: Yuv420, shown: Yuv420) -> float:

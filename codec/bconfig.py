@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from entropy import LatentCoder
 
 from .bfeatures import FEATURES
+from .postfilter import PostFilterConfig
 
 FIRST_SCALE = 0.15  # of latents before training, in quantiser steps
 
@@ -21,6 +22,8 @@ class BFrameConfig:
     coder_width: int = 64  # within the entropy model of the frame
     motion_latents: int = 0  # channels of the coded motion residual; 0 = motion is as NCM predicts it
     motion_width: int = 32  # features of the motion coder and its entropy model
+    postfilter_width: int = 0  # features of the filter of decoded anchors; 0 = there is none
+    postfilter_blocks: int = 4
     lambdas: tuple[float, ...] = (32, 64, 128, 256, 512, 1024, 2048, 4096)  # one a quality: lambda * MSE + bpp
 
     def __post_init__(self) -> None:
@@ -28,6 +31,12 @@ class BFrameConfig:
             raise ValueError(f"widths is {self.widths}; there are three scales")
         if not self.lambdas or min(self.lambdas) <= 0 or list(self.lambdas) != sorted(self.lambdas):
             raise ValueError(f"lambdas is {self.lambdas}; it holds positive numbers, rising")
+
+    @property
+    def postfilter(self) -> PostFilterConfig | None:
+        """Sizes of the filter of decoded anchors, if there is one."""
+        width, blocks = self.postfilter_width, self.postfilter_blocks
+        return PostFilterConfig(width=width, blocks=blocks) if width else None
 
     @property
     def span(self) -> float:

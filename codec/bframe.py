@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """B-frames from the two decoded pictures around them: planes in, network, planes out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,9 +10,11 @@ from torch import Tensor
 from ncm import Prediction
 
 from .errors import InputError, StreamError
-from .frame import Planes, VideoInfo, Yuv420, crop_planes, pad, rgb_to_planes, rounded, yuv_to_rgb
+from .frame import Planes, VideoInfo, Yuv420, crop_planes, in_levels, pad, rgb_to_planes, rounded, yuv_to_rgb
 from .models import Model
 from .packets import BFramePacket
+from .postfilter import packed, unpacked
+from .syntax import FULL_STRENGTH
 
 # On a GPU convolutions would otherwise keep ten bits of a float (TF32), and may sum in another order the next time:
 # the B-frames of two machines, or of two runs, would differ by more than a level here and there.
@@ -34,25 +36,25 @@ def choose_device(name: str, *, exact: bool = False) -> torch.device:
     return device
 
 
-class Reference(NamedTuple):
-    """A decoded picture, padded as the network needs it, and its RGB (1,3,H,W) on the network's device."""
+class Anchor(NamedTuple):
+    """A decoded anchor: as its codec left it, the same on every machine, and as it is shown, perhaps filtered."""
 
-    picture: Yuv420
-    rgb: Tensor
+    decoded: Yuv420
+    shown: Yuv420
 
 
 class Between(NamedTuple):
     """Where a B-frame stands: its references, its `time` between them in (0,1), and the anchors around it.
 
-    `noise` is the RMS error of the anchors in [0,1] RGB, 0 if unknown. The anchors are the references, or pictures
-    further away where those are B-frames themselves.
+    References are RGB (1,3,H,W), padded as the network needs it; `noise` is the RMS error of the anchors in [0,1] RGB,
+    0 if unknown. The anchors, as decoded, are what the references show, or further away where those are B-frames.
     """
 
-    past: Reference
-    future: Reference
+    past: Tensor
+    future: Tensor
     time: float
     noise: float
-    anchors: tuple[Reference, Reference]
+    anchors: tuple[Yuv420, Yuv420]
 
 
 class Trial(NamedTuple):
@@ -92,14 +94,38 @@ class Predictor:
 
     @repeatable
     @torch.no_grad()
-    def reference(self, picture: Yuv420) -> Reference:
-        """A decoded picture as a reference."""
-        padded = pad(picture, self.model.network.multiple)
-        return Reference(padded, yuv_to_rgb(padded, self.info.colour, self.device))
+    def reference(self, picture: Yuv420) -> Tensor:
+        """A picture as a reference: RGB (1,3,H,W), padded as the network needs it, on the network's device."""
+        return yuv_to_rgb(pad(picture, self.model.network.multiple), self.info.colour, self.device)
+
+    @property
+    def has_postfilter(self) -> bool:
+        """Whether the model can filter decoded anchors."""
+        return self.model.codec is not None and self.model.codec.postfilter is not None
 
     @repeatable
     @torch.no_grad()
-    def predict(self, past: Reference, future: Reference, time: float, noise: float) -> Yuv420:
+    def change(self, picture: Yuv420, noise: float) -> Planes:
+        """What the model's filter would add to a decoded anchor, in levels; `noise` is the RMS error of the anchors.
+
+        StreamError if the model has no filter.
+        """
+        if self.model.codec is None or self.model.codec.postfilter is None:
+            raise StreamError(f"model {self.model.name!r} has no filter for anchors")
+        peak = (1 << self.info.bit_depth) - 1
+        y, u, v = (plane / peak for plane in in_levels(pad(picture, 2), self.device))
+        change = self.model.codec.postfilter(packed((y, u, v)), torch.tensor([noise], device=self.device)) * peak
+        return crop_planes(unpacked(change), self.info.width, self.info.height)
+
+    def changed(self, picture: Yuv420, change: Planes, strengths: Sequence[int]) -> Yuv420:
+        """An anchor and so many eighths of the change to each of its planes."""
+        planes = zip(in_levels(picture, self.device), change, strengths, strict=True)
+        y, u, v = (plane + added * (strength / FULL_STRENGTH) for plane, added, strength in planes)
+        return self._rounded((y, u, v))
+
+    @repeatable
+    @torch.no_grad()
+    def predict(self, past: Tensor, future: Tensor, time: float, noise: float) -> Yuv420:
         """The B-frame at `time` in (0,1) between two references; `noise` is their RMS error, 0 if unknown."""
         return self._shown(self._prediction(past, future, time, noise).frame)
 
@@ -113,8 +139,8 @@ class Predictor:
         """The B-frame that a payload describes. StreamError if it cannot be read."""
         raise StreamError(f"model {self.model.name!r} reads no B-frame payloads")
 
-    def _prediction(self, past: Reference, future: Reference, time: float, noise: float) -> Prediction:
-        return self.model.network(past.rgb, future.rgb, time, torch.tensor([noise], device=self.device))
+    def _prediction(self, past: Tensor, future: Tensor, time: float, noise: float) -> Prediction:
+        return self.model.network(past, future, time, torch.tensor([noise], device=self.device))
 
     def _planes(self, rgb: Tensor) -> Planes:
         """Y, U and V of a padded picture, in levels, without the padding."""

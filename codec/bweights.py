@@ -34,6 +34,15 @@ def save_codec(codec: BFrameCodec, path: Path, *, base: Model, **notes: str) -> 
         raise OutputError(f"{path}: cannot be written ({error})") from error
 
 
+def save_again(codec: BFrameCodec, path: Path, *, like: Path, **notes: str) -> None:
+    """Write a codec that another was made of, with that one's notes and these. OutputError if it fails."""
+    with safe_open(like, "pt") as file:
+        known: dict[str, str] = file.metadata()
+    base = load_fingerprint(bytes.fromhex(known["base"]), known["base_name"], beside=like.parent)
+    kept = {name: value for name, value in known.items() if name not in ("bframe", "base", "base_name")}
+    save_codec(codec, path, base=base, **kept | notes)
+
+
 def load_codec(path: Path, device: str | torch.device = "cpu") -> BFrameCodec:
     """The codec in a weights file, on top of the network it was trained with, ready for use.
 

@@ -78,6 +78,11 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     add("--model", default="", help=f"by name or .safetensors file (default {DEFAULT_MODEL}; {DEFAULT_CODEC} to code)")
     add("--effort", type=int, default=0, metavar="N", help="bitneed: N steps to refine each B-frame (slow; try 8)")
     add("--b-offset", type=float, default=0.0, metavar="X", help="bitneed: B-frames at 2^X times the anchors' slope")
+    add(
+        "--postfilter",
+        action=argparse.BooleanOptionalAction,
+        help="show anchors filtered by a network where that is better, for no bits (default: in auto)",
+    )
     _add_device(parser)
     group = parser.add_argument_group("anchors")
     add = group.add_argument
@@ -165,6 +170,10 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     bframe.add_argument("--base", default="", metavar="MODEL", help="the network that predicts, not the recipe's")
     bframe.add_argument("--lambda", dest="slope", type=float, metavar="L", help="one rate: L * MSE + bits per pixel")
     bframe.set_defaults(command=_train_bframe)
+    postfilter = commands.add_parser("postfilter", help="train the post-filter of a B-frame codec, or go on with a run")
+    _add_run(postfilter, "[codec], [postfilter] and [train]")
+    postfilter.add_argument("--base", default="", metavar="MODEL", help="the codec that carries it, not the recipe's")
+    postfilter.set_defaults(command=_train_postfilter)
     tcm = commands.add_parser("tcm", help="train a TCM codec of anchors, or go on with a run")
     _add_run(tcm, "[codec], [tcm] and [train]")
     tcm.add_argument("--lambda", dest="slope", type=float, metavar="L", help="one rate: L * MSE + bits per pixel")
@@ -300,6 +309,13 @@ def _train_bframe(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _train_postfilter(arguments: argparse.Namespace) -> int:
+    from .train.postfilter import train
+
+    train(**_run_of(arguments), base=arguments.base)
+    return 0
+
+
 def _train_tcm(arguments: argparse.Namespace) -> int:
     from .train.tcm import train
 
@@ -331,11 +347,13 @@ def _run_of(arguments: argparse.Namespace) -> dict[str, Any]:
 def _train_export(arguments: argparse.Namespace) -> int:
     import torch
 
-    from .train import bstate, state, tstate
+    from .train import bstate, postfilter, state, tstate
 
     run, output, device = Path(arguments.run), Path(arguments.output), torch.device("cpu")
     if tstate.is_tcm_run(run):
         tstate.export_tcm(tstate.resume_tcm(run, device), output)
+    elif postfilter.is_postfilter_run(run):
+        postfilter.export(postfilter.resume(run, device), output)
     elif bstate.is_bframe_run(run):
         bstate.export_bframe(bstate.resume_bframe(run, device), output)
     else:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .adaptive import Order
 from .anchors import AnchorCodec, anchor_codec
+from .assess import Assessor
 from .bframe import Between, Choice, Predictor, Score, choose_device, predictor
 from .errors import InputError, ModelError
 from .files import replacing, target_of
@@ -99,14 +100,26 @@ class _Job:
         self.settings, self.info, self.anchors, self.model = settings, info, anchors, model
         self.progress, self.total = progress, total
         self.bframes = predictor(model, info)
+        self.assess = Assessor(info.colour, measure_of(settings.tune), self._postfilter())
         self.notes: dict[int, str] = {}
         if settings.structural and min(info.width, info.height) < MS_SSIM_SHORTEST:
             raise InputError(f"--tune {settings.tune} needs sides of {MS_SSIM_SHORTEST} and more; take psnr")
 
+    def _postfilter(self) -> Predictor | None:
+        """What filters anchors, if anything does. ModelError if that is asked for and the model cannot."""
+        wanted = self.settings.postfilter
+        if wanted and not self.bframes.has_postfilter:
+            remedy = f"give --model one that has, such as {DEFAULT_CODEC!r}"
+            raise ModelError(
+                f"model {self.model.name!r} has no filter for anchors; {remedy}, or leave --postfilter out"
+            )
+        use = self.settings.mode == "auto" if wanted is None else wanted
+        return self.bframes if use and self.bframes.has_postfilter else None
+
     def run(self, frames: Iterable[Frame], file: BinaryIO, sink: VideoSink | None) -> Summary:
         """Code all frames into a file."""
         units, write = self._measured(frames) if self.settings.measured else self._plain(frames)
-        encoder = Encoder(self.info, Reconstructor(self.info, self.anchors, self.bframes), write)
+        encoder = Encoder(Reconstructor(self.info, self.anchors, self.bframes), self.assess, write)
         writer = StreamWriter(file, self._header())
         reconstruct = self.settings.metrics or sink is not None
         rows: list[FrameRow] = []
@@ -137,7 +150,7 @@ class _Job:
     def _measured(self, frames: Iterable[Frame]) -> tuple[Iterator[tuple[SourceSegment, Unit]], WriteBFrame]:
         """Units and B-frames at what quality is worth in this video."""
         settings = self.settings
-        tracks = Tracks(self.info, self.anchors, settings.intra_period, measure_of(settings.tune))
+        tracks = Tracks(self.info, self.anchors, settings.intra_period, self.assess)
         surveyor = Surveyor(tracks, self.bframes, self._priced_write(), settings.b_offset)
         order = Order(surveyor, settings.distance, settings.maxrate)
         self.notes = order.notes

@@ -147,7 +147,7 @@ def crop(picture: Yuv420, width: int, height: int) -> Yuv420:
 def yuv_to_rgb(picture: Yuv420, colour: Colour, device: torch.device | str = "cpu") -> Tensor:
     """RGB (1,3,H,W) float32, nominally in [0,1] and not clipped; the picture's sizes must be even."""
     shift, peak = picture.bit_depth - 8, (1 << picture.bit_depth) - 1
-    y, u, v = (torch.from_numpy(p.astype(np.float32)).to(device)[None, None] for p in picture.planes)
+    y, u, v = in_levels(picture, device)
     if colour.full_range:
         y, chroma = y / peak, (torch.cat([u, v], 1) - (128 << shift)) / peak
     else:
@@ -156,6 +156,12 @@ def yuv_to_rgb(picture: Yuv420, colour: Colour, device: torch.device | str = "cp
     kr, kb = MATRICES[colour.matrix]
     red, blue = y + 2 * (1 - kr) * cr, y + 2 * (1 - kb) * cb
     return torch.cat([red, (y - kr * red - kb * blue) / (1 - kr - kb), blue], 1)
+
+
+def in_levels(picture: Yuv420, device: torch.device | str = "cpu") -> Planes:
+    """Y, U and V of a picture (1,1,.,.) float32, in levels."""
+    y, u, v = (torch.from_numpy(plane.astype(np.float32)).to(device)[None, None] for plane in picture.planes)
+    return y, u, v
 
 
 def crop_rgb(rgb: Tensor, width: int, height: int) -> Tensor:

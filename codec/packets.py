@@ -2,7 +2,7 @@
 """What an .ncm stream holds, as records, and each as packet bodies and back."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import accumulate, pairwise
 from typing import NamedTuple, TypeVar
@@ -13,7 +13,7 @@ from .errors import StreamError
 from .fields import Cursor, pack, unpack
 from .frame import Colour, VideoInfo
 from .gop import Segment
-from .syntax import Kind
+from .syntax import HASHED, POSTFILTER, Kind
 
 HASH_BYTES = 8
 T = TypeVar("T")
@@ -71,7 +71,8 @@ class Unit:
     """A segment and all that the stream holds of it; `coded` are the B-frames that should have a payload.
 
     `pts` is one time a picture and `hashes` one hash a picture or none, in display order; `anchors` are in coding
-    order, numbered from `first_anchor` in display order. `noise` is the anchors' PSNR in quarters of a dB, 0 = unknown.
+    order, numbered from `first_anchor` in display order. `noise` is the anchors' PSNR in quarters of a dB, 0 = unknown,
+    and `strengths` is of the filter that they are shown by, in eighths for each plane; () if there is none.
     A damaged unit lacks what `damage` says. `offset` is its SEGMENT packet's in the stream, `offsets` are those of the
     packets with the pictures' bytes, by POC.
     """
@@ -84,6 +85,7 @@ class Unit:
     bframes: dict[int, BFramePacket] = field(default_factory=dict)
     hashes: tuple[bytes, ...] = ()
     coded: frozenset[int] = frozenset()
+    strengths: tuple[int, ...] = ()
     offset: int = field(default=0, compare=False)
     offsets: dict[int, int] = field(default_factory=dict, compare=False)
     damage: list[Damage] = field(default_factory=list)
@@ -150,6 +152,7 @@ def check_unit(unit: Unit) -> None:
         "coded is not the set of B-frames with a payload": not unit.bframes.keys() == unit.coded <= bframes,
         "a B-frame is filed under another poc": any(poc != b.poc for poc, b in unit.bframes.items()),
         "hashes are neither none nor one a picture": len(unit.hashes) not in (0, count),
+        "strengths are neither none nor one a plane": len(unit.strengths) not in (0, 3),
         f"a hash is not {HASH_BYTES} bytes": any(len(item) != HASH_BYTES for item in unit.hashes),
     }
     for problem, found in problems.items():
@@ -181,7 +184,8 @@ def _segment_body(unit: Unit, header: Header) -> bytes:
         "anchors": len(segment.anchors),
         "gaps": list(segment.gaps),
         "noise": unit.noise,
-        "hashed": bool(unit.hashes),
+        "extras": HASHED * bool(unit.hashes) + POSTFILTER * bool(unit.strengths),
+        "strengths": list(unit.strengths),
         "shift": drift[0],
         "steps": [b - a for a, b in pairwise(drift)],
         "coded": [int(picture.poc in unit.coded) for picture in segment.bframes()],
@@ -200,7 +204,8 @@ def read_segment(body: bytes, header: Header) -> tuple[Unit, bool]:
     if any(a >= b for a, b in pairwise(pts)) or max(-pts[0], pts[-1]) > syntax.MAX_TIME:
         raise StreamError("SEGMENT packet: presentation times do not increase or are out of range")
     coded = (picture.poc for picture, flag in zip(segment.bframes(), values["coded"], strict=True) if flag)
-    return Unit(segment, values["first_anchor"], pts, values["noise"], coded=frozenset(coded)), values["hashed"]
+    unit = Unit(segment, values["first_anchor"], pts, values["noise"], coded=frozenset(coded))
+    return replace(unit, strengths=tuple(values["strengths"])), bool(values["extras"] & HASHED)
 
 
 def _anchors_body(anchors: list[AnchorPacket]) -> bytes:

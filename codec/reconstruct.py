@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """From one coded segment to the pictures that are shown: the same lines in the encoder and in the decoder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from torch import Tensor
+
 from .anchors import AnchorCodec
-from .bframe import Between, Predictor, Reference
+from .bframe import Anchor, Between, Predictor
 from .errors import StreamError
-from .frame import Frame, VideoInfo, Yuv420, blank
+from .frame import Frame, Planes, VideoInfo, Yuv420, blank
 from .gop import Picture, dyadic
 from .stream import Damage, Unit
 
@@ -15,12 +17,16 @@ WriteOne = Callable[[Between, int], Yuv420]  # codes the B-frame of this POC and
 
 
 class Shown(NamedTuple):
-    """A picture as it is shown. `concealed` says that it stands in for one that was lost."""
+    """A picture as it is shown. `concealed` says that it stands in for one that was lost.
+
+    `decoded` is the picture as its codec left it, which is another if anchors are filtered.
+    """
 
     poc: int
     kind: str
     frame: Frame
     concealed: bool
+    decoded: Yuv420
 
 
 class Reconstructor:
@@ -32,13 +38,26 @@ class Reconstructor:
         self.predictor = predictor
         self._last: Shown | None = None
 
-    def anchors(self, unit: Unit) -> dict[int, Yuv420]:
-        """The decoded anchors of a segment by POC; those that were lost are absent."""
+    def decoded(self, unit: Unit) -> dict[int, Yuv420]:
+        """The anchors of a segment by POC as their codec decodes them; those that were lost are absent."""
         decoded = self.codec.decode(unit.anchors, self.info)
         pocs = unit.segment.anchors
         return {pocs[index - unit.first_anchor]: picture for index, picture in decoded.items()}
 
-    def pictures(self, unit: Unit, anchors: dict[int, Yuv420], write: WriteOne | None = None) -> list[Shown]:
+    def anchors(self, unit: Unit) -> dict[int, Anchor]:
+        """The decoded anchors of a segment by POC, filtered if the segment says so; those that were lost are absent."""
+        decoded = self.decoded(unit)
+        if not unit.strengths:
+            return unfiltered(decoded)
+        noise = noise_level(unit.noise)
+        try:
+            changes = {poc: self.predictor.change(picture, noise) for poc, picture in decoded.items()}
+        except StreamError as error:
+            unit.damage.append(Damage(unit.segment.first, str(error)))
+            return unfiltered(decoded)
+        return postfiltered(self.predictor, decoded, changes, unit.strengths)
+
+    def pictures(self, unit: Unit, anchors: dict[int, Anchor], write: WriteOne | None = None) -> list[Shown]:
         """All pictures of a segment in display order, made from its decoded anchors; B-frames by `write` if given.
 
         A lost anchor is concealed by the last good picture, and all that refers to it counts as concealed too.
@@ -51,23 +70,25 @@ class Reconstructor:
         self._last = shown[unit.segment.stop - 1]
         return [shown[poc] for poc in unit.segment.pocs if poc in shown]
 
-    def _references(self, unit: Unit, anchors: dict[int, Yuv420]) -> dict[int, Shown]:
+    def _references(self, unit: Unit, anchors: dict[int, Anchor]) -> dict[int, Shown]:
         """The anchors by POC, with stand-ins for lost ones, and the one before the segment where it is referred to."""
         segment = unit.segment
         shown: dict[int, Shown] = {}
         if segment.leading and self._last is not None:
             shown[self._last.poc] = self._last
-        good = self._last.frame.picture if self._last else blank(self.info)
+        good = Anchor(self._last.decoded, self._last.frame.picture) if self._last else Anchor(*[blank(self.info)] * 2)
         for poc, kind in ((p.poc, p.kind) for p in segment.pictures() if p.kind != "B"):
             good = anchors.get(poc, good)
-            shown[poc] = Shown(poc, kind, Frame(unit.pts[poc - segment.first], good), poc not in anchors)
+            frame = Frame(unit.pts[poc - segment.first], good.shown)
+            shown[poc] = Shown(poc, kind, frame, poc not in anchors, good.decoded)
         return shown
 
     def _fill(self, shown: dict[int, Shown], unit: Unit, low: int, high: int, write: WriteOne | None) -> None:
         """Add the B-frames between two anchors to `shown`."""
-        references: dict[int, Reference] = {}
+        references: dict[int, Tensor] = {}
+        anchors = shown[low].decoded, shown[high].decoded
 
-        def reference(poc: int) -> Reference:
+        def reference(poc: int) -> Tensor:
             if poc not in references:
                 references[poc] = self.predictor.reference(shown[poc].frame.picture)
             return references[poc]
@@ -76,11 +97,10 @@ class Reconstructor:
             past, future = (shown[poc] for poc in picture.refs)
             pts = unit.pts[picture.poc - unit.segment.first]
             time = (pts - past.frame.pts) / (future.frame.pts - past.frame.pts)
-            between, anchors = (reference(past.poc), reference(future.poc)), (reference(low), reference(high))
-            where = Between(*between, time, noise_level(unit.noise), anchors)
+            where = Between(reference(past.poc), reference(future.poc), time, noise_level(unit.noise), anchors)
             lost = past.concealed or future.concealed
             made = write(where, picture.poc) if write else self._bframe(unit, picture, where, lost=lost)
-            shown[picture.poc] = Shown(picture.poc, "B", Frame(pts, made), lost)
+            shown[picture.poc] = Shown(picture.poc, "B", Frame(pts, made), lost, made)
 
     def _bframe(self, unit: Unit, picture: Picture, where: Between, *, lost: bool) -> Yuv420:
         """A B-frame by its payload; by prediction where there is none, or none that fits these references."""
@@ -91,6 +111,18 @@ class Reconstructor:
             except StreamError as error:
                 unit.damage.append(Damage(picture.poc, str(error)))
         return self.predictor.predict(*where[:4])
+
+
+def unfiltered(decoded: dict[int, Yuv420]) -> dict[int, Anchor]:
+    """Anchors by POC, shown as they were decoded."""
+    return {poc: Anchor(picture, picture) for poc, picture in decoded.items()}
+
+
+def postfiltered(
+    predictor: Predictor, decoded: dict[int, Yuv420], changes: dict[int, Planes], strengths: Sequence[int]
+) -> dict[int, Anchor]:
+    """Anchors by POC, shown with so many eighths of the filter's changes."""
+    return {poc: Anchor(plain, predictor.changed(plain, changes[poc], strengths)) for poc, plain in decoded.items()}
 
 
 def noise_level(quarter_db: int) -> float:

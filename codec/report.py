@@ -33,9 +33,9 @@ class FrameRow:
 
 
 def mode_name(record: FrameRecord) -> str:
-    """How a picture was coded: 'anchor', or the mode of a B-frame."""
+    """How a picture was coded: 'anchor', 'filtered' for one shown filtered, or the mode of a B-frame."""
     if record.kind != "B":
-        return "anchor"
+        return "filtered" if record.filtered else "anchor"
     return "bitfree" if record.mode is None else "bitneed"
 
 

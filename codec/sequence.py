@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: MIT
 """The encode and the decode loop over a whole video, one segment at a time."""
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 from .anchors import AnchorCodec, AnchorFrame, AnchorPacket
-from .bframe import Between, Choice, Trial
-from .frame import Colour, VideoInfo, Yuv420
-from .metrics import psnr, rgb_of
+from .assess import Assessor
+from .bframe import Anchor, Between, Choice, Trial
+from .frame import VideoInfo, Yuv420
 from .reconstruct import Reconstructor, Shown
 from .segments import SourceSegment
 from .stream import StreamReader, Unit
@@ -55,11 +54,19 @@ def code_anchors(
 
 
 class Encoder:
-    """Make the units of a stream out of segments with coded anchors: B-frames, noise level, hashes."""
+    """Make the units of a stream out of segments with coded anchors: B-frames, noise level, hashes.
 
-    def __init__(self, info: VideoInfo, reconstructor: Reconstructor, write: WriteBFrame | None = None) -> None:
-        self.info = info
+    What decoders shall show for the anchors of units that do not know it yet is assessed here.
+    """
+
+    def __init__(
+        self,
+        reconstructor: Reconstructor,
+        assess: Assessor,
+        write: WriteBFrame | None = None,
+    ) -> None:
         self.reconstructor = reconstructor
+        self.assess = assess
         self.write = write
 
     def encode(
@@ -67,16 +74,18 @@ class Encoder:
     ) -> Iterator[CodedSegment]:
         """The coded segments in order. B-frames without payload are made only if `reconstruct` or `hashes` asks."""
         for source, unit in units:
-            decoded = self.reconstructor.anchors(unit)
-            unit = replace(unit, noise=unit.noise or noise_of(source, decoded, self.info.colour))
+            if unit.noise:
+                anchors = self.reconstructor.anchors(unit)
+            else:
+                unit, anchors, _ = self.assess(source, unit, self.reconstructor.decoded(unit))
             shown: list[Shown] = []
             choices: dict[int, Choice] = {}
             if self.write:
-                shown, choices = code_bframes(self.reconstructor, source, unit, decoded, self.write)
+                shown, choices = code_bframes(self.reconstructor, source, unit, anchors, self.write)
                 bframes = {poc: choice.packet for poc, choice in choices.items() if choice.packet is not None}
                 unit = replace(unit, bframes=bframes, coded=frozenset(bframes))
             elif reconstruct or hashes:
-                shown = self.reconstructor.pictures(unit, decoded)
+                shown = self.reconstructor.pictures(unit, anchors)
             if hashes:
                 unit = replace(unit, hashes=tuple(s.frame.picture.digest() for s in shown))
             yield CodedSegment(source, unit, shown, {poc: choice.trials for poc, choice in choices.items()})
@@ -86,7 +95,7 @@ def code_bframes(
     reconstructor: Reconstructor,
     source: SourceSegment,
     unit: Unit,
-    decoded: dict[int, Yuv420],
+    anchors: dict[int, Anchor],
     write: WriteBFrame,
 ) -> tuple[list[Shown], dict[int, Choice]]:
     """The pictures of a unit, and what was chosen for its B-frames, by POC."""
@@ -96,16 +105,7 @@ def code_bframes(
         choices[poc] = write(where, source.at(poc).picture, poc)
         return choices[poc].picture
 
-    return reconstructor.pictures(unit, decoded, write_one), choices
-
-
-def noise_of(source: SourceSegment, decoded: dict[int, Yuv420], colour: Colour) -> int:
-    """The decoded anchors' RGB PSNR in quarter dB, 1 to 255: what the network is told about its references."""
-    errors = []
-    for poc, picture in decoded.items():
-        difference = rgb_of(source.at(poc).picture, colour) - rgb_of(picture, colour)
-        errors.append(float((difference * difference).mean()))
-    return max(1, min(255, round(4 * psnr(math.fsum(errors) / len(errors)))))
+    return reconstructor.pictures(unit, anchors, write_one), choices
 
 
 class Decoder:

@@ -26,6 +26,7 @@ class EncodeSettings:
     intra_period: int = DEFAULT_INTRA_PERIOD  # frames from I to I
     b_offset: float = 0.0  # B-frames are coded to 2^b_offset times the slope of their anchors
     effort: int = 0  # steps to refine the payload of a B-frame
+    postfilter: bool | None = None  # anchors may be shown filtered, where that is better; None = in auto
     model: str = ""  # by name or .safetensors file; "" = the mode's own
 
     anchor: str = "x265"  # the codec of the anchors by name, or the .toml file that defines one

@@ -8,7 +8,7 @@ as if their references were anchors.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean
 
 from .bframe import Between, Choice, Predictor, Score
@@ -19,7 +19,7 @@ from .plan import NEVER, BlockCosts, best_gaps, cost_of
 from .rate import Price
 from .reconstruct import Reconstructor, noise_level
 from .segments import Period, every
-from .sequence import WriteBFrame, code_bframes, noise_of
+from .sequence import WriteBFrame, code_bframes
 from .tracks import Coded, Tracks
 
 # Codes a picture at a slope, judged by a score; stops at the prediction if its cost is said to be hopeless.
@@ -111,17 +111,18 @@ class Surveyor:
             return choice
 
         try:
-            unit, choices, bframes = self._with_bframes(coded, write)
+            choices, bframes = self._with_bframes(coded, write)
         except _LostError:
             return None
         costs = anchors | bframes
         left = len(period.frames) - len(costs)
-        return Candidate(name, unit, costs, choices, sum(costs.values()) + left * fmean((bframes or costs).values()))
+        total = sum(costs.values()) + left * fmean((bframes or costs).values())
+        return Candidate(name, coded.unit, costs, choices, total)
 
     def alone(self, name: str, coded: Coded, price: Price) -> Candidate:
         """A period of anchors only, as its encoder made it."""
         costs = coded.costs(price)
-        return Candidate(name, self._with_noise(coded), costs, {}, sum(costs.values()))
+        return Candidate(name, coded.unit, costs, {}, sum(costs.values()))
 
     def thinned(self, own: Candidate, coded: Coded, price: Price, rival: Candidate) -> Candidate:
         """The encoder's own order, but anchors that no other refers to become B-frames where that costs less.
@@ -143,25 +144,21 @@ class Surveyor:
             gain.add(worth[poc] - choice.cost * self.tracks.pixels)
             return choice
 
-        unit, choices, bframes = self._with_bframes(self.tracks.without(coded, spare), write)
-        for low, high in unit.segment.spans():
+        choices, bframes = self._with_bframes(thin := self.tracks.without(coded, spare), write)
+        for low, high in thin.source.segment.spans():
             between = range(low + 1, high)
             if sum(bframes[poc] for poc in between) >= sum(worth[poc] for poc in between):
                 spare.difference_update(between)
         rest = self.tracks.without(coded, spare)
         costs = rest.costs(price) | {poc: bframes[poc] for poc in spare}
         kept = {poc: choices[poc] for poc in spare}
-        return Candidate(own.name, replace(rest.unit, noise=unit.noise), costs, kept, sum(costs.values()))
+        return Candidate(own.name, rest.unit, costs, kept, sum(costs.values()))
 
-    def _with_bframes(self, coded: Coded, write: WriteBFrame) -> tuple[Unit, dict[int, Choice], dict[int, float]]:
-        """The unit with its noise level, and by POC what became of its B-frames, and what they cost in bits."""
-        unit = self._with_noise(coded)
+    def _with_bframes(self, coded: Coded, write: WriteBFrame) -> tuple[dict[int, Choice], dict[int, float]]:
+        """By POC what became of the B-frames of a unit, and what they cost in bits."""
         scratch = Reconstructor(self.tracks.info, self.tracks.anchors, self.bframes)
-        _, choices = code_bframes(scratch, coded.source, unit, coded.decoded, write)
-        return unit, choices, {poc: choice.cost * self.tracks.pixels for poc, choice in choices.items()}
-
-    def _with_noise(self, coded: Coded) -> Unit:
-        return replace(coded.unit, noise=noise_of(coded.source, coded.decoded, self.tracks.info.colour))
+        _, choices = code_bframes(scratch, coded.source, coded.unit, coded.anchors, write)
+        return choices, {poc: choice.cost * self.tracks.pixels for poc, choice in choices.items()}
 
     def _saved(self, coded: Coded, poc: int) -> float:
         """Bits that go with a spare anchor."""
@@ -233,13 +230,13 @@ class Surveyor:
 
     def _predictions(self, period: Period, anchors: Coded, distance: int, price: Price) -> dict[int, float]:
         """What the distortion of the predictions in the middles of blocks costs, by offset."""
-        noise = noise_level(noise_of(anchors.source, anchors.decoded, self.tracks.info.colour))
+        noise = noise_level(anchors.unit.noise)
         found = {}
         for start in range(0, len(period.frames) - distance, distance):
             ends = [period.intra + start, period.intra + start + distance]
-            if not all(end in anchors.decoded for end in ends):
+            if not all(end in anchors.anchors for end in ends):
                 continue
-            past, future = (self.bframes.reference(anchors.decoded[end]) for end in ends)
+            past, future = (self.bframes.reference(anchors.anchors[end].shown) for end in ends)
             frame, first, last = (period.frames[start + step] for step in (distance // 2, 0, distance))
             time = (frame.pts - first.pts) / (last.pts - first.pts)
             picture = self.bframes.predict(past, future, time, noise)

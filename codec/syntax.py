@@ -18,6 +18,8 @@ MAX_POC = 1 << 40
 MAX_PICTURES = 1 << 16  # of a segment
 MAX_TIME = 1 << 61
 GROUP_BYTES = 2048
+HASHED, POSTFILTER = 1, 2  # extras of a segment
+FULL_STRENGTH = 8  # of the post-filter: what its network says
 
 
 class Kind(IntEnum):
@@ -66,7 +68,21 @@ SEGMENT = (
         count=lambda v: v["anchors"] - 1,
     ),
     Field("noise", "byte", "quality of the decoded anchors: PSNR in quarters of a dB, 0 = unknown", 0, 255),
-    Field("hashed", "flag", "whether a HASHES packet follows"),
+    Field(
+        "extras",
+        "byte",
+        "a sum: 1 if a HASHES packet follows, 2 if the anchors are shown filtered by the model",
+        0,
+        HASHED + POSTFILTER,
+    ),
+    Field(
+        "strengths",
+        "uints",
+        "how much of the filter's changes to Y, U and V is applied, in eighths",
+        0,
+        2 * FULL_STRENGTH,
+        count=lambda v: 3 if v["extras"] & POSTFILTER else 0,
+    ),
     Field(
         "shift",
         "sint",

@@ -12,9 +12,11 @@ from itertools import islice, pairwise
 from typing import NamedTuple
 
 from .anchors import AnchorCodec
+from .assess import Assessor
+from .bframe import Anchor
 from .frame import VideoInfo, Yuv420
 from .gop import Segment, longest_group
-from .metrics import Quality, compare
+from .metrics import Quality
 from .packets import Unit
 from .rate import Point, Price
 from .segments import Period, SourceSegment, every
@@ -22,11 +24,11 @@ from .sequence import code_anchors
 
 
 class Coded(NamedTuple):
-    """The anchors of a period in one order: source and unit without leading B-frames, pictures, qualities by POC."""
+    """The anchors of a period in one order: source and unit without leading B-frames, anchors, qualities by POC."""
 
     source: SourceSegment
     unit: Unit
-    decoded: dict[int, Yuv420]
+    anchors: dict[int, Anchor]
     qualities: dict[int, Quality]
 
     @property
@@ -49,22 +51,27 @@ class Coded(NamedTuple):
 class Tracks:
     """Code and measure the anchors of a video in any order."""
 
-    def __init__(self, info: VideoInfo, anchors: AnchorCodec, intra_period: int, measure: str) -> None:
+    def __init__(self, info: VideoInfo, anchors: AnchorCodec, intra_period: int, assess: Assessor) -> None:
         self.info, self.anchors = info, anchors
         self.intra_period = intra_period
-        self.measure = measure
+        self.assess = assess
 
     @property
     def pixels(self) -> int:
         """Of a picture."""
         return self.info.pixels
 
-    def run(self, source: Iterable[Period], distance: int, *, finer: float = 0.0) -> Iterator[Coded]:
-        """The periods with anchors `distance` apart, at 2^finer times the wanted slope, by one encoder."""
+    def run(
+        self, source: Iterable[Period], distance: int, *, finer: float = 0.0, filtered: bool = True
+    ) -> Iterator[Coded]:
+        """The periods with anchors `distance` apart, at 2^finer times the wanted slope, by one encoder.
+
+        Anchors are filtered where that is allowed and makes them better.
+        """
         longest = longest_group(self.intra_period, distance)
         codec = self.anchors.variant(distance=distance, longest_group=longest, finer=finer)
         plan = every(distance)
-        return self._coded(codec, (core(period, plan(period)) for period in source))
+        return self._coded(codec, (core(period, plan(period)) for period in source), filtered=filtered)
 
     def code_anew(self, period: Period, gaps: tuple[int, ...], *, finer: float = 0.0, warm: bool = False) -> Coded:
         """One period with these gaps between its anchors, by an encoder of its own; if `warm` it coded them before."""
@@ -95,21 +102,27 @@ class Tracks:
         thin = self.anchors.without(coded.unit.anchors, {number for number, poc in numbers.items() if poc in pocs})
         anchors = [anchor._replace(index=index[numbers[anchor.index]]) for anchor in thin]
         segment = replace(coded.source.segment, gaps=tuple(high - low for low, high in pairwise(kept)))
-        decoded = {poc: coded.decoded[poc] for poc in kept}
+        shown = {poc: coded.anchors[poc] for poc in kept}
         qualities = {poc: coded.qualities[poc] for poc in kept}
         unit = replace(coded.unit, segment=segment, anchors=anchors)
-        return Coded(replace(coded.source, segment=segment), unit, decoded, qualities)
+        return Coded(replace(coded.source, segment=segment), unit, shown, qualities)
+
+    @property
+    def measure(self) -> str:
+        """What is optimised."""
+        return self.assess.measure
 
     def quality(self, source: Yuv420, shown: Yuv420) -> Quality:
-        """What is optimised, and PSNR; MS-SSIM, which takes longer, only if it is the one."""
-        return compare(source, shown, self.info.colour, with_ms_ssim=self.measure == "ms_ssim")
+        """See Assessor."""
+        return self.assess.quality(source, shown)
 
-    def _coded(self, codec: AnchorCodec, sources: Iterable[SourceSegment], *, skip: int = 0) -> Iterator[Coded]:
+    def _coded(
+        self, codec: AnchorCodec, sources: Iterable[SourceSegment], *, skip: int = 0, filtered: bool = True
+    ) -> Iterator[Coded]:
         for source, unit in islice(code_anchors(codec, self.info, sources), skip, None):
             pictures = self.anchors.decode(unit.anchors, self.info)
             decoded = {unit.anchor_pocs[index]: picture for index, picture in sorted(pictures.items())}
-            qualities = {poc: self.quality(source.at(poc).picture, picture) for poc, picture in decoded.items()}
-            yield Coded(source, unit, decoded, qualities)
+            yield Coded(source, *self.assess(source, unit, decoded, filtered=filtered))
 
 
 def core(period: Period, gaps: tuple[int, ...]) -> SourceSegment:

@@ -2,8 +2,9 @@
 """Codecs by the names they have in tables, and what `codec encode` is told for each.
 
 ncm-MODE@ANCHOR       this project's codec on top of an encoder; ncm-MODE:N@ANCHOR with --effort N,
-                      ncm-MODE:ms-ssim@ANCHOR with --tune ms-ssim
-ANCHOR                that encoder alone, for all frames
+                      ncm-MODE:ms-ssim@ANCHOR with --tune ms-ssim, ncm-MODE:filtered@ANCHOR and ncm-MODE:plain@ANCHOR
+                      with and without the post-filter of anchors where that is not its default
+ANCHOR                that encoder alone, for all frames; ANCHOR:filtered and with the post-filter of ours
 ANCHOR:VARIANT        a preset of it, KEY=VALUE of its own parameters, or `ibpb`: x265 and x264 in the order I-B-P-B
                       with their own B-frames
 """
@@ -16,7 +17,7 @@ from typing import NamedTuple
 import codec
 
 NAME = re.compile(
-    r"(?:ncm-(?P<mode>\w+)(?::(?P<effort>\d+))?(?::(?P<tune>psnr|ms-ssim))?@)?"
+    r"(?:ncm-(?P<mode>\w+)(?::(?P<effort>\d+))?(?::(?P<tune>psnr|ms-ssim))?(?::(?P<shown>filtered|plain))?@)?"
     r"(?P<anchor>[\w.-]+)(?P<variants>(?::[\w.=-]+)*)"
 )
 # Variants that are parameters by another name; HM's `ibpb` is a preset.
@@ -24,6 +25,8 @@ NAMED = {
     ("x265", "ibpb"): "bframes=1:b-adapt=0:b-pyramid=0",
     ("x264", "ibpb"): "bframes=1:b-adapt=0:b-pyramid=none",
 }
+FILTERED = "filtered"
+SHOWN = {FILTERED: ["--postfilter"], "plain": ["--no-postfilter"], "": []}
 
 
 class Rates(NamedTuple):
@@ -63,6 +66,7 @@ class CodecName:
     mode: str
     effort: str
     tune: str
+    shown: str
     variants: tuple[str, ...]
 
     @classmethod
@@ -72,7 +76,8 @@ class CodecName:
         if match is None or (name.startswith("ncm-") and not match["mode"]):
             raise codec.InputError(f"codec {name!r} is not like ncm-bitneed@x265, ncm-bitneed:4@x265, x265 or hm:ra")
         variants = tuple(filter(None, match["variants"].split(":")))
-        return cls(name, match["anchor"], match["mode"] or "", match["effort"] or "", match["tune"] or "", variants)
+        mode, effort, tune, shown = (match[part] or "" for part in ("mode", "effort", "tune", "shown"))
+        return cls(name, match["anchor"], mode, effort, tune, shown, variants)
 
     @property
     def codec_class(self) -> str:
@@ -102,7 +107,10 @@ class CodecName:
             words += ["--effort", self.effort]
         if self.tune:
             words += ["--tune", self.tune]
-        given = [NAMED.get((self.anchor, v), v) for v in self.variants]
+        words += SHOWN[self.shown]
+        if not self.mode and FILTERED in self.variants:
+            words += ["--model", codec.models.DEFAULT_CODEC, *SHOWN[FILTERED]]
+        given = [NAMED.get((self.anchor, v), v) for v in self.variants if v != FILTERED]
         for preset in (v for v in given if "=" not in v):
             words += ["--preset", preset]
         if params := ":".join(v for v in given if "=" in v):

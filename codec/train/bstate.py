@@ -45,6 +45,7 @@ class BFrameTraining(CodecTraining):
     codec: BFrameConfig = field(default_factory=BFrameConfig)
     base: str = models.DEFAULT_MODEL  # the network that predicts: a name, or a .safetensors file
     joint: bool = False  # whether it learns on beside the codec, from `loss` alone; its names begin with "network."
+    balance: float = 0.5  # costs count with lambda^-balance; 0 = the paper's plain sum
     motion_aid: float = 0.1  # weight of lambda * MSE of the blend along the decoded motion
     thrifty_from: int = 1000  # step; before, symbols are the nearest: sparing bits by scales not yet learnt leaves none
     blocks: bool = True  # of the references are copied where the writer would
@@ -123,11 +124,10 @@ class BWatch(Watch):
 
     state: BFrameState  # type: ignore[assignment]
 
-    def __init__(self, state: BFrameState, library: Library, run: Path, device: torch.device) -> None:
-        super().__init__(state, library, run, device)
-        decoded = bool(state.config.decoded)
-        count, multiple = state.config.validation_clips, state.codec.multiple
-        self.items = {"frames": list(validation_items(library, count, multiple=multiple, decoded=decoded))}
+    def find_items(self, library: Library) -> dict[str, list[ValidationItem]]:
+        """See Watch."""
+        count, decoded = self.state.config.validation_clips, bool(self.state.config.decoded)
+        return {"frames": list(validation_items(library, count, multiple=self.state.codec.multiple, decoded=decoded))}
 
     def validate(self) -> None:
         """Measure the averaged weights at some qualities; keep them as best.safetensors if they are the best so far.

@@ -92,11 +92,12 @@ def carry_on(
     resume: Callable[[], StateT],
     watch: Callable[[StateT, Library, Path, torch.device], Watch],
     step: Callable[[StateT, Iterator[Batch], Ranks], dict[str, float]],
+    sampler: type[Sampler] = Sampler,
 ) -> StateT:
     """Train until config.steps, from the run's checkpoint if it has one; Ctrl-C or SIGTERM saves and returns."""
     make_folder(run)
     state = resume() if (run / CHECKPOINT).exists() else start()
-    batches = share_of_batches(state, library, ranks)
+    batches = share_of_batches(state, library, ranks, sampler)
     watching = watch(state, library, run, ranks.device) if ranks.first else None
     drive(state, run, watching, lambda: step(state, batches, ranks), ranks=ranks)
     return state
@@ -130,7 +131,9 @@ def drive(
         watch.close()
 
 
-def share_of_batches(state: TrainState, library: Library, ranks: Ranks) -> Iterator[Batch]:
+def share_of_batches(
+    state: TrainState, library: Library, ranks: Ranks, sampler: type[Sampler] = Sampler
+) -> Iterator[Batch]:
     """This rank's part of every batch to come.
 
     Step s trains on samples s * S to (s + 1) * S - 1, where S = batch * accumulate, however many ranks share them:
@@ -139,11 +142,11 @@ def share_of_batches(state: TrainState, library: Library, ranks: Ranks) -> Itera
     config = state.config
     if config.batch % ranks.count:
         raise InputError(f"train.batch is {config.batch}, which {ranks.count} processes cannot share evenly")
-    sampler = Sampler(library, replace(config, batch=config.batch // ranks.count))
+    samples = sampler(library, replace(config, batch=config.batch // ranks.count))
     first, end = (step * config.accumulate * ranks.count for step in (state.step, config.steps))
     # A CPU that trains has no core to spare; a GPU waits for whoever feeds it.
     threads = 1 if ranks.device.type == "cpu" else 4
-    return prefetch(sampler.batch, range(first + ranks.rank, end, ranks.count), threads=threads)
+    return prefetch(samples.batch, range(first + ranks.rank, end, ranks.count), threads=threads)
 
 
 def train_step(state: TrainState, batches: Iterator[Batch], ranks: Ranks) -> dict[str, float]:

@@ -16,7 +16,6 @@ class CodecTraining(TrainConfig):
     """One run of a codec: what training a network has, and what this and the kinds of codecs below it add."""
 
     codec: Any  # its sizes, of class `sizes`
-    balance: float = 0.5  # costs count with lambda^-balance; 0 = the paper's plain sum
 
     table: ClassVar[str]  # that holds what is not in [codec] or [train]
     sizes: ClassVar[type]

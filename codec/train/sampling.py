@@ -121,7 +121,7 @@ class Sampler:
             places, time = places[::-1], 1 - time
         past, target, future = places if self.config.model.task == "interpolation" else (places[n] for n in (0, 2, 1))
         references = (self.library.picture(clip, first + place, decoded=decoded) for place in (past, future))
-        a, b, c = (_turned(p, turn, factor) for p in (*references, self.library.picture(clip, first + target)))
+        a, b, c = (turned(p, turn, factor) for p in (*references, self.library.picture(clip, first + target)))
         return Triplet(a, c, b, time, noise)
 
     def _fits(self, clip: Clip) -> bool:
@@ -163,7 +163,8 @@ def _by_source(clips: list[Clip]) -> dict[str, dict[str, list[Clip]]]:
     return tree
 
 
-def _turned(picture: Yuv420, turn: CropAndTurn, factor: int) -> Yuv420:
+def turned(picture: Yuv420, turn: CropAndTurn, factor: int = 1) -> Yuv420:
+    """The square of a picture, shrunk by a factor."""
     y, u, v = turn(picture.y, 1), turn(picture.u, 2), turn(picture.v, 2)
     return Yuv420(shrink(y, factor), shrink(u, factor), shrink(v, factor))
 
@@ -195,7 +196,7 @@ def validation_items(
 ) -> Iterator[ValidationItem]:
     """The middle triplet of up to `count` held-out clips, one a scene, sources taking turns."""
     future, target = (1, 0) if task == "interpolation" else (0, 1)  # and the past one frame before the middle
-    for clip in _validation_clips(library)[:count]:
+    for clip in validation_clips(library)[:count]:
         first, last = max(clip.runs, key=lambda run: run[1] - run[0])
         middle = (first + last) // 2
         version = 0 if decoded else None
@@ -206,7 +207,7 @@ def validation_items(
         yield ValidationItem(clip.name, collate([triplet]), clip.width, clip.height)
 
 
-def _validation_clips(library: Library) -> list[Clip]:
+def validation_clips(library: Library) -> list[Clip]:
     """One clip of each held-out scene: every source's first scene, then every source's second, and so on."""
     sources = _by_source([c for c in library.clips if is_validation(c) and c.runs])
     rounds = itertools.zip_longest(*([clips[0] for clips in scenes.values()] for scenes in sources.values()))

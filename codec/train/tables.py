@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
 
 from entropy import Read
 from entropy.tables import TOTAL, CdfTables, Lists, ScaleTables, quantised_cdf
@@ -20,7 +19,7 @@ from .. import models
 from ..api import Video, raise_if_damaged
 from ..bcodec import BFrameCodec
 from ..bcoding import BFrameCoder
-from ..bweights import save_codec
+from ..bweights import save_again
 from ..errors import InputError
 from ..report import Progress, quiet
 
@@ -80,7 +79,8 @@ def fit_tables(streams: Sequence[Path], output: Path, *, device: str = "auto", p
     for name, part in tables_of(model.codec).items():
         if name in counts.found:
             part.store(fit(part.lists(), counts.found[name], symmetric=isinstance(part, ScaleTables)))
-    _save(model, output, tables=f"of {counts.payloads} B-frames in {len(streams)} streams")
+    known = models.find_fingerprint(model.fingerprint, model.name)
+    save_again(model.codec, output, like=known, tables=f"of {counts.payloads} B-frames in {len(streams)} streams")
     return counts.payloads
 
 
@@ -112,13 +112,3 @@ def _count(path: Path, model: models.Model, counts: Counts, device: str) -> None
         for _ in video:
             pass
         raise_if_damaged(video)
-
-
-def _save(model: models.Model, output: Path, **notes: str) -> None:
-    assert model.codec is not None  # `fit_tables` sees to it
-    path = models.find_fingerprint(model.fingerprint, model.name)
-    with safe_open(path, "pt") as file:
-        known: dict[str, str] = file.metadata()
-    base = models.load_fingerprint(bytes.fromhex(known["base"]), known["base_name"], beside=path.parent)
-    kept = {name: value for name, value in known.items() if name not in ("bframe", "base", "base_name")}
-    save_codec(model.codec, output, base=base, **kept | notes)

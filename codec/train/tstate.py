@@ -32,6 +32,7 @@ class TcmTraining(CodecTraining):
     """One run: what training a network has (`loss`, `supervise`, the teacher and `rename` are not used), and this."""
 
     codec: TcmConfig = field(default_factory=TcmConfig)
+    balance: float = 0.5  # costs count with lambda^-balance; 0 = the plain sum
     motion_aid: float = 0.1  # weight of lambda * MSE of what motion alone makes of the reference
     intra: float = 1.0  # weight of the I-frame's cost beside those of the P-frames
 
@@ -86,10 +87,10 @@ class TcmWatch(Watch):
 
     state: TcmState  # type: ignore[assignment]
 
-    def __init__(self, state: TcmState, library: Library, run: Path, device: torch.device) -> None:
-        super().__init__(state, library, run, device)
-        count = state.config.validation_clips
-        self.items = {"frames": list(validation_items(library, count, multiple=state.model.multiple, decoded=False))}
+    def find_items(self, library: Library) -> dict[str, list[ValidationItem]]:
+        """See Watch."""
+        count, multiple = self.state.config.validation_clips, self.state.model.multiple
+        return {"frames": list(validation_items(library, count, multiple=multiple, decoded=False))}
 
     def validate(self) -> None:
         """Measure the averaged weights at every rate; keep them as best.safetensors if they cost least so far.

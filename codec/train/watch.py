@@ -44,16 +44,20 @@ class Watch:
 
     def __init__(self, state: TrainState, library: Library, run: Path, device: torch.device) -> None:
         self.state, self.run, self.device = state, run, device
-        config = state.config
-        kinds = {"clean": False, "decoded": True} if config.decoded else {"clean": False}
-        count, multiple = config.validation_clips, state.model.multiple
-        self.items = {
-            kind: list(validation_items(library, count, multiple=multiple, decoded=decoded, task=config.model.task))
-            for kind, decoded in kinds.items()
-        }
+        self.items = self.find_items(library)
         self.recent: list[dict[str, float]] = []
         self.clock = self.saved = time.monotonic()
-        self.board = _tensorboard(run, state.step) if config.tensorboard else None
+        self.board = _tensorboard(run, state.step) if state.config.tensorboard else None
+
+    def find_items(self, library: Library) -> dict[str, list[ValidationItem]]:
+        """What is validated on, by kind."""
+        config, multiple = self.state.config, self.state.model.multiple
+        kinds = {"clean": False, "decoded": True} if config.decoded else {"clean": False}
+        count, task = config.validation_clips, config.model.task
+        return {
+            kind: list(validation_items(library, count, multiple=multiple, decoded=decoded, task=task))
+            for kind, decoded in kinds.items()
+        }
 
     def after_step(self, losses: dict[str, float]) -> None:
         """Log, validate and save when each is due."""

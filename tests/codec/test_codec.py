@@ -208,6 +208,7 @@ def test_memory_does_not_grow_with_the_video(tmp_path):
     import gc
 
     from codec.anchors import anchor_codec
+    from codec.assess import Assessor
     from codec.bframe import Predictor
     from codec.frame import Yuv420
     from codec.models import load
@@ -226,7 +227,7 @@ def test_memory_does_not_grow_with_the_video(tmp_path):
     anchors = anchor_codec("x264", preset="ultrafast", anchor_distance=2, longest_group=5)
     reconstructor = Reconstructor(info, anchors, Predictor(load("tiny"), info))
     units = code_anchors(anchors, info, arranged(periods(endless(), 8), every(2)))
-    coded = Encoder(info, reconstructor).encode(units, reconstruct=True)
+    coded = Encoder(reconstructor, Assessor(info.colour, "psnr_rgb", None)).encode(units, reconstruct=True)
     live = []
     for number, _ in enumerate(coded):
         if number in (20, 60):

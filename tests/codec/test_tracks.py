@@ -7,6 +7,7 @@ import pytest
 from helpers import moving
 
 from codec.anchors import AnchorPacket, anchor_codec
+from codec.assess import Assessor
 from codec.frame import Frame, VideoInfo
 from codec.gop import Segment
 from codec.metrics import Quality
@@ -30,7 +31,8 @@ def two_periods():
 
 
 def tracks(name, preset, **settings):
-    return Tracks(INFO, anchor_codec(name, preset=preset, longest_group=8, **settings), 16, "psnr_rgb")
+    assess = Assessor(INFO.colour, "psnr_rgb", None)
+    return Tracks(INFO, anchor_codec(name, preset=preset, longest_group=8, **settings), 16, assess)
 
 
 def data(coded):
@@ -59,7 +61,7 @@ def test_the_cheapest_of_all_that_an_encoder_may_remember(name, preset):
     assert best.expected(PRICE) == min(costs) and best.unit.segment == running.unit.segment
     anew = own.cheapest(period, gaps, PRICE)
     assert anew.expected(PRICE) == min(costs[1:])
-    assert sorted(anew.decoded) == sorted(running.decoded) == [*range(16, 32, 2), 31]
+    assert sorted(anew.anchors) == sorted(running.anchors) == [*range(16, 32, 2), 31]
 
 
 def test_an_encoder_without_memory_is_not_run_again():

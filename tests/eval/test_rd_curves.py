@@ -134,6 +134,9 @@ def test_rate_at():
         ("ncm-bitneed:4@hm:ra", "--anchor hm --mode bitneed --gop ibpb --effort 4 --preset ra"),
         ("ncm-auto@x265", "--anchor x265 --mode auto"),
         ("ncm-auto:ms-ssim@x265", "--anchor x265 --mode auto --tune ms-ssim"),
+        ("ncm-auto:ms-ssim:plain@x265", "--anchor x265 --mode auto --tune ms-ssim --no-postfilter"),
+        ("ncm-bitneed:filtered@hm:ldp", "--anchor hm --mode bitneed --gop ibpb --postfilter --preset ldp"),
+        ("svtav1:filtered:9", "--anchor svtav1 --gop fixed:1 --model bframe --postfilter --preset 9"),
         ("ncm-auto:2:ms-ssim@hm:ra", "--anchor hm --mode auto --effort 2 --tune ms-ssim --preset ra"),
     ],
 )

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+"""Decoded anchors beside their source: how good they are, how noisy, and whether they are better shown filtered."""
+
+from dataclasses import replace
+from statistics import fmean
+from typing import NamedTuple
+
+from .bframe import Anchor, Predictor
+from .frame import Colour, Planes, Yuv420
+from .metrics import Quality, compare, psnr
+from .packets import Unit
+from .reconstruct import noise_level, postfiltered, unfiltered
+from .segments import SourceSegment
+from .syntax import FULL_STRENGTH
+
+
+class Assessed(NamedTuple):
+    """A unit that says what decoders have to know of its anchors; these, and how good they are, by POC."""
+
+    unit: Unit
+    anchors: dict[int, Anchor]
+    qualities: dict[int, Quality]
+
+
+class Assessor:
+    """Compares anchors with their source by a measure; they are filtered, if by anything, by what predicts B-frames."""
+
+    def __init__(self, colour: Colour, measure: str, postfilter: Predictor | None) -> None:
+        self.colour, self.measure, self.postfilter = colour, measure, postfilter
+
+    def __call__(
+        self, source: SourceSegment, unit: Unit, decoded: dict[int, Yuv420], *, filtered: bool = True
+    ) -> Assessed:
+        """The unit with its noise level, and its anchors, filtered if they may be and are better so in the mean."""
+        plain = self._assessed(source, unit, unfiltered(decoded))
+        plain = plain._replace(unit=replace(unit, noise=_noise_of(plain.qualities)))
+        if self.postfilter is None or not filtered:
+            return plain
+        noise = noise_level(plain.unit.noise)
+        changes = {poc: self.postfilter.change(picture, noise) for poc, picture in decoded.items()}
+        strengths = tuple(_strength(source, decoded, changes, plane) for plane in range(3))
+        if not any(strengths):
+            return plain
+        anchors = postfiltered(self.postfilter, decoded, changes, strengths)
+        better = self._assessed(source, replace(plain.unit, strengths=strengths), anchors)
+        return max(plain, better, key=self._mean)
+
+    def quality(self, source: Yuv420, shown: Yuv420) -> Quality:
+        """What is optimised, and PSNR; MS-SSIM, which takes longer, only if it is the one."""
+        return compare(source, shown, self.colour, with_ms_ssim=self.measure == "ms_ssim")
+
+    def _assessed(self, source: SourceSegment, unit: Unit, anchors: dict[int, Anchor]) -> Assessed:
+        qualities = {poc: self.quality(source.at(poc).picture, anchor.shown) for poc, anchor in anchors.items()}
+        return Assessed(unit, anchors, qualities)
+
+    def _mean(self, assessed: Assessed) -> float:
+        values: list[float] = [getattr(quality, self.measure) for quality in assessed.qualities.values()]
+        return fmean(values)
+
+
+def _strength(source: SourceSegment, decoded: dict[int, Yuv420], changes: dict[int, Planes], plane: int) -> int:
+    """How much of the changes leaves the least squared error of a plane, over all anchors, in eighths."""
+    wanted = size = 0.0
+    for poc, planes in changes.items():
+        change = planes[plane][0, 0].double().cpu().numpy()
+        error = source.at(poc).picture.planes[plane].astype(float) - decoded[poc].planes[plane]
+        wanted += float((change * error).sum())
+        size += float((change * change).sum())
+    best = wanted / size if size else 0.0
+    return max(0, min(2 * FULL_STRENGTH, round(FULL_STRENGTH * best)))
+
+
+def _noise_of(qualities: dict[int, Quality]) -> int:
+    """The RGB PSNR of pictures together in quarter dB, 1 to 255: what the networks are told about them."""
+    error = fmean(10 ** (-quality.psnr_rgb / 10) for quality in qualities.values())
+    return max(1, min(255, round(4 * psnr(error))))
