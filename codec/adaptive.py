@@ -92,6 +92,7 @@ class Order:
         periods, for_price, *copies = tee(source, 2 + len(DISTANCES))
         tracks = [self.tracks.run(copy, distance) for copy, distance in zip(copies, DISTANCES, strict=True)]
         for period, price, own, half, *wide in zip(periods, self._prices(for_price), *tracks, strict=True):
+            own, half = self.tracks.shown(own), self.tracks.shown(half)
             alone = self.surveyor.alone("own", own, price)
             anchors = self.tracks.cheapest(period, half.source.segment.gaps, price, half)
             regular = self.surveyor.candidate("ibpb", period, anchors, price, alone)
@@ -109,8 +110,7 @@ class Order:
     def _prices(self, source: Iterable[Period]) -> Iterator[Price]:
         """What quality is worth in each period, from the encoder's own order just above and below the quality."""
         below, above = tee(source)
-        probes = ((below, -PROBE), (above, PROBE))
-        tracks = (self.tracks.run(periods, 1, finer=finer, filtered=False) for periods, finer in probes)
+        tracks = (self.tracks.run(periods, 1, finer=finer) for periods, finer in ((below, -PROBE), (above, PROBE)))
         measure, slope, pixels = self.tracks.measure, self.tracks.anchors.slope, self.tracks.pixels
         for coarse, fine in zip(*tracks, strict=True):
             yield price_between(coarse.point, fine.point, measure, slope=slope, pixels=pixels)

@@ -28,14 +28,16 @@ class Assessor:
     def __init__(self, colour: Colour, measure: str, postfilter: Predictor | None) -> None:
         self.colour, self.measure, self.postfilter = colour, measure, postfilter
 
-    def __call__(
-        self, source: SourceSegment, unit: Unit, decoded: dict[int, Yuv420], *, filtered: bool = True
-    ) -> Assessed:
-        """The unit with its noise level, and its anchors, filtered if they may be and are better so in the mean."""
+    def __call__(self, source: SourceSegment, unit: Unit, decoded: dict[int, Yuv420]) -> Assessed:
+        """The unit with its noise level, and its anchors as they were decoded."""
         plain = self._assessed(source, unit, unfiltered(decoded))
-        plain = plain._replace(unit=replace(unit, noise=_noise_of(plain.qualities)))
-        if self.postfilter is None or not filtered:
+        return plain._replace(unit=replace(unit, noise=_noise_of(plain.qualities)))
+
+    def filtered(self, source: SourceSegment, plain: Assessed) -> Assessed:
+        """The same with its anchors filtered, if they may be and are better so in the mean."""
+        if self.postfilter is None or plain.unit.strengths:
             return plain
+        decoded = {poc: anchor.decoded for poc, anchor in plain.anchors.items()}
         noise = noise_level(plain.unit.noise)
         changes = {poc: self.postfilter.change(picture, noise) for poc, picture in decoded.items()}
         strengths = tuple(_strength(source, decoded, changes, plane) for plane in range(3))

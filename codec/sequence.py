@@ -77,7 +77,8 @@ class Encoder:
             if unit.noise:
                 anchors = self.reconstructor.anchors(unit)
             else:
-                unit, anchors, _ = self.assess(source, unit, self.reconstructor.decoded(unit))
+                plain = self.assess(source, unit, self.reconstructor.decoded(unit))
+                unit, anchors, _ = self.assess.filtered(source, plain)
             shown: list[Shown] = []
             choices: dict[int, Choice] = {}
             if self.write:

@@ -101,6 +101,7 @@ class Surveyor:
 
         None if after some of them it is clear that the rival costs less by far.
         """
+        coded = self.tracks.shown(coded)
         anchors = coded.costs(price)
         contest = None if rival is None else _Contest(anchors, rival, len(coded.source.segment.bframes()))
 
@@ -193,15 +194,16 @@ class Surveyor:
         mean = fmean(regular.costs[poc] for poc in regular.choices)
         bframes = [regular.costs[poc] if poc in regular.choices else mean for poc in offsets]
 
-        def block(distance: int, bframes: list[float]) -> BlockCosts:
-            known = spaced[distance].costs(price)
+        def block(anchors: Coded, bframes: list[float]) -> BlockCosts:
+            known = anchors.costs(price)
             return BlockCosts([known.get(poc, NEVER) for poc in offsets], bframes)
 
         # Of the own order's pictures some are B-frames, for even less.
-        costs = {1: BlockCosts([own.costs[poc] for poc in offsets], bframes), 2: block(2, bframes)}
+        costs = {1: BlockCosts([own.costs[poc] for poc in offsets], bframes), 2: block(spaced[2], bframes)}
         for distance in sorted(spaced)[1:]:
-            bframes = self._with_middles(bframes, period, spaced[distance], distance, price, regular)
-            costs[distance] = block(distance, bframes)
+            wide = self.tracks.shown(spaced[distance])
+            bframes = self._with_middles(bframes, period, wide, distance, price, regular)
+            costs[distance] = block(wide, bframes)
             if distance not in best_gaps(costs, count, linked=period.linked):
                 break  # still longer ones will not pay either
         if self.tracks.anchors.regular:

@@ -12,7 +12,7 @@ from itertools import islice, pairwise
 from typing import NamedTuple
 
 from .anchors import AnchorCodec
-from .assess import Assessor
+from .assess import Assessed, Assessor
 from .bframe import Anchor
 from .frame import VideoInfo, Yuv420
 from .gop import Segment, longest_group
@@ -24,12 +24,16 @@ from .sequence import code_anchors
 
 
 class Coded(NamedTuple):
-    """The anchors of a period in one order: source and unit without leading B-frames, anchors, qualities by POC."""
+    """The anchors of a period in one order: source and unit without leading B-frames, and by POC anchors and qualities.
+
+    `plain` are the qualities as the anchors' codec decodes them.
+    """
 
     source: SourceSegment
     unit: Unit
     anchors: dict[int, Anchor]
     qualities: dict[int, Quality]
+    plain: dict[int, Quality]
 
     @property
     def point(self) -> Point:
@@ -41,11 +45,14 @@ class Coded(NamedTuple):
         return {poc: 8 * size + price.of(self.qualities[poc]) for poc, size in self.unit.sizes.items()}
 
     def expected(self, price: Price) -> float:
-        """What all costs up to the last anchor, in bits, were what lies between two as good as they are, and free."""
-        worth = [price.of(quality) for _, quality in sorted(self.qualities.items())]
+        """What all costs up to the last anchor, in bits, were what lies between two as good as they are, and free.
+
+        Nothing is filtered here: that would better all ways to code the same alike.
+        """
+        worth = [price.of(quality) for _, quality in sorted(self.plain.items())]
         gaps = self.source.segment.gaps
         between = sum((gap - 1) * (low + high) / 2 for gap, (low, high) in zip(gaps, pairwise(worth), strict=True))
-        return sum(self.costs(price).values()) + between
+        return 8 * sum(self.unit.sizes.values()) + sum(worth) + between
 
 
 class Tracks:
@@ -61,17 +68,12 @@ class Tracks:
         """Of a picture."""
         return self.info.pixels
 
-    def run(
-        self, source: Iterable[Period], distance: int, *, finer: float = 0.0, filtered: bool = True
-    ) -> Iterator[Coded]:
-        """The periods with anchors `distance` apart, at 2^finer times the wanted slope, by one encoder.
-
-        Anchors are filtered where that is allowed and makes them better.
-        """
+    def run(self, source: Iterable[Period], distance: int, *, finer: float = 0.0) -> Iterator[Coded]:
+        """The periods with anchors `distance` apart, at 2^finer times the wanted slope, by one encoder."""
         longest = longest_group(self.intra_period, distance)
         codec = self.anchors.variant(distance=distance, longest_group=longest, finer=finer)
         plan = every(distance)
-        return self._coded(codec, (core(period, plan(period)) for period in source), filtered=filtered)
+        return self._coded(codec, (core(period, plan(period)) for period in source))
 
     def code_anew(self, period: Period, gaps: tuple[int, ...], *, finer: float = 0.0, warm: bool = False) -> Coded:
         """One period with these gaps between its anchors, by an encoder of its own; if `warm` it coded them before."""
@@ -102,10 +104,10 @@ class Tracks:
         thin = self.anchors.without(coded.unit.anchors, {number for number, poc in numbers.items() if poc in pocs})
         anchors = [anchor._replace(index=index[numbers[anchor.index]]) for anchor in thin]
         segment = replace(coded.source.segment, gaps=tuple(high - low for low, high in pairwise(kept)))
-        shown = {poc: coded.anchors[poc] for poc in kept}
-        qualities = {poc: coded.qualities[poc] for poc in kept}
         unit = replace(coded.unit, segment=segment, anchors=anchors)
-        return Coded(replace(coded.source, segment=segment), unit, shown, qualities)
+        shown = {poc: coded.anchors[poc] for poc in kept}
+        qualities, plain = ({poc: known[poc] for poc in kept} for known in (coded.qualities, coded.plain))
+        return Coded(replace(coded.source, segment=segment), unit, shown, qualities, plain)
 
     @property
     def measure(self) -> str:
@@ -116,13 +118,17 @@ class Tracks:
         """See Assessor."""
         return self.assess.quality(source, shown)
 
-    def _coded(
-        self, codec: AnchorCodec, sources: Iterable[SourceSegment], *, skip: int = 0, filtered: bool = True
-    ) -> Iterator[Coded]:
+    def shown(self, coded: Coded) -> Coded:
+        """The same as decoders will show it: its anchors filtered if that is allowed and makes them better."""
+        plain = Assessed(coded.unit, coded.anchors, coded.qualities)
+        return coded._replace(**self.assess.filtered(coded.source, plain)._asdict())
+
+    def _coded(self, codec: AnchorCodec, sources: Iterable[SourceSegment], *, skip: int = 0) -> Iterator[Coded]:
         for source, unit in islice(code_anchors(codec, self.info, sources), skip, None):
             pictures = self.anchors.decode(unit.anchors, self.info)
             decoded = {unit.anchor_pocs[index]: picture for index, picture in sorted(pictures.items())}
-            yield Coded(source, *self.assess(source, unit, decoded, filtered=filtered))
+            plain = self.assess(source, unit, decoded)
+            yield Coded(source, *plain, plain.qualities)
 
 
 def core(period: Period, gaps: tuple[int, ...]) -> SourceSegment:

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from helpers import moving, read, write
+from helpers import BUNNY, command, moving, read, write
 
 import codec
 from codec import models
@@ -81,13 +81,13 @@ def test_as_much_of_each_plane_is_changed_as_makes_it_better():
     decoded = Yuv420((original.y + 4 * noise).astype(np.uint8), original.u + 2, original.v + 1)
     source = SourceSegment(Segment(0, ()), (Frame(0, original),))
     assess = Assessor(Colour(), "psnr_rgb", Halving(original))
-    unit, anchors, qualities = assess(source, Unit(source.segment, 0, (0,)), {0: decoded})
+    plain = assess(source, Unit(source.segment, 0, (0,)), {0: decoded})
+    assert plain.unit.strengths == () and plain.anchors[0].shown == decoded
+    unit, anchors, qualities = assess.filtered(source, plain)
     assert unit.strengths == (16, 0, 0) and unit.noise
     assert np.array_equal(anchors[0].shown.y, original.y) and np.array_equal(anchors[0].shown.u, decoded.u)
     assert anchors[0].decoded == decoded and qualities[0].psnr_y == 100
-    plain = assess(source, Unit(source.segment, 0, (0,)), {0: decoded}, filtered=False)
-    assert plain.unit.strengths == () and plain.anchors[0].shown == decoded
-    perfect = assess(source, Unit(source.segment, 0, (0,)), {0: original})  # nothing is to be gained
+    perfect = assess.filtered(source, assess(source, Unit(source.segment, 0, (0,)), {0: original}))
     assert perfect.unit.strengths == () and perfect.anchors[0].shown == original
 
 
@@ -102,6 +102,28 @@ def test_the_decoder_shows_the_encoders_reconstruction(tmp_path, mode, bit_depth
     codec.decode(tmp_path / "seq.ncm", tmp_path / "dec.y4m")
     assert (tmp_path / "dec.y4m").read_bytes() == (tmp_path / "recon.y4m").read_bytes()
     assert codec.verify(tmp_path / "seq.ncm") == 9
+
+
+def test_the_shipped_model_in_separate_processes(tmp_path):
+    recon = tmp_path / "recon.yuv"
+    words = [
+        "--frames",
+        5,
+        "-o",
+        tmp_path / "b.ncm",
+        "--recon",
+        recon,
+        "--crf",
+        30,
+        "--mode",
+        "bitneed",
+        "--postfilter",
+    ]
+    encoded = command("encode", BUNNY, *words)
+    assert encoded.returncode == 0, encoded.stderr
+    assert all(unit.strengths for unit in units(tmp_path / "b.ncm"))
+    assert command("decode", tmp_path / "b.ncm").returncode == 0
+    assert (tmp_path / "b.dec.yuv").read_bytes() == recon.read_bytes()
 
 
 def test_it_costs_nothing_and_makes_anchors_better(tmp_path):

@@ -43,7 +43,8 @@ def test_pictures_between_count_as_the_mean_of_their_anchors():
     segment = Segment(4, (1, 3))
     anchors = [AnchorPacket(index, index == 0, bytes(10)) for index in range(3)]
     unit = Unit(segment, 0, (0,) * 5, anchors=anchors)
-    coded = Coded(SourceSegment(segment, ()), unit, {}, {4: quality(33), 5: quality(34), 8: quality(36)})
+    filtered, plain = ({4: quality(33 + n), 5: quality(34 + n), 8: quality(36 + n)} for n in (1, 0))
+    coded = Coded(SourceSegment(segment, ()), unit, {}, filtered, plain)
     assert coded.expected(PRICE) == pytest.approx(240 - 1500 * (33 + 34 + 36 + 2 * 35))
 
 
