@@ -131,12 +131,14 @@ class Surveyor:
         All other anchors stay as they are, to the bit; so do all that are left once little is to be gained, or less
         than the rival gained.
         """
-        spare = self.tracks.spare(coded)
-        if not spare:
-            return own
-        # Not the packet's bits: what is hidden in it for later pictures stays.
-        worth = {poc: self._saved(coded, poc) + price.of(coded.qualities[poc]) for poc in spare}
-        gain = _Gain(max(own.total - rival.total, LITTLE * own.bits), len(spare))
+        # Not the packets' bits: what is hidden in them for later pictures stays.
+        saved = {poc: self._saved(coded, poc) for poc in self.tracks.spare(coded)}
+        needed = max(own.total - rival.total, LITTLE * own.bits)
+        if sum(saved.values()) <= needed:
+            return own  # so much is saved only where B-frames cost nothing and look better
+        spare = set(saved)
+        worth = {poc: bits + price.of(coded.qualities[poc]) for poc, bits in saved.items()}
+        gain = _Gain(needed, len(spare))
 
         def write(where: Between, source: Yuv420, poc: int) -> Choice:
             if gain.hopeless:

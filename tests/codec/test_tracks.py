@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The anchors of a period, and the ways to code them."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -8,12 +9,15 @@ from helpers import moving
 
 from codec.anchors import AnchorPacket, anchor_codec
 from codec.assess import Assessor
+from codec.bframe import Predictor
 from codec.frame import Frame, VideoInfo
 from codec.gop import Segment
 from codec.metrics import Quality
+from codec.models import load
 from codec.packets import Unit
 from codec.rate import Price
 from codec.segments import Period, SourceSegment
+from codec.survey import Surveyor
 from codec.tracks import Coded, Tracks
 
 INFO = VideoInfo(96, 64, Fraction(25), Fraction(1, 25))
@@ -71,3 +75,19 @@ def test_an_encoder_without_memory_is_not_run_again():
     running = next(own.run(two_periods(), 2))
     assert own.cheapest(period, GAPS, PRICE, running) is running
     assert data(own.cheapest(period, GAPS, PRICE)) == data(own.code_anew(period, GAPS))
+
+
+def test_no_bframe_is_coded_in_an_order_that_they_cannot_make_the_cheapest():
+    """All the bits of its spare pictures are less than what the rival is ahead."""
+    own = tracks("x265", "veryfast", crf=24)
+    coded = next(own.run(two_periods(), 1))
+    assert own.spare(coded)
+
+    def write(*_):
+        raise AssertionError("it was hopeless")
+
+    surveyor = Surveyor(own, Predictor(load("rife"), INFO), write, 0.0)
+    alone = surveyor.alone("own", coded, PRICE)
+    assert surveyor.thinned(alone, coded, PRICE, replace(alone, total=alone.total - 1e9)) is alone
+    with pytest.raises(AssertionError, match="hopeless"):
+        surveyor.thinned(alone, coded, PRICE, alone)
