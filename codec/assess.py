@@ -9,7 +9,7 @@ from .bframe import Anchor, Predictor
 from .frame import Colour, Planes, Yuv420
 from .metrics import Quality, compare, psnr
 from .packets import Unit
-from .reconstruct import noise_level, postfiltered, unfiltered
+from .reconstruct import changes_of, postfiltered, unfiltered
 from .segments import SourceSegment
 from .syntax import FULL_STRENGTH
 
@@ -38,8 +38,7 @@ class Assessor:
         if self.postfilter is None or plain.unit.strengths:
             return plain
         decoded = {poc: anchor.decoded for poc, anchor in plain.anchors.items()}
-        noise = noise_level(plain.unit.noise)
-        changes = {poc: self.postfilter.change(picture, noise) for poc, picture in decoded.items()}
+        changes = changes_of(self.postfilter, decoded, plain.unit.noise)
         strengths = tuple(_strength(source, decoded, changes, plane) for plane in range(3))
         if not any(strengths):
             return plain

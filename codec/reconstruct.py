@@ -49,9 +49,8 @@ class Reconstructor:
         decoded = self.decoded(unit)
         if not unit.strengths:
             return unfiltered(decoded)
-        noise = noise_level(unit.noise)
         try:
-            changes = {poc: self.predictor.change(picture, noise) for poc, picture in decoded.items()}
+            changes = changes_of(self.predictor, decoded, unit.noise)
         except StreamError as error:
             unit.damage.append(Damage(unit.segment.first, str(error)))
             return unfiltered(decoded)
@@ -116,6 +115,12 @@ class Reconstructor:
 def unfiltered(decoded: dict[int, Yuv420]) -> dict[int, Anchor]:
     """Anchors by POC, shown as they were decoded."""
     return {poc: Anchor(picture, picture) for poc, picture in decoded.items()}
+
+
+def changes_of(predictor: Predictor, decoded: dict[int, Yuv420], noise: int) -> dict[int, Planes]:
+    """What the model's filter would add to anchors, by POC; noise is their PSNR in quarter dB. StreamError as there."""
+    level = noise_level(noise)
+    return {poc: predictor.change(picture, level) for poc, picture in decoded.items()}
 
 
 def postfiltered(

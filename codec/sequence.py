@@ -59,12 +59,7 @@ class Encoder:
     What decoders shall show for the anchors of units that do not know it yet is assessed here.
     """
 
-    def __init__(
-        self,
-        reconstructor: Reconstructor,
-        assess: Assessor,
-        write: WriteBFrame | None = None,
-    ) -> None:
+    def __init__(self, reconstructor: Reconstructor, assess: Assessor, write: WriteBFrame | None = None) -> None:
         self.reconstructor = reconstructor
         self.assess = assess
         self.write = write

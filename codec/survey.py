@@ -147,7 +147,8 @@ class Surveyor:
             gain.add(worth[poc] - choice.cost * self.tracks.pixels)
             return choice
 
-        choices, bframes = self._with_bframes(thin := self.tracks.without(coded, spare), write)
+        thin = self.tracks.without(coded, spare)
+        choices, bframes = self._with_bframes(thin, write)
         for low, high in thin.source.segment.spans():
             between = range(low + 1, high)
             if sum(bframes[poc] for poc in between) >= sum(worth[poc] for poc in between):
