@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
@@ -13,3 +14,12 @@ settings.load_profile("untimed")
 def tiny_weights():
     """A folder with the weights of a tiny untrained network, `tiny`, for $NCM_WEIGHTS."""
     return Path(__file__).parent / "data" / "weights"
+
+
+@pytest.fixture
+def one_thread():
+    """torch with one thread, for the sake of speed: the networks of the tests are small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

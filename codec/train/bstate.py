@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +21,14 @@ from ..bcodec import BFrameCodec
 from ..bconfig import BFrameConfig
 from ..bweights import save_codec
 from .data import Library
-from .recipe import CodecTraining
+from .recipe import CodecTraining, resumed
 from .sampling import ValidationItem, validation_items
 from .state import (
-    CHECKPOINT,
     TrainState,
     load_weights,
     matches,
     optimizer_of,
     read_checkpoint,
-    restore,
     save_network,
 )
 from .watch import Watch
@@ -106,12 +104,7 @@ def start_bframe(config: BFrameTraining, data: str, device: torch.device) -> BFr
 
 def resume_bframe(run: Path, device: torch.device, *, steps: int | None = None) -> BFrameState:
     """The run as it was when its checkpoint was written; InputError if it has none that can be read."""
-    content = read_checkpoint(run, device)
-    config = BFrameTraining.restored(content, str(run / CHECKPOINT))
-    state = start_bframe(replace(config, init=""), content["data"], device)
-    state.config = replace(config, steps=steps or config.steps)
-    restore(state, content)
-    return state
+    return resumed(run, device, BFrameTraining, start_bframe, steps=steps)
 
 
 def is_bframe_run(run: Path) -> bool:

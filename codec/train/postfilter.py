@@ -29,9 +29,9 @@ from .data import Library
 from .loop import carry_on, opened, optimise
 from .precision import mixed_precision
 from .ranks import Ranks
-from .recipe import CodecTraining
+from .recipe import CodecTraining, resumed
 from .sampling import Batch, Sampler, Triplet, ValidationItem, collate, draw_turn, turned, validation_clips
-from .state import CHECKPOINT, TrainState, optimizer_of, read_checkpoint, restore
+from .state import TrainState, optimizer_of, read_checkpoint
 from .watch import Watch
 
 log = logging.getLogger(__name__)
@@ -148,12 +148,7 @@ def start(config: PostFilterTraining, data: str, device: torch.device) -> PostFi
 
 def resume(run: Path, device: torch.device, *, steps: int | None = None) -> PostFilterState:
     """The run as it was when its checkpoint was written; InputError if it has none that can be read."""
-    content = read_checkpoint(run, device)
-    config = PostFilterTraining.restored(content, str(run / CHECKPOINT))
-    state = start(replace(config, init=""), content["data"], device)
-    state.config = replace(config, steps=steps or config.steps)
-    restore(state, content)
-    return state
+    return resumed(run, device, PostFilterTraining, start, steps=steps)
 
 
 def is_postfilter_run(run: Path) -> bool:

@@ -2,13 +2,19 @@
 """Recipes of codecs: TOML files with the tables [codec], [train], and one of what that kind of codec alone has."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
+
+import torch
 
 from ..errors import InputError
 from .config import TrainConfig, beside, config_from, read_tables
+from .state import CHECKPOINT, TrainState, read_checkpoint, restore
+
+StateT = TypeVar("StateT", bound=TrainState)
+TrainingT = TypeVar("TrainingT", bound="CodecTraining")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +72,23 @@ class CodecTraining(TrainConfig):
         codec = self.codec if slope is None else replace(self.codec, lambdas=(slope,))
         chosen: dict[str, Any] = {name: value for name, value in names.items() if value}
         return replace(self, codec=codec, steps=steps or self.steps, **chosen)
+
+
+def resumed(
+    run: Path,
+    device: torch.device,
+    kind: type[TrainingT],
+    start: Callable[[TrainingT, str, torch.device], StateT],
+    *,
+    steps: int | None = None,
+) -> StateT:
+    """A codec's run as it was when its checkpoint was written; InputError if it has none that can be read."""
+    content = read_checkpoint(run, device)
+    config = kind.restored(content, str(run / CHECKPOINT))
+    state = start(replace(config, init=""), content["data"], device)
+    state.config = replace(config, steps=steps or config.steps)
+    restore(state, content)
+    return state
 
 
 def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,9 +19,9 @@ from ..anchors.tcm.weights import Tcm, freeze_tcm, load_tcm, save_tcm
 from ..errors import ModelError
 from .bstate import parameters_in, put_parameters
 from .data import Library
-from .recipe import CodecTraining
+from .recipe import CodecTraining, resumed
 from .sampling import ValidationItem, validation_items
-from .state import CHECKPOINT, TrainState, matches, optimizer_of, read_checkpoint, restore
+from .state import TrainState, matches, optimizer_of, read_checkpoint
 from .watch import Watch
 
 log = logging.getLogger(__name__)
@@ -68,12 +68,7 @@ def start_tcm(config: TcmTraining, data: str, device: torch.device) -> TcmState:
 
 def resume_tcm(run: Path, device: torch.device, *, steps: int | None = None) -> TcmState:
     """The run as it was when its checkpoint was written; InputError if it has none that can be read."""
-    content = read_checkpoint(run, device)
-    config = TcmTraining.restored(content, str(run / CHECKPOINT))
-    state = start_tcm(replace(config, init=""), content["data"], device)
-    state.config = replace(config, steps=steps or config.steps)
-    restore(state, content)
-    return state
+    return resumed(run, device, TcmTraining, start_tcm, steps=steps)
 
 
 def is_tcm_run(run: Path) -> bool:

@@ -27,6 +27,8 @@ from codec.train.watch import averaged
 from ncm import NcmConfig
 from ncm.ifblock import Motion
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 ALONE = Ranks(CPU)
 TINY = NcmConfig(
@@ -78,14 +80,6 @@ def corpus(cache):
 @pytest.fixture
 def library(corpus):
     return Library(corpus)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 # --- the corpus

@@ -22,6 +22,8 @@ from codec.train.ranks import Ranks
 from entropy import Write
 from ncm import NcmConfig, build
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ALONE = Ranks(torch.device("cpu"))
 TINY = BFrameConfig(
     widths=(4, 6, 8), latents=12, coder_width=8, motion_latents=8, motion_width=6, lambdas=(64.0, 512.0, 4096.0)
@@ -66,14 +68,6 @@ def config(base):
 @pytest.fixture
 def library(cache):
     return Library(Corpus(cache))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def logged(run, name):

@@ -17,20 +17,14 @@ from codec.train.data import Corpus, Library
 from codec.train.loop import share_of_batches
 from codec.train.ranks import Ranks
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ALONE = Ranks(torch.device("cpu"))
 
 
 @pytest.fixture(autouse=True)
 def weights(monkeypatch, tiny_weights):
     monkeypatch.setenv("NCM_WEIGHTS", str(tiny_weights))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

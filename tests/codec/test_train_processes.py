@@ -24,6 +24,8 @@ from codec.train.data import Corpus, Library, build_cache
 from codec.train.loop import share_of_batches, train, train_ncm, train_step
 from codec.train.ranks import Ranks, joined
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 STEPS = 10
 TINY = f"""
@@ -68,14 +70,6 @@ def place(tmp_path_factory):
         write(root / "data" / f"{name}.y4m", moving(8, 48, 48, seed=number))
     build_cache(root / "data", root / "cache" / "data")
     return root
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def command(place, run, *more):

@@ -19,6 +19,8 @@ from codec.train.ranks import Ranks
 from codec.train.sampling import Batch
 from entropy import Write
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ALONE = Ranks(torch.device("cpu"))
 TINY = TcmConfig(
     lambdas=(128.0, 2048.0),
@@ -41,14 +43,6 @@ def library(tmp_path_factory):
 @pytest.fixture
 def config():
     return tstate.TcmTraining(codec=TINY, teacher=0.0, steps=4, validation_clips=1, log_every=1, **RECIPE)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def logged(run, name):
