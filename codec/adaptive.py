@@ -10,9 +10,10 @@ The closed groups of all orders begin at the same pictures, so each may come fro
 given, only what quality is worth is measured beside it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import tee
+from operator import attrgetter
 from typing import NamedTuple
 
 from .bframe import Between, Choice
@@ -22,10 +23,14 @@ from .packets import Unit
 from .rate import Price, price_between
 from .segments import Period, SourceSegment
 from .survey import Candidate, Surveyor
+from .tracks import Coded
 
 PROBE = 0.7  # octaves of slope from the wanted quality to each of its neighbours: 2 crf of x265
 COARSER, COARSEST = 0.35, 8.0  # octaves of slope a step, and at most, to stay below a rate
 DISTANCES = (1, 2, 4, 8)
+SURE = 0.03  # of an order's bits: so much dearer, and one of which half was coded is not going to win
+
+_total = attrgetter("total")
 
 
 class Survey(NamedTuple):
@@ -51,7 +56,7 @@ class Order:
         waiting: tuple[Frame, ...] = ()
         number = 0
         for survey in self._adaptive(source) if self.distance is None else self._fixed(source, self.distance):
-            best = min(survey.candidates, key=lambda candidate: candidate.total)
+            best = min(survey.candidates, key=_total)
             if self.maxrate is not None:
                 best = self._limited(survey, best, self.maxrate)
             self._take_notes(survey, best)
@@ -94,18 +99,35 @@ class Order:
         for period, price, own, half, *wide in zip(periods, self._prices(for_price), *tracks, strict=True):
             own, half = self.tracks.shown(own), self.tracks.shown(half)
             alone = self.surveyor.alone("own", own, price)
-            anchors = self.tracks.cheapest(period, half.source.segment.gaps, price, half)
-            regular = self.surveyor.candidate("ibpb", period, anchors, price, alone)
-            candidates = [self.surveyor.thinned(alone, own, price, regular or alone)]
-            if regular is not None:
-                candidates.append(regular)
-                spaced = dict(zip(DISTANCES[1:], (half, *wide), strict=True))
-                gaps = self.surveyor.plan(period, price, alone, regular, spaced)
-                if max(gaps, default=1) > 2:
-                    anchors = self.tracks.cheapest(period, gaps, price)
-                    planned = self.surveyor.candidate("planned", period, anchors, price, alone)
-                    candidates += [planned] if planned is not None else []
+            spaced = dict(zip(DISTANCES[1:], (half, *wide), strict=True))
+            candidates = self._with_bframes(period, price, alone, spaced)
+            rival = min(candidates, key=_total, default=alone)
+            candidates.insert(0, self.surveyor.thinned(alone, own, price, rival))
             yield Survey(period, price, candidates)
+
+    def _with_bframes(
+        self, period: Period, price: Price, alone: Candidate, spaced: Mapping[int, Coded]
+    ) -> list[Candidate]:
+        """The regular order and the planned one, where they are any good; `spaced` are anchors that run on.
+
+        The plan is made with half of the regular order's B-frames, and the others are left out if it turns out better.
+        """
+        half = spaced[DISTANCES[1]]
+        anchors = self.tracks.shown(self.tracks.cheapest(period, half.source.segment.gaps, price, half))
+        sample = self.surveyor.candidate("ibpb", period, anchors, price, alone, step=2)
+        if sample is None:
+            return []
+        candidates = []
+        gaps = self.surveyor.plan(period, price, alone, sample, spaced)
+        if max(gaps, default=1) > 2:
+            wide = self.tracks.cheapest(period, gaps, price)
+            planned = self.surveyor.candidate("planned", period, wide, price, alone)
+            if planned is not None:
+                candidates.append(planned)
+                if planned.total + SURE * planned.bits < sample.total:
+                    return candidates
+        regular = self.surveyor.candidate("ibpb", period, anchors, price, alone, known=sample.choices)
+        return [regular, *candidates] if regular is not None else candidates
 
     def _prices(self, source: Iterable[Period]) -> Iterator[Price]:
         """What quality is worth in each period, from the encoder's own order just above and below the quality."""

@@ -87,6 +87,11 @@ class _Gain:
         return len(self.saved) >= SEEN * self.bframes and 1.5 * fmean(self.saved) * self.bframes < self.needed
 
 
+def _not_coded(source: Yuv420) -> Choice:
+    """For a B-frame that nobody will look at."""
+    return Choice(source, None, [], NEVER, NEVER)
+
+
 class Surveyor:
     """Measure candidates, and estimate what was not measured."""
 
@@ -95,18 +100,31 @@ class Surveyor:
         self._write, self.b_offset = write, b_offset
 
     def candidate(
-        self, name: str, period: Period, coded: Coded, price: Price, rival: "Candidate | None" = None
+        self,
+        name: str,
+        period: Period,
+        coded: Coded,
+        price: Price,
+        rival: Candidate | None = None,
+        *,
+        known: Mapping[int, Choice] | None = None,
+        step: int = 1,
     ) -> Candidate | None:
-        """A period in one order, its B-frames coded; those that will lead the next I count as the others on average.
+        """A period in one order, its B-frames coded but for those that are `known` from before.
 
-        None if after some of them it is clear that the rival costs less by far.
+        Only one in `step` is coded, where no other refers to them. Those that are not, and those that will lead the
+        next I, count as the others on average. None if after some it is clear that the rival costs less by far.
         """
         coded = self.tracks.shown(coded)
-        anchors = coded.costs(price)
-        contest = None if rival is None else _Contest(anchors, rival, len(coded.source.segment.bframes()))
+        anchors, known = coded.costs(price), known or {}
+        pocs = [picture.poc for picture in coded.source.segment.bframes()]
+        left_out = set(pocs) - set(pocs[::step])
+        contest = None if rival is None else _Contest(anchors, rival, len(pocs))
 
         def write(where: Between, source: Yuv420, poc: int) -> Choice:
-            choice = self.code(where, source, poc, price)
+            if poc in left_out:
+                return _not_coded(source)
+            choice = known.get(poc) or self.code(where, source, poc, price)
             if contest is not None and contest.lost(poc, choice.cost * self.tracks.pixels):
                 raise _LostError
             return choice
@@ -115,6 +133,8 @@ class Surveyor:
             choices, bframes = self._with_bframes(coded, write)
         except _LostError:
             return None
+        for poc in left_out:
+            del choices[poc], bframes[poc]
         costs = anchors | bframes
         left = len(period.frames) - len(costs)
         total = sum(costs.values()) + left * fmean((bframes or costs).values())
@@ -142,7 +162,7 @@ class Surveyor:
 
         def write(where: Between, source: Yuv420, poc: int) -> Choice:
             if gain.hopeless:
-                return Choice(source, None, [], NEVER, NEVER)
+                return _not_coded(source)
             choice = self.code(where, source, poc, price, worth=worth[poc])
             gain.add(worth[poc] - choice.cost * self.tracks.pixels)
             return choice

@@ -3,13 +3,14 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from statistics import fmean
 
 import pytest
 from helpers import moving
 
 from codec.anchors import AnchorPacket, anchor_codec
 from codec.assess import Assessor
-from codec.bframe import Predictor
+from codec.bframe import Choice, Predictor
 from codec.frame import Frame, VideoInfo
 from codec.gop import Segment
 from codec.metrics import Quality
@@ -91,3 +92,27 @@ def test_no_bframe_is_coded_in_an_order_that_they_cannot_make_the_cheapest():
     assert surveyor.thinned(alone, coded, PRICE, replace(alone, total=alone.total - 1e9)) is alone
     with pytest.raises(AssertionError, match="hopeless"):
         surveyor.thinned(alone, coded, PRICE, alone)
+
+
+def test_an_order_half_coded_is_completed_without_coding_anything_twice():
+    """What was left out had counted as the rest on average."""
+    own = tracks("x265", "veryfast", crf=24)
+    period = two_periods()[0]
+    coded = next(own.run(two_periods(), 2))
+    written = []
+
+    def write(_where, source, poc, *_):
+        written.append(poc)
+        return Choice(source, None, [], float(poc), float(poc))
+
+    surveyor = Surveyor(own, Predictor(load("rife"), INFO), write, 0.0)
+    bframes = [picture.poc for picture in coded.source.segment.bframes()]
+    half = surveyor.candidate("ibpb", period, coded, PRICE, step=2)
+    assert written == list(half.choices) == bframes[::2]
+    whole = surveyor.candidate("ibpb", period, coded, PRICE, known=half.choices)
+    assert sorted(written) == sorted(whole.choices) == bframes
+    assert set(whole.costs) == set(coded.anchors) | set(bframes)
+    anchors = sum(coded.costs(PRICE).values())
+    for done in (half, whole):
+        of_each = [own.pixels * poc for poc in done.choices]
+        assert done.total == pytest.approx(anchors + (16 - len(coded.anchors)) * fmean(of_each))
