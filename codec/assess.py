@@ -5,9 +5,13 @@ from dataclasses import replace
 from statistics import fmean
 from typing import NamedTuple
 
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
 from .bframe import Anchor, Predictor
 from .frame import Colour, Planes, Yuv420
-from .metrics import Quality, compare, psnr
+from .metrics import Quality, compare, psnr, rgb_of, structural_weight
 from .packets import Unit
 from .reconstruct import changes_of, postfiltered, unfiltered
 from .segments import SourceSegment
@@ -39,7 +43,8 @@ class Assessor:
             return plain
         decoded = {poc: anchor.decoded for poc, anchor in plain.anchors.items()}
         changes = changes_of(self.postfilter, decoded, plain.unit.noise)
-        strengths = tuple(_strength(source, decoded, changes, plane) for plane in range(3))
+        weights = {poc: self._weight(source.at(poc).picture) for poc in decoded}
+        strengths = tuple(_strength(source, decoded, changes, weights, plane) for plane in range(3))
         if not any(strengths):
             return plain
         anchors = postfiltered(self.postfilter, decoded, changes, strengths)
@@ -54,19 +59,32 @@ class Assessor:
         qualities = {poc: self.quality(source.at(poc).picture, anchor.shown) for poc, anchor in anchors.items()}
         return Assessed(unit, anchors, qualities)
 
+    def _weight(self, picture: Yuv420) -> Tensor:
+        """(1,1,H,W) or (1,1,1,1): what squared errors weigh at each pixel."""
+        if self.measure != "ms_ssim":
+            return torch.ones(1, 1, 1, 1)
+        return structural_weight(rgb_of(picture, self.colour)).square()
+
     def _mean(self, assessed: Assessed) -> float:
         values: list[float] = [getattr(quality, self.measure) for quality in assessed.qualities.values()]
         return fmean(values)
 
 
-def _strength(source: SourceSegment, decoded: dict[int, Yuv420], changes: dict[int, Planes], plane: int) -> int:
-    """How much of the changes leaves the least squared error of a plane, over all anchors, in eighths."""
+def _strength(
+    source: SourceSegment,
+    decoded: dict[int, Yuv420],
+    changes: dict[int, Planes],
+    weights: dict[int, Tensor],
+    plane: int,
+) -> int:
+    """How much of the changes leaves the least squared error of a plane, weighed, over all anchors, in eighths."""
     wanted = size = 0.0
     for poc, planes in changes.items():
         change = planes[plane][0, 0].double().cpu().numpy()
+        weight = F.interpolate(weights[poc], change.shape, mode="area")[0, 0].numpy()
         error = source.at(poc).picture.planes[plane].astype(float) - decoded[poc].planes[plane]
-        wanted += float((change * error).sum())
-        size += float((change * change).sum())
+        wanted += float((weight * change * error).sum())
+        size += float((weight * change * change).sum())
     best = wanted / size if size else 0.0
     return max(0, min(2 * FULL_STRENGTH, round(FULL_STRENGTH * best)))
 

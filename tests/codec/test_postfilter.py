@@ -91,6 +91,32 @@ def test_as_much_of_each_plane_is_changed_as_makes_it_better():
     assert perfect.unit.strengths == () and perfect.anchors[0].shown == original
 
 
+class RightOnTheLeft(Halving):
+    """A filter that takes out the errors of Y in the left half of a picture, and doubles them in the right one."""
+
+    def change(self, picture, noise):
+        y, u, v = (a - b for a, b in zip(in_levels(self.original), in_levels(picture), strict=True))
+        y[..., y.shape[-1] // 2 :] *= -1
+        return y, 0 * u, 0 * v
+
+
+@pytest.mark.parametrize(("measure", "used"), [("psnr_rgb", False), ("ms_ssim", True)])
+def test_by_structure_errors_count_where_little_varies(measure, used):
+    height, width = 176, 192
+    rng = np.random.default_rng(0)
+    y = np.full((height, width), 120)
+    y[:, width // 2 :] += rng.integers(-100, 101, (height, width // 2))
+    error = rng.integers(-4, 5, y.shape)
+    error[:, width // 2 :] += error[:, width // 2 :] // 2
+    chroma = np.full((height // 2, width // 2), 128, np.uint8)
+    original, decoded = (Yuv420(plane.astype(np.uint8), chroma, chroma) for plane in (y, y + error))
+    source = SourceSegment(Segment(0, ()), (Frame(0, original),))
+    assess = Assessor(Colour(), measure, RightOnTheLeft(original))
+    unit, _, qualities = assess.filtered(source, plain := assess(source, Unit(source.segment, 0, (0,)), {0: decoded}))
+    after, before = (getattr(assessed[0], measure) for assessed in (qualities, plain.qualities))
+    assert bool(unit.strengths) == (after > before) == used
+
+
 @pytest.mark.parametrize("bit_depth", [8, 10])
 @pytest.mark.parametrize(("width", "height"), [(66, 50), (35, 19)])
 @pytest.mark.parametrize("mode", ["bitfree", "bitneed", "auto"])
