@@ -100,12 +100,12 @@ class Order:
             own, half = self.tracks.shown(own), self.tracks.shown(half)
             alone = self.surveyor.alone("own", own, price)
             spaced = dict(zip(DISTANCES[1:], (half, *wide), strict=True))
-            candidates = self._with_bframes(period, price, alone, spaced)
+            candidates = self._regular_and_planned(period, price, alone, spaced)
             rival = min(candidates, key=_total, default=alone)
             candidates.insert(0, self.surveyor.thinned(alone, own, price, rival))
             yield Survey(period, price, candidates)
 
-    def _with_bframes(
+    def _regular_and_planned(
         self, period: Period, price: Price, alone: Candidate, spaced: Mapping[int, Coded]
     ) -> list[Candidate]:
         """The regular order and the planned one, where they are any good; `spaced` are anchors that run on.
