@@ -20,15 +20,17 @@ from .bframe import Between, Choice
 from .frame import Frame, Yuv420
 from .gop import Segment, letters
 from .packets import Unit
+from .planning import Planner, Seen
 from .rate import Price, price_between
 from .segments import Period, SourceSegment
+from .sequence import Prepared
 from .survey import Candidate, Surveyor
 from .tracks import Coded
 
 PROBE = 0.7  # octaves of slope from the wanted quality to each of its neighbours: 2 crf of x265
 COARSER, COARSEST = 0.35, 8.0  # octaves of slope a step, and at most, to stay below a rate
 DISTANCES = (1, 2, 4, 8)
-SURE = 0.03  # of an order's bits: so much dearer, and one of which half was coded is not going to win
+SURE = 0.01  # of an order's bits: so much dearer, and one of which half was coded is not going to win
 
 _total = attrgetter("total")
 
@@ -46,12 +48,13 @@ class Order:
 
     def __init__(self, surveyor: Surveyor, distance: int | None, maxrate: int | None = None) -> None:
         self.surveyor, self.tracks = surveyor, surveyor.tracks
+        self.planner = Planner(surveyor.tracks, surveyor.bframes)
         self.distance, self.maxrate = distance, maxrate
         self.notes: dict[int, str] = {}  # by POC: what was considered for a frame, and what became of it
         self._choices: dict[int, Choice] = {}
         self._price: Price | None = None
 
-    def units(self, source: Iterable[Period]) -> Iterator[tuple[SourceSegment, Unit]]:
+    def segments(self, source: Iterable[Period]) -> Iterator[Prepared]:
         """The segments of a video with their anchors coded."""
         waiting: tuple[Frame, ...] = ()
         number = 0
@@ -62,7 +65,7 @@ class Order:
             self._take_notes(survey, best)
             self._choices, self._price = dict(best.choices), survey.price
             joined, unit = _joined(survey.period, best.unit, waiting, number)
-            yield joined, unit
+            yield Prepared(joined, unit, best.anchors)
             waiting = survey.period.frames[best.unit.segment.stop - survey.period.intra :]
             number = unit.stop_anchor
 
@@ -70,7 +73,7 @@ class Order:
         """The B-frame as it was coded when its period was chosen; one that leads an I is coded here."""
         if poc in self._choices:
             return self._choices.pop(poc)
-        assert self._price is not None, "units come before their B-frames"
+        assert self._price is not None, "segments come before their B-frames"
         return self.surveyor.code(where, source, poc, self._price)
 
     def _limited(self, survey: Survey, best: Candidate, maxrate: int) -> Candidate:
@@ -97,31 +100,29 @@ class Order:
         periods, for_price, *copies = tee(source, 2 + len(DISTANCES))
         tracks = [self.tracks.run(copy, distance) for copy, distance in zip(copies, DISTANCES, strict=True)]
         for period, price, own, half, *wide in zip(periods, self._prices(for_price), *tracks, strict=True):
-            own, half = self.tracks.shown(own), self.tracks.shown(half)
-            alone = self.surveyor.alone("own", own, price)
+            anchors = self.tracks.shown(self.tracks.cheapest(period, half.source.segment.gaps, price, half))
+            gained = anchors.gained(price)
+            alone = self.surveyor.alone("own", own, price, gained)
             spaced = dict(zip(DISTANCES[1:], (half, *wide), strict=True))
-            candidates = self._regular_and_planned(period, price, alone, spaced)
-            rival = min(candidates, key=_total, default=alone)
-            candidates.insert(0, self.surveyor.thinned(alone, own, price, rival))
+            candidates = self._regular_and_planned(period, price, alone, anchors, spaced)
+            candidates.insert(0, self.surveyor.own(own, price, candidates, gained))
             yield Survey(period, price, candidates)
 
     def _regular_and_planned(
-        self, period: Period, price: Price, alone: Candidate, spaced: Mapping[int, Coded]
+        self, period: Period, price: Price, alone: Candidate, anchors: Coded, spaced: Mapping[int, Coded]
     ) -> list[Candidate]:
-        """The regular order and the planned one, where they are any good; `spaced` are anchors that run on.
+        """The regular order, with these anchors, and the planned one, where they are any good.
 
+        `alone` is about what the encoder's own order costs, `spaced` are anchors that run on, as they are decoded.
         The plan is made with half of the regular order's B-frames, and the others are left out if it turns out better.
         """
-        half = spaced[DISTANCES[1]]
-        anchors = self.tracks.shown(self.tracks.cheapest(period, half.source.segment.gaps, price, half))
         sample = self.surveyor.candidate("ibpb", period, anchors, price, alone, step=2)
         if sample is None:
             return []
         candidates = []
-        gaps = self.surveyor.plan(period, price, alone, sample, spaced)
-        if max(gaps, default=1) > 2:
-            wide = self.tracks.cheapest(period, gaps, price)
-            planned = self.surveyor.candidate("planned", period, wide, price, alone)
+        promising = self.planner.best(Seen(period, price, alone, sample, spaced, anchors.gained(price)))
+        if promising is not None:
+            planned = self.surveyor.candidate("planned", period, promising, price, alone)
             if planned is not None:
                 candidates.append(planned)
                 if planned.total + SURE * planned.bits < sample.total:

@@ -19,12 +19,11 @@ from .frame import Frame, VideoInfo, Yuv420
 from .gop import longest_group
 from .metrics import MS_SSIM_SHORTEST, compare
 from .models import DEFAULT_CODEC, Model, load
-from .packets import Unit
 from .rate import measure_of
 from .reconstruct import Reconstructor
 from .report import FrameRow, Progress, Summary, frame_row, quiet
-from .segments import SourceSegment, arranged, every, periods
-from .sequence import CodedSegment, Encoder, WriteBFrame, code_anchors
+from .segments import arranged, every, periods
+from .sequence import CodedSegment, Encoder, Prepared, WriteBFrame, code_anchors
 from .settings import EncodeSettings, PathLike
 from .stream import FrameRecord, Header, StreamWriter
 from .survey import PricedWrite, Surveyor
@@ -118,26 +117,26 @@ class _Job:
 
     def run(self, frames: Iterable[Frame], file: BinaryIO, sink: VideoSink | None) -> Summary:
         """Code all frames into a file."""
-        units, write = self._measured(frames) if self.settings.measured else self._plain(frames)
+        segments, write = self._measured(frames) if self.settings.measured else self._plain(frames)
         encoder = Encoder(Reconstructor(self.info, self.anchors, self.bframes), self.assess, write)
         writer = StreamWriter(file, self._header())
         reconstruct = self.settings.metrics or sink is not None
         rows: list[FrameRow] = []
-        for segment in encoder.encode(units, reconstruct=reconstruct, hashes=self.settings.hashes):
+        for segment in encoder.encode(segments, reconstruct=reconstruct, hashes=self.settings.hashes):
             rows += self._store(segment, writer, sink)
             self.progress(len(rows), self.total)
         if rows:
             writer.finish()
         return Summary(self.info, writer.bytes_written, tuple(rows))
 
-    def _plain(self, frames: Iterable[Frame]) -> tuple[Iterator[tuple[SourceSegment, Unit]], WriteBFrame | None]:
-        """Units in a given order, and what codes B-frames at the slope of the anchor encoder's table."""
+    def _plain(self, frames: Iterable[Frame]) -> tuple[Iterator[Prepared], WriteBFrame | None]:
+        """Segments in a given order, and what codes B-frames at the slope of the anchor encoder's table."""
         distance = self.settings.distance
         assert distance is not None
         sources = arranged(periods(frames, self.settings.intra_period), every(distance))
-        units = code_anchors(self.anchors, self.info, sources)
+        segments = code_anchors(self.anchors, self.info, sources)
         if self.settings.mode == "bitfree":
-            return units, None
+            return segments, None
         coder, slope = _coder(self.bframes), self.anchors.slope * 2**self.settings.b_offset
 
         def write(where: Between, source: Yuv420, poc: int) -> Choice:
@@ -145,16 +144,16 @@ class _Job:
             self.progress(poc, self.total)
             return choice
 
-        return units, write
+        return segments, write
 
-    def _measured(self, frames: Iterable[Frame]) -> tuple[Iterator[tuple[SourceSegment, Unit]], WriteBFrame]:
-        """Units and B-frames at what quality is worth in this video."""
+    def _measured(self, frames: Iterable[Frame]) -> tuple[Iterator[Prepared], WriteBFrame]:
+        """Segments and B-frames at what quality is worth in this video."""
         settings = self.settings
         tracks = Tracks(self.info, self.anchors, settings.intra_period, self.assess)
         surveyor = Surveyor(tracks, self.bframes, self._priced_write(), settings.b_offset)
         order = Order(surveyor, settings.distance, settings.maxrate)
         self.notes = order.notes
-        return order.units(periods(frames, settings.intra_period)), order.write
+        return order.segments(periods(frames, settings.intra_period)), order.write
 
     def _priced_write(self) -> PricedWrite:
         if self.settings.mode == "bitfree":

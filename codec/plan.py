@@ -5,7 +5,9 @@ A block of 1, 2, 4 or 8 pictures starts at a multiple of its length and ends wit
 between is B-frames. Costs are whatever the caller measures or estimates, as long as they add up.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from statistics import fmean
 from typing import NamedTuple
 
 NEVER = float("inf")
@@ -44,18 +46,38 @@ def best_gaps(costs: Mapping[int, BlockCosts], count: int, *, linked: bool) -> t
     return tuple(gaps[:-1] if linked else gaps)
 
 
-def cost_of(gaps: Iterable[int], costs: Mapping[int, BlockCosts], count: int) -> float:
+def cost_of(gaps: Sequence[int], costs: Mapping[int, BlockCosts], count: int) -> float:
     """What any chain of blocks costs, the pictures past its last anchor as a block that ends with the next I.
 
     A block of a length that was not looked at costs what its part of the next longer one does.
     """
-    start, total = 0, 0.0
-    for gap in gaps:
-        total += _nearest(costs, gap).of(start, start + gap)
+    return sum(block.of(start, end) for block, start, end in _blocks(gaps, costs, count))
+
+
+def bframes_of(gaps: Sequence[int], costs: Mapping[int, BlockCosts], count: int) -> float:
+    """What the B-frames of a chain of blocks cost, those past its last anchor too."""
+    return sum(sum(block.bframes[start + 1 : end]) for block, start, end in _blocks(gaps, costs, count))
+
+
+def corrected(costs: Mapping[int, BlockCosts], gaps: Sequence[int], anchors: Sequence[float]) -> dict[int, BlockCosts]:
+    """The costs of blocks after a chain of them was coded, its anchors cost so much, by offset.
+
+    Anchors of each length are moved by what those in the chain were dearer than expected, on average.
+    """
+    more: dict[int, list[float]] = {length: [] for length in costs}
+    for length, end in zip(gaps, accumulate(gaps), strict=True):
+        more[length].append(anchors[end] - costs[length].anchors[end])
+    moved = {length: fmean(found) for length, found in more.items() if found}
+    return {
+        length: BlockCosts([cost + moved.get(length, 0.0) for cost in block.anchors], block.bframes)
+        for length, block in costs.items()
+    }
+
+
+def _blocks(gaps: Sequence[int], costs: Mapping[int, BlockCosts], count: int) -> Iterator[tuple[BlockCosts, int, int]]:
+    """Of a chain: what blocks of that length cost, where it begins, where it ends."""
+    start = 0
+    for gap in (*gaps, count - sum(gaps)):
+        length = min((length for length in costs if length >= gap), default=max(costs))
+        yield costs[length], start, start + gap
         start += gap
-    rest = count - start
-    return total if rest == 1 else total + _nearest(costs, rest).of(start, count)
-
-
-def _nearest(costs: Mapping[int, BlockCosts], gap: int) -> BlockCosts:
-    return costs[min((length for length in costs if length >= gap), default=max(costs))]

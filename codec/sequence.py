@@ -17,6 +17,14 @@ from .stream import StreamReader, Unit
 WriteBFrame = Callable[[Between, Yuv420, int], Choice]  # codes a source picture, the B-frame of this POC
 
 
+class Prepared(NamedTuple):
+    """A segment with its anchors coded; by POC as decoders will show them, if the unit says already how they do."""
+
+    source: SourceSegment
+    unit: Unit
+    anchors: dict[int, Anchor] | None = None
+
+
 class CodedSegment(NamedTuple):
     """A segment with its source, what goes into the stream, and what a decoder will show (empty if nobody asked).
 
@@ -29,9 +37,7 @@ class CodedSegment(NamedTuple):
     trials: dict[int, list[Trial]]
 
 
-def code_anchors(
-    anchors: AnchorCodec, info: VideoInfo, sources: Iterable[SourceSegment]
-) -> Iterator[tuple[SourceSegment, Unit]]:
+def code_anchors(anchors: AnchorCodec, info: VideoInfo, sources: Iterable[SourceSegment]) -> Iterator[Prepared]:
     """Segments, each with its coded anchors as a unit; pulls as many as the anchor encoder's lookahead needs."""
     waiting: deque[SourceSegment] = deque()
 
@@ -47,7 +53,7 @@ def code_anchors(
         packets.append(packet)
         if len(packets) == len(waiting[0].segment.anchors):
             source = waiting.popleft()
-            yield source, Unit(source.segment, first_anchor, source.pts, anchors=packets)
+            yield Prepared(source, Unit(source.segment, first_anchor, source.pts, anchors=packets))
             first_anchor += len(packets)
             packets = []
     assert not waiting and not packets, "the anchor encoder kept a picture to itself"
@@ -56,7 +62,7 @@ def code_anchors(
 class Encoder:
     """Make the units of a stream out of segments with coded anchors: B-frames, noise level, hashes.
 
-    What decoders shall show for the anchors of units that do not know it yet is assessed here.
+    What decoders shall show for anchors is assessed here where that is not known yet.
     """
 
     def __init__(self, reconstructor: Reconstructor, assess: Assessor, write: WriteBFrame | None = None) -> None:
@@ -65,13 +71,11 @@ class Encoder:
         self.write = write
 
     def encode(
-        self, units: Iterable[tuple[SourceSegment, Unit]], *, reconstruct: bool, hashes: bool = False
+        self, segments: Iterable[Prepared], *, reconstruct: bool, hashes: bool = False
     ) -> Iterator[CodedSegment]:
         """The coded segments in order. B-frames without payload are made only if `reconstruct` or `hashes` asks."""
-        for source, unit in units:
-            if unit.noise:
-                anchors = self.reconstructor.anchors(unit)
-            else:
+        for source, unit, anchors in segments:
+            if anchors is None:
                 plain = self.assess(source, unit, self.reconstructor.decoded(unit))
                 unit, anchors, _ = self.assess.filtered(source, plain)
             shown: list[Shown] = []

@@ -1,24 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""The ways to code a period: orders coded and measured, and from what was seen in two of them, the one that looks best.
+"""The ways to code a period: orders coded and measured."""
 
-What anchors cost 1, 2, 4 and 8 pictures apart is known from coding them so, and B-frames between anchors 2 apart are
-known too. In the middle of longer blocks only the prediction is made: with payload, a B-frame there loses the same part
-of its excess over the anchors' distortion as those 2 apart do. The frames between such a middle and its anchors count
-as if their references were anchors.
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from .bframe import Between, Choice, Predictor, Score
+from .bframe import Anchor, Between, Choice, Predictor, Score
 from .frame import Yuv420
 from .metrics import psnr
 from .packets import Unit
-from .plan import NEVER, BlockCosts, best_gaps, cost_of
+from .plan import NEVER
 from .rate import Price
-from .reconstruct import Reconstructor, noise_level
-from .segments import Period, every
+from .reconstruct import Reconstructor
+from .segments import Period
 from .sequence import WriteBFrame, code_bframes
 from .tracks import Coded, Tracks
 
@@ -28,6 +22,8 @@ LEAST_SHARE = 0.3  # of the prediction's excess over the anchors' distortion: no
 SEEN = 0.4  # of an order's B-frames coded, and it may be given up,
 CLEAR = 0.15  # if by then it seems to cost more than its rival by so much of that one's bits,
 LITTLE = 0.005  # or if it is not going to save so much
+MORE = 2.0  # times as much as in another order is the most that filtering gains
+FEW = 0.25  # of the pictures that might be B-frames instead, coded, tell how much that saves
 UNKNOWN_PSNR = 40.0  # of anchors that carry no noise level
 # Octaves from the slope at the anchors' quality to that of B-frames, which end up to 1 dB below: what a dB is worth
 # does not change, so a unit of squared error is worth less. The best of 0, -0.7, -1.4 on foreman and carphone, and
@@ -41,6 +37,7 @@ class Candidate:
 
     name: str
     unit: Unit
+    anchors: dict[int, Anchor]
     costs: dict[int, float]
     choices: dict[int, Choice]
     total: float
@@ -72,19 +69,32 @@ class _Contest:
 
 
 class _Gain:
-    """Whether what B-frames in place of spare anchors save is worth going on, were it half as much again as so far."""
+    """Whether what B-frames in place of spare anchors save is worth going on, by what they should, by POC."""
 
-    def __init__(self, needed: float, bframes: int) -> None:
-        self.needed, self.bframes = needed, bframes
-        self.saved: list[float] = []
+    def __init__(self, needed: float, expected: Mapping[int, float]) -> None:
+        self.needed, self.expected = needed, expected
+        self.seen: list[int] = []
+        self.saved = 0.0
 
-    def add(self, saved: float) -> None:
+    def add(self, poc: int, saved: float) -> None:
         """One more, which only counts if it saves anything."""
-        self.saved.append(max(0.0, saved))
+        self.seen.append(poc)
+        self.saved += max(0.0, saved)
 
     @property
     def hopeless(self) -> bool:
-        return len(self.saved) >= SEEN * self.bframes and 1.5 * fmean(self.saved) * self.bframes < self.needed
+        """Whether it is too little, were all others half as good again as those so far, next to what they should be."""
+        left = sum(self.expected.values()) - (so_far := sum(self.expected[poc] for poc in self.seen))
+        if len(self.seen) < FEW * len(self.expected):
+            return so_far + left < self.needed
+        return self.saved + 1.5 * (self.saved / so_far if so_far else 1.0) * left < self.needed
+
+
+def _expected(saved: Mapping[int, float], costs: Mapping[int, float], rivals: Iterable[Candidate]) -> dict[int, float]:
+    """What B-frames in place of anchors should save, in bits, by what they cost in other orders; at most all bits."""
+    known = {poc: rival.costs[poc] for rival in rivals for poc in rival.choices}
+    mean = fmean(known.values()) if known else -NEVER
+    return {poc: min(bits, max(0.0, costs[poc] - known.get(poc, mean))) for poc, bits in saved.items()}
 
 
 def _not_coded(source: Yuv420) -> Choice:
@@ -138,33 +148,45 @@ class Surveyor:
         costs = anchors | bframes
         left = len(period.frames) - len(costs)
         total = sum(costs.values()) + left * fmean((bframes or costs).values())
-        return Candidate(name, coded.unit, costs, choices, total)
+        return Candidate(name, coded.unit, coded.anchors, costs, choices, total)
 
-    def alone(self, name: str, coded: Coded, price: Price) -> Candidate:
-        """A period of anchors only, as its encoder made it."""
-        costs = coded.costs(price)
-        return Candidate(name, coded.unit, costs, {}, sum(costs.values()))
+    def alone(self, name: str, coded: Coded, price: Price, gained: float = 0.0) -> Candidate:
+        """A period of anchors only, as its encoder made it, were each of them better by so many bits."""
+        costs = {poc: cost - gained for poc, cost in coded.costs(price).items()}
+        return Candidate(name, coded.unit, coded.anchors, costs, {}, sum(costs.values()))
 
-    def thinned(self, own: Candidate, coded: Coded, price: Price, rival: Candidate) -> Candidate:
+    def own(self, coded: Coded, price: Price, rivals: Sequence[Candidate], gained: float) -> Candidate:
         """The encoder's own order, but anchors that no other refers to become B-frames where that costs less.
 
         All other anchors stay as they are, to the bit; so do all that are left once little is to be gained, or less
-        than the rival gained.
+        than a rival gained. They are not even filtered, which `gained` so many bits a picture in another order, where
+        the rival would still be ahead.
         """
+        plain = self.alone("own", coded, price)
+        rival = min((rival.total for rival in rivals), default=NEVER)
         # Not the packets' bits: what is hidden in them for later pictures stays.
         saved = {poc: self._saved(coded, poc) for poc in self.tracks.spare(coded)}
-        needed = max(own.total - rival.total, LITTLE * own.bits)
+        if plain.total - MORE * gained * len(plain.costs) - sum(saved.values()) >= rival:
+            return plain
+        coded = self.tracks.shown(coded)
+        own = self.alone("own", coded, price)
+        needed = max(own.total - rival, LITTLE * own.bits)
         if sum(saved.values()) <= needed:
             return own  # so much is saved only where B-frames cost nothing and look better
+        return self._thinned(own, coded, price, _Gain(needed, _expected(saved, coded.costs(price), rivals)), saved)
+
+    def _thinned(
+        self, own: Candidate, coded: Coded, price: Price, gain: _Gain, saved: Mapping[int, float]
+    ) -> Candidate:
+        """The encoder's own order with B-frames in place of spare anchors, which would save so many bits."""
         spare = set(saved)
         worth = {poc: bits + price.of(coded.qualities[poc]) for poc, bits in saved.items()}
-        gain = _Gain(needed, len(spare))
 
         def write(where: Between, source: Yuv420, poc: int) -> Choice:
             if gain.hopeless:
                 return _not_coded(source)
             choice = self.code(where, source, poc, price, worth=worth[poc])
-            gain.add(worth[poc] - choice.cost * self.tracks.pixels)
+            gain.add(poc, worth[poc] - choice.cost * self.tracks.pixels)
             return choice
 
         thin = self.tracks.without(coded, spare)
@@ -176,7 +198,7 @@ class Surveyor:
         rest = self.tracks.without(coded, spare)
         costs = rest.costs(price) | {poc: bframes[poc] for poc in spare}
         kept = {poc: choices[poc] for poc in spare}
-        return Candidate(own.name, rest.unit, costs, kept, sum(costs.values()))
+        return Candidate(own.name, rest.unit, rest.anchors, costs, kept, sum(costs.values()))
 
     def _with_bframes(self, coded: Coded, write: WriteBFrame) -> tuple[dict[int, Choice], dict[int, float]]:
         """By POC what became of the B-frames of a unit, and what they cost in bits."""
@@ -202,68 +224,3 @@ class Surveyor:
             return level + LEAST_SHARE * max(0.0, free * pixels - level) > worth
 
         return self._write(where, source, poc, slope, score, hopeless)
-
-    def plan(
-        self, period: Period, price: Price, own: Candidate, regular: Candidate, spaced: Mapping[int, Coded]
-    ) -> tuple[int, ...]:
-        """The gaps that look best, from the encoder's own order, B-frames 2 apart, and anchors 2 and more apart.
-
-        All anchors are those of encoders that run on, or none would be like the other.
-        """
-        count = len(period.frames)
-        if not regular.choices:
-            return own.unit.segment.gaps
-        offsets = range(period.intra, period.intra + count)
-        mean = fmean(regular.costs[poc] for poc in regular.choices)
-        bframes = [regular.costs[poc] if poc in regular.choices else mean for poc in offsets]
-
-        def block(anchors: Coded, bframes: list[float]) -> BlockCosts:
-            known = anchors.costs(price)
-            return BlockCosts([known.get(poc, NEVER) for poc in offsets], bframes)
-
-        # Of the own order's pictures some are B-frames, for even less.
-        costs = {1: BlockCosts([own.costs[poc] for poc in offsets], bframes), 2: block(spaced[2], bframes)}
-        for distance in sorted(spaced)[1:]:
-            wide = self.tracks.shown(spaced[distance])
-            bframes = self._with_middles(bframes, period, wide, distance, price, regular)
-            costs[distance] = block(wide, bframes)
-            if distance not in best_gaps(costs, count, linked=period.linked):
-                break  # still longer ones will not pay either
-        if self.tracks.anchors.regular:
-            even = (every(distance)(period) for distance in costs)
-            return min(even, key=lambda gaps: cost_of(gaps, costs, count))
-        return best_gaps(costs, count, linked=period.linked)
-
-    def _with_middles(
-        self, bframes: list[float], period: Period, anchors: Coded, distance: int, price: Price, regular: Candidate
-    ) -> list[float]:
-        """B-frame costs by offset, those in the middles of blocks of this length estimated."""
-        pixels = self.tracks.pixels
-        level = fmean(price.of(quality) for quality in anchors.qualities.values())
-        free = fmean(choice.free for choice in regular.choices.values()) * pixels - level
-        coded = fmean(choice.cost for choice in regular.choices.values()) * pixels - level
-        share = min(1.0, max(0.0, coded / free)) if free > 0 else 1.0
-        estimates = {
-            middle: level + share * max(0.0, excess - level)
-            for middle, excess in self._predictions(period, anchors, distance, price).items()
-        }
-        if not estimates:
-            return [NEVER] * len(bframes)
-        middles = range(distance // 2, len(bframes), distance)
-        mean = fmean(estimates.values())  # for the block that the next I ends
-        return [estimates.get(n, mean) if n in middles else cost for n, cost in enumerate(bframes)]
-
-    def _predictions(self, period: Period, anchors: Coded, distance: int, price: Price) -> dict[int, float]:
-        """What the distortion of the predictions in the middles of blocks costs, by offset."""
-        noise = noise_level(anchors.unit.noise)
-        found = {}
-        for start in range(0, len(period.frames) - distance, distance):
-            ends = [period.intra + start, period.intra + start + distance]
-            if not all(end in anchors.anchors for end in ends):
-                continue
-            past, future = (self.bframes.reference(anchors.anchors[end].shown) for end in ends)
-            frame, first, last = (period.frames[start + step] for step in (distance // 2, 0, distance))
-            time = (frame.pts - first.pts) / (last.pts - first.pts)
-            picture = self.bframes.predict(past, future, time, noise)
-            found[start + distance // 2] = price.of(self.tracks.quality(frame.picture, picture))
-        return found

@@ -9,6 +9,7 @@ no way is the best in every period, so a period may also be coded anew, or by an
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice, pairwise
+from statistics import fmean
 from typing import NamedTuple
 
 from .anchors import AnchorCodec
@@ -43,6 +44,10 @@ class Coded(NamedTuple):
     def costs(self, price: Price) -> dict[int, float]:
         """What each anchor costs, in bits, distortion included."""
         return {poc: 8 * size + price.of(self.qualities[poc]) for poc, size in self.unit.sizes.items()}
+
+    def gained(self, price: Price) -> float:
+        """Bits that filtering is worth a picture, on average; 0 where they are shown as decoded."""
+        return fmean(price.of(self.plain[poc]) - price.of(quality) for poc, quality in self.qualities.items())
 
     def expected(self, price: Price) -> float:
         """What all costs up to the last anchor, in bits, were what lies between two as good as they are, and free.
@@ -124,7 +129,7 @@ class Tracks:
         return coded._replace(**self.assess.filtered(coded.source, plain)._asdict())
 
     def _coded(self, codec: AnchorCodec, sources: Iterable[SourceSegment], *, skip: int = 0) -> Iterator[Coded]:
-        for source, unit in islice(code_anchors(codec, self.info, sources), skip, None):
+        for source, unit, _ in islice(code_anchors(codec, self.info, sources), skip, None):
             pictures = self.anchors.decode(unit.anchors, self.info)
             decoded = {unit.anchor_pocs[index]: picture for index, picture in sorted(pictures.items())}
             plain = self.assess(source, unit, decoded)

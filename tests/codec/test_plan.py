@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.metrics import Quality
-from codec.plan import NEVER, BlockCosts, best_gaps, cost_of
+from codec.plan import NEVER, BlockCosts, best_gaps, bframes_of, corrected, cost_of
 from codec.rate import Point, Price, price_between
 from codec.target import Goal, meet
 
@@ -51,6 +51,19 @@ def test_a_last_block_of_any_length_has_a_cost():
     blocks = {length: BlockCosts([length] * 8, [0.5] * 8) for length in (1, 2, 4)}
     assert cost_of((4, 3), blocks, 8) == 4 + 1.5 + 4 + 1.0
     assert cost_of((4,), blocks, 8) == 4 + 1.5 + 1.5
+
+
+@given(st.data(), st.integers(1, 8), st.booleans())
+def test_a_coded_chain_corrects_its_expectation_to_what_it_cost(data, count, linked):
+    """And what other lengths cost stays; B-frames do too."""
+    row = st.lists(costs, min_size=count, max_size=count)
+    blocks = {length: BlockCosts(data.draw(row), data.draw(row)) for length in (1, 2, 4)}
+    gaps, anchors = best_gaps(blocks, count, linked=linked), data.draw(row)
+    after = corrected(blocks, gaps, anchors)
+    paid = sum(anchors[end] for end in itertools.accumulate(gaps))
+    assert cost_of(gaps, after, count) == pytest.approx(paid + bframes_of(gaps, blocks, count), abs=1e-9)
+    assert all(after[length] == blocks[length] for length in blocks if length not in gaps)
+    assert all(after[length].bframes == blocks[length].bframes for length in blocks)
 
 
 def quality(psnr, similarity=math.nan):

@@ -89,9 +89,9 @@ def test_no_bframe_is_coded_in_an_order_that_they_cannot_make_the_cheapest():
 
     surveyor = Surveyor(own, Predictor(load("rife"), INFO), write, 0.0)
     alone = surveyor.alone("own", coded, PRICE)
-    assert surveyor.thinned(alone, coded, PRICE, replace(alone, total=alone.total - 1e9)) is alone
+    assert surveyor.own(coded, PRICE, [replace(alone, total=alone.total - 1e9)], 0.0) == alone
     with pytest.raises(AssertionError, match="hopeless"):
-        surveyor.thinned(alone, coded, PRICE, alone)
+        surveyor.own(coded, PRICE, [], 0.0)
 
 
 def test_an_order_half_coded_is_completed_without_coding_anything_twice():
