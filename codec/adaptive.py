@@ -100,6 +100,7 @@ class Order:
         periods, for_price, *copies = tee(source, 2 + len(DISTANCES))
         tracks = [self.tracks.run(copy, distance) for copy, distance in zip(copies, DISTANCES, strict=True)]
         for period, price, own, half, *wide in zip(periods, self._prices(for_price), *tracks, strict=True):
+            self.surveyor.begin(period)
             anchors = self.tracks.shown(self.tracks.cheapest(period, half.source.segment.gaps, price, half))
             gained = anchors.gained(price)
             alone = self.surveyor.alone("own", own, price, gained)

@@ -40,6 +40,7 @@ from .postfilter import PostFilter
 
 STRIDE = 8  # pixels a latent of the frame: blocks of 16 leave 16 % more cost on motion errors, which are thin
 SEARCHES = 3  # for blocks, one after another: the second lowers costs by 2 %, the third by another half
+AGAIN = 1  # where they are known from about the same references
 WORTH = 2.0  # times what one error alone is worth: they are decided one by one, but add up; best of 0.5 to 4
 
 
@@ -200,11 +201,19 @@ class BFrameCodec(nn.Module):
 
     @torch.no_grad()
     def aim(
-        self, scene: Scene, target: Tensor, *, weight: Tensor | None = None, thrifty: bool = True, blocks: bool = False
+        self,
+        scene: Scene,
+        target: Tensor,
+        *,
+        weight: Tensor | None = None,
+        thrifty: bool = True,
+        blocks: bool = False,
+        start: Blocks | None = None,
     ) -> Aim:
         """How to code the target: by the teacher's motion, and by `blocks`, if wished, where they are worth their bits.
 
-        Errors are worth lambda times `weight` (1,1,H,W): 1 or about 1, and 0 where the picture is padding. The writer
+        They are searched for around those to `start` from, of about the same references, if there are any. Errors are
+        worth lambda times `weight` (1,1,H,W): 1 or about 1, and 0 where the picture is padding. The writer
         is `thrifty` with precision, or takes the nearest symbols.
         """
         weight = target.new_ones(1, 1, 1, 1) if weight is None else weight
@@ -217,8 +226,8 @@ class BFrameCodec(nn.Module):
             within = refined and refined.within(scene.prediction.motion, moving)
             return Aim(target, within, found, seen, worth)
 
-        aim = with_blocks(None)
-        for _ in range(SEARCHES if blocks else 0):
+        aim = with_blocks(start)
+        for _ in range((SEARCHES if start is None else AGAIN) if blocks else 0):
             found = self._sought(scene, aim, slope, weight)
             aim = with_blocks(found)
             if found is None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from entropy import EntropyError, Estimate, Read, Write
 from ncm import Prediction
 
+from .bblocks import Blocks
 from .bcodec import BFrameCodec, Scene
 from .bfeatures import AnchorFeatures, anchor_features, luma_plane
 from .bfilter import Filters, Fit, code_filters, filtered, worthwhile
@@ -80,12 +81,14 @@ class BFrameCoder(Predictor):
         score: Score | None = None,
         structural: bool = False,
         hopeless: Callable[[float], bool] = lambda free: False,
+        start: Blocks | None = None,
     ) -> Choice:
         """Code a source picture for a slope, and send that if score + bits per pixel is less with it than without.
 
         The score is slope * MSE of RGB unless another is given; if that is of structure, `structural` weighs errors by
         pixel as it does. `effort` is the number of steps of gradient descent on the latents; the best of all attempts
-        is taken. Nothing is tried if the prediction's score is `hopeless`.
+        is taken. Nothing is tried if the prediction's score is `hopeless`. Blocks to `start` from are those found for
+        the same picture between others much like these references.
         """
         score = score or (lambda picture: slope * self._error(source, picture))
         prediction = self._prediction(*where[:4])
@@ -97,7 +100,7 @@ class BFrameCoder(Predictor):
         target = yuv_to_rgb(pad(source, self.model.network.multiple), self.info.colour, self.device)
         weight = self._weight(target, structural=structural)
         scene = self._scene(where, quality, prediction)
-        aim = self.codec.aim(scene, target, weight=weight, blocks=True)
+        aim = self.codec.aim(scene, target, weight=weight, blocks=True, start=start)
 
         def attempt(shifts: Shifts) -> Trial:
             tape = Write()
@@ -122,8 +125,9 @@ class BFrameCoder(Predictor):
             trials = refine(attempt, cost, steps=effort)
         best = min(trials, key=lambda trial: trial.cost)
         if not best.data or best.cost >= unsent:
-            return Choice(free, None, trials, unsent, unsent)
-        return Choice(best.picture, BFramePacket(poc, best.mode, quality, best.data), trials, best.cost, unsent)
+            return Choice(free, None, trials, unsent, unsent, aim.blocks)
+        packet = BFramePacket(poc, best.mode, quality, best.data)
+        return Choice(best.picture, packet, trials, best.cost, unsent, aim.blocks)
 
     def _filters(self, planes: Planes, source: Yuv420, score: Score) -> Filters | None:
         """Those that are worth their bits to planes as decoded; None if none is.

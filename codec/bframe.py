@@ -2,7 +2,7 @@
 """B-frames from the two decoded pictures around them: planes in, network, planes out."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from .models import Model
 from .packets import BFramePacket
 from .postfilter import packed, unpacked
 from .syntax import FULL_STRENGTH
+
+if TYPE_CHECKING:
+    from .bblocks import Blocks
 
 # On a GPU convolutions would otherwise keep ten bits of a float (TF32), and may sum in another order the next time:
 # the B-frames of two machines, or of two runs, would differ by more than a level here and there.
@@ -44,7 +47,7 @@ class Anchor(NamedTuple):
 
 
 class Between(NamedTuple):
-    """Where a B-frame stands: its references, its `time` between them in (0,1), and the anchors around it.
+    """Where a B-frame stands: its references, `span` pictures apart, its `time` between them in (0,1), and its anchors.
 
     References are RGB (1,3,H,W), padded as the network needs it; `noise` is the RMS error of the anchors in [0,1] RGB,
     0 if unknown. The anchors, as decoded, are what the references show, or further away where those are B-frames.
@@ -55,6 +58,7 @@ class Between(NamedTuple):
     time: float
     noise: float
     anchors: tuple[Yuv420, Yuv420]
+    span: int
 
 
 class Trial(NamedTuple):
@@ -71,7 +75,7 @@ class Choice(NamedTuple):
     """A B-frame as it will be shown, and its payload; None if the prediction is better or nothing would be sent.
 
     `trials` are what was tried, in order, the prediction left out. `cost` is in bits a pixel, distortion included;
-    `free` that of the prediction.
+    `free` that of the prediction. `blocks` were found to be worth copying, if any were.
     """
 
     picture: Yuv420
@@ -79,6 +83,7 @@ class Choice(NamedTuple):
     trials: list[Trial]
     cost: float
     free: float
+    blocks: "Blocks | None" = None
 
 
 Score = Callable[[Yuv420], float]  # what the distortion of a decoded picture costs, in bits a pixel

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from .adaptive import Order
 from .anchors import AnchorCodec, anchor_codec
 from .assess import Assessor
+from .bblocks import Blocks
 from .bframe import Between, Choice, Predictor, Score, choose_device, predictor
 from .errors import InputError, ModelError
 from .files import replacing, target_of
@@ -157,11 +158,17 @@ class _Job:
 
     def _priced_write(self) -> PricedWrite:
         if self.settings.mode == "bitfree":
-            return lambda where, source, poc, slope, score, hopeless: self.bframes.write_none(where, score)
+            return lambda where, source, poc, slope, score, hopeless, start: self.bframes.write_none(where, score)
         coder = _coder(self.bframes)
 
         def write(
-            where: Between, source: Yuv420, poc: int, slope: float, score: Score, hopeless: Callable[[float], bool]
+            where: Between,
+            source: Yuv420,
+            poc: int,
+            slope: float,
+            score: Score,
+            hopeless: Callable[[float], bool],
+            start: Blocks | None,
         ) -> Choice:
             choice = coder.write(
                 where,
@@ -172,6 +179,7 @@ class _Job:
                 score=score,
                 structural=self.settings.structural,
                 hopeless=hopeless,
+                start=start,
             )
             self.progress(poc, self.total)
             return choice

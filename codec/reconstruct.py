@@ -96,7 +96,8 @@ class Reconstructor:
             past, future = (shown[poc] for poc in picture.refs)
             pts = unit.pts[picture.poc - unit.segment.first]
             time = (pts - past.frame.pts) / (future.frame.pts - past.frame.pts)
-            where = Between(reference(past.poc), reference(future.poc), time, noise_level(unit.noise), anchors)
+            noise, span = noise_level(unit.noise), future.poc - past.poc
+            where = Between(reference(past.poc), reference(future.poc), time, noise, anchors, span)
             lost = past.concealed or future.concealed
             made = write(where, picture.poc) if write else self._bframe(unit, picture, where, lost=lost)
             shown[picture.poc] = Shown(picture.poc, "B", Frame(pts, made), lost, made)

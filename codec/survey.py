@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from .bblocks import Blocks
 from .bframe import Anchor, Between, Choice, Predictor, Score
 from .frame import Yuv420
 from .metrics import psnr
@@ -16,8 +17,9 @@ from .segments import Period
 from .sequence import WriteBFrame, code_bframes
 from .tracks import Coded, Tracks
 
-# Codes a picture at a slope, judged by a score; stops at the prediction if its cost is said to be hopeless.
-PricedWrite = Callable[[Between, Yuv420, int, float, Score, Callable[[float], bool]], Choice]
+# Codes a picture at a slope, judged by a score; stops at the prediction if its cost is said to be hopeless. Blocks are
+# searched for around those of an earlier attempt, if there are any.
+PricedWrite = Callable[[Between, Yuv420, int, float, Score, Callable[[float], bool], Blocks | None], Choice]
 LEAST_SHARE = 0.3  # of the prediction's excess over the anchors' distortion: no payload leaves less, rate included
 SEEN = 0.4  # of an order's B-frames coded, and it may be given up,
 CLEAR = 0.15  # if by then it seems to cost more than its rival by so much of that one's bits,
@@ -108,6 +110,11 @@ class Surveyor:
     def __init__(self, tracks: Tracks, bframes: Predictor, write: PricedWrite, b_offset: float) -> None:
         self.tracks, self.bframes = tracks, bframes
         self._write, self.b_offset = write, b_offset
+        self._blocks: dict[tuple[int, int], Blocks] = {}  # by POC and span, of a period
+
+    def begin(self, period: Period) -> None:
+        """Forget what was found in earlier periods."""
+        self._blocks = {where: blocks for where, blocks in self._blocks.items() if where[0] >= period.intra}
 
     def candidate(
         self,
@@ -223,4 +230,7 @@ class Surveyor:
         def hopeless(free: float) -> bool:
             return level + LEAST_SHARE * max(0.0, free * pixels - level) > worth
 
-        return self._write(where, source, poc, slope, score, hopeless)
+        choice = self._write(where, source, poc, slope, score, hopeless, self._blocks.get((poc, where.span)))
+        if choice.blocks is not None:
+            self._blocks[poc, where.span] = choice.blocks
+        return choice

@@ -116,3 +116,26 @@ def test_an_order_half_coded_is_completed_without_coding_anything_twice():
     for done in (half, whole):
         of_each = [own.pixels * poc for poc in done.choices]
         assert done.total == pytest.approx(anchors + (16 - len(coded.anchors)) * fmean(of_each))
+
+
+def test_blocks_of_a_picture_are_sought_around_those_of_another_order():
+    """Where its references are as far apart, and in the same period."""
+    own = tracks("x265", "veryfast", crf=24)
+    first, second = two_periods()
+    running = own.run([first, second], 2)
+    started: dict[int, list[str | None]] = {}
+
+    def write(_where, source, poc, _slope, _score, _hopeless, start):
+        started.setdefault(poc, []).append(start)
+        return Choice(source, None, [], 1.0, 1.0, f"blocks of {poc}")
+
+    surveyor = Surveyor(own, Predictor(load("rife"), INFO), write, 0.0)
+    coded = next(running)
+    surveyor.begin(first)
+    surveyor.candidate("ibpb", first, coded, PRICE)
+    surveyor.candidate("wide", first, own.code_anew(first, (4, 2, 2, 4)), PRICE)
+    assert started[1] == [None, "blocks of 1"] and started[5] == [None, "blocks of 5"]
+    assert started[2] == [None]  # between references 4 apart, which were 2 apart before: an anchor then
+    surveyor.begin(second)
+    surveyor.candidate("ibpb", first, coded, PRICE)
+    assert started[5][-1] is None
