@@ -25,10 +25,11 @@ class BlockCosts(NamedTuple):
         return anchor + sum(self.bframes[start + 1 : end])
 
 
-def best_gaps(costs: Mapping[int, BlockCosts], count: int, *, linked: bool) -> tuple[int, ...]:
+def best_gaps(costs: Mapping[int, BlockCosts], count: int, *, linked: bool, singles: bool = True) -> tuple[int, ...]:
     """The gaps between the anchors of a period of `count` pictures, by the block costs of each length, 1 among them.
 
-    If `linked`, the next period's I, at offset `count`, is the last anchor, and pictures may lead it.
+    If `linked`, the next period's I, at offset `count`, is the last anchor, and pictures may lead it. Without `singles`
+    the last block alone may be a picture alone.
     """
     stop = count if linked else count - 1
     best = [0.0] + [NEVER] * stop
@@ -36,7 +37,8 @@ def best_gaps(costs: Mapping[int, BlockCosts], count: int, *, linked: bool) -> t
     for end in range(1, stop + 1):
         for length, cost in costs.items():
             start = end - length
-            if start >= 0 and start % length == 0 and best[start] + cost.of(start, end) < best[end]:
+            allowed = singles or length > 1 or end == stop
+            if allowed and start >= 0 and start % length == 0 and best[start] + cost.of(start, end) < best[end]:
                 best[end], last[end] = best[start] + cost.of(start, end), length
     gaps: list[int] = []
     end = stop

@@ -79,9 +79,10 @@ class Planner:
         if not self.tracks.anchors.remembers:
             return best_gaps(costs, seen.count, linked=seen.period.linked)
         tried: dict[tuple[int, ...], float] = {}
-        for known in (costs, _without_singles(costs)):
+        for singles in (True, False):
+            known = costs
             for _ in range(ROUNDS):
-                gaps = best_gaps(known, seen.count, linked=seen.period.linked)
+                gaps = best_gaps(known, seen.count, linked=seen.period.linked, singles=singles)
                 if gaps in tried:
                     break
                 anchors = seen.by_offset(self.tracks.code_anew(seen.period, gaps))
@@ -104,7 +105,7 @@ class Planner:
             if distance > 2:
                 bframes = self._with_middles(bframes, seen, anchors, distance)
             costs[distance] = BlockCosts(seen.by_offset(anchors), bframes)
-            if distance > 2 and distance not in best_gaps(_without_singles(costs), seen.count, linked=period.linked):
+            if distance > 2 and distance not in best_gaps(costs, seen.count, linked=period.linked, singles=False):
                 break  # still longer ones will not pay either
         return costs
 
@@ -139,8 +140,3 @@ class Planner:
             picture = self.bframes.predict(past, future, time, noise)
             found[start + distance // 2] = seen.price.of(self.tracks.quality(frame.picture, picture))
         return found
-
-
-def _without_singles(costs: Mapping[int, BlockCosts]) -> dict[int, BlockCosts]:
-    """Those of blocks that have B-frames."""
-    return {length: block for length, block in costs.items() if length > 1}

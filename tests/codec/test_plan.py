@@ -42,6 +42,17 @@ def test_no_chain_is_cheaper(data, count, linked):
         assert cost_of(found, blocks, count) == pytest.approx(cheapest, abs=1e-9)
 
 
+@given(st.integers(1, 20), st.booleans())
+def test_no_picture_stands_alone_but_the_last(count, linked):
+    """However cheap that were."""
+    blocks = {length: BlockCosts([float(length > 1)] * count, [9.0] * count) for length in (1, 2, 4)}
+    gaps = best_gaps(blocks, count, linked=linked, singles=False)
+    stop = count if linked else count - 1
+    whole = (*gaps, stop - sum(gaps)) if linked and stop else gaps
+    assert sum(whole) == stop and 1 not in whole[:-1]
+    assert (1 in whole) == (stop % 2 == 1)
+
+
 def test_what_cannot_be_is_not_chosen():
     blocks = {1: BlockCosts([1.0] * 9, [0.0] * 9), 8: BlockCosts([0.0] * 9, [NEVER] * 9)}
     assert best_gaps(blocks, 9, linked=False) == (1,) * 8

@@ -47,19 +47,19 @@ class Tracks:
         return OF_PREDICTION
 
 
-def seen(own=ANCHOR, total=None):
-    """33 pictures; B-frames between anchors 2 apart cost 40, in the middle of longer blocks less."""
-    frames = tuple(SimpleNamespace(pts=n, picture=None) for n in range(COUNT))
+def seen(own=ANCHOR, total=None, count=COUNT):
+    """So many pictures; B-frames between anchors 2 apart cost 40, in the middle of longer blocks less."""
+    frames = tuple(SimpleNamespace(pts=n, picture=None) for n in range(count))
     choice = SimpleNamespace(free=BFRAME, cost=BFRAME)
     regular = SimpleNamespace(
-        choices=dict.fromkeys(range(1, COUNT, 4), choice),
-        costs=dict.fromkeys(range(1, COUNT, 4), BFRAME),
+        choices=dict.fromkeys(range(1, count, 4), choice),
+        costs=dict.fromkeys(range(1, count, 4), BFRAME),
         bits=100,
         total=17 * ANCHOR + 16 * BFRAME if total is None else total,
     )
-    spaced = {step: Coded(range(0, COUNT, step), [ANCHOR] * len(range(0, COUNT, step))) for step in (2, 4, 8)}
+    spaced = {step: Coded(range(0, count, step), [ANCHOR] * len(range(0, count, step))) for step in (2, 4, 8)}
     price = SimpleNamespace(of=lambda cost: cost)
-    alone = SimpleNamespace(costs=dict.fromkeys(range(COUNT), own))
+    alone = SimpleNamespace(costs=dict.fromkeys(range(count), own))
     return Seen(Period(0, frames, False), price, alone, regular, spaced, 0.0)
 
 
@@ -100,3 +100,11 @@ def test_nothing_is_planned_where_no_bframe_was_seen():
     nothing.regular.choices.clear()
     tracks = Tracks(lambda gap: ANCHOR)
     assert planner(tracks).best(nothing) is None and not tracks.coded
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 16, 32])
+def test_a_period_of_any_length_that_nothing_follows_has_plans(count):
+    """Its last picture is an anchor, alone if need be."""
+    tracks = Tracks(lambda gap: ANCHOR)
+    planner(tracks).best(seen(count=count, total=1e9))
+    assert tracks.coded and all(sum(gaps) == count - 1 for gaps in tracks.coded)
