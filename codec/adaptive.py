@@ -121,9 +121,10 @@ class Order:
         if sample is None:
             return []
         candidates = []
-        promising = self.planner.best(Seen(period, price, alone, sample, spaced, anchors.gained(price)))
-        if promising is not None:
-            planned = self.surveyor.candidate("planned", period, promising, price, alone)
+        plan = self.planner.best(Seen(period, price, alone, sample, spaced, anchors.gained(price)))
+        if plan is not None:
+            spent = plan.budget.spent
+            planned = self.surveyor.candidate("planned", period, plan.anchors, price, alone, spent=spent)
             if planned is not None:
                 candidates.append(planned)
                 if planned.total + SURE * planned.bits < sample.total:

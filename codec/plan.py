@@ -56,9 +56,10 @@ def cost_of(gaps: Sequence[int], costs: Mapping[int, BlockCosts], count: int) ->
     return sum(block.of(start, end) for block, start, end in _blocks(gaps, costs, count))
 
 
-def bframes_of(gaps: Sequence[int], costs: Mapping[int, BlockCosts], count: int) -> float:
-    """What the B-frames of a chain of blocks cost, those past its last anchor too."""
-    return sum(sum(block.bframes[start + 1 : end]) for block, start, end in _blocks(gaps, costs, count))
+def bframes_of(gaps: Sequence[int], costs: Mapping[int, BlockCosts], count: int) -> dict[int, float]:
+    """What each B-frame of a chain of blocks costs, by offset, those past its last anchor too."""
+    blocks = _blocks(gaps, costs, count)
+    return {offset: block.bframes[offset] for block, start, end in blocks for offset in range(start + 1, end)}
 
 
 def corrected(costs: Mapping[int, BlockCosts], gaps: Sequence[int], anchors: Sequence[float]) -> dict[int, BlockCosts]:

@@ -14,6 +14,7 @@ as if their references were anchors.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
 
 from .bframe import Predictor
 from .plan import NEVER, BlockCosts, best_gaps, bframes_of, corrected, cost_of
@@ -25,6 +26,7 @@ from .tracks import Coded, Tracks
 
 ROUNDS = 2  # of planning, from all lengths and from those of 2 and more
 PROMISE = 0.005  # of an order's bits: what a plan should save at least
+OVERDRAWN = 0.03  # of an order's bits: what a plan may be found to lose before it is given up
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,33 @@ class Seen:
         return [known.get(self.period.intra + offset, NEVER) - self.gained for offset in range(self.count)]
 
 
+class Budget:
+    """How much more the B-frames of an order may cost than they were thought to, by POC, in all."""
+
+    def __init__(self, estimates: Mapping[int, float], left: float) -> None:
+        self.estimates, self.left = estimates, left
+
+    def spent(self, poc: int, cost: float) -> bool:
+        """Whether it is used up after one more B-frame."""
+        self.left -= cost - self.estimates.get(poc, cost)
+        return self.left < 0
+
+
+class Plan(NamedTuple):
+    """An order to code: its anchors, as shown, and what may be spent on its B-frames."""
+
+    anchors: Coded
+    budget: Budget
+
+
 class Planner:
     """Finds orders. Anchors of plans are coded, their B-frames only estimated."""
 
     def __init__(self, tracks: Tracks, bframes: Predictor) -> None:
         self.tracks, self.bframes = tracks, bframes
 
-    def best(self, seen: Seen) -> Coded | None:
-        """The anchors, as shown, of the order that looks best; None if none looks better than the regular one."""
+    def best(self, seen: Seen) -> Plan | None:
+        """The order that looks best; None if none looks better than the regular one."""
         if not seen.regular.choices:
             return None
         costs = self._costs(seen)
@@ -68,8 +89,11 @@ class Planner:
         if max(gaps, default=1) <= 2:
             return None
         coded = self.tracks.shown(self.tracks.cheapest(seen.period, gaps, seen.price))
-        expected = sum(coded.costs(seen.price).values()) + bframes_of(gaps, costs, seen.count)
-        return coded if expected + PROMISE * seen.regular.bits < seen.regular.total else None
+        bframes = {seen.period.intra + offset: cost for offset, cost in bframes_of(gaps, costs, seen.count).items()}
+        saved = seen.regular.total - sum(coded.costs(seen.price).values()) - sum(bframes.values())
+        if saved <= PROMISE * seen.regular.bits:
+            return None
+        return Plan(coded, Budget(bframes, saved + OVERDRAWN * seen.regular.bits))
 
     def _gaps(self, seen: Seen, costs: dict[int, BlockCosts]) -> tuple[int, ...]:
         """Those that should cost least; of anchors that are cheap to code, the best of several plans, coded."""
@@ -86,7 +110,8 @@ class Planner:
                 if gaps in tried:
                     break
                 anchors = seen.by_offset(self.tracks.code_anew(seen.period, gaps))
-                tried[gaps] = sum(cost for cost in anchors if cost < NEVER) + bframes_of(gaps, costs, seen.count)
+                bframes = bframes_of(gaps, costs, seen.count)
+                tried[gaps] = sum(cost for cost in anchors if cost < NEVER) + sum(bframes.values())
                 known = corrected(known, gaps, anchors)
         return min(tried, key=lambda gaps: tried[gaps])
 

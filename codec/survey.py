@@ -126,11 +126,13 @@ class Surveyor:
         *,
         known: Mapping[int, Choice] | None = None,
         step: int = 1,
+        spent: Callable[[int, float], bool] = lambda poc, cost: False,
     ) -> Candidate | None:
         """A period in one order, its B-frames coded but for those that are `known` from before.
 
         Only one in `step` is coded, where no other refers to them. Those that are not, and those that will lead the
-        next I, count as the others on average. None if after some it is clear that the rival costs less by far.
+        next I, count as the others on average. None if after some it is clear that the rival costs less by far, or if
+        they, with their costs in bits, have `spent` too much.
         """
         coded = self.tracks.shown(coded)
         anchors, known = coded.costs(price), known or {}
@@ -142,7 +144,8 @@ class Surveyor:
             if poc in left_out:
                 return _not_coded(source)
             choice = known.get(poc) or self.code(where, source, poc, price)
-            if contest is not None and contest.lost(poc, choice.cost * self.tracks.pixels):
+            cost = choice.cost * self.tracks.pixels
+            if spent(poc, cost) or (contest is not None and contest.lost(poc, cost)):
                 raise _LostError
             return choice
 

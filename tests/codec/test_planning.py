@@ -67,8 +67,8 @@ def planner(tracks):
     return Planner(tracks, SimpleNamespace(reference=lambda picture: picture, predict=lambda *_: None))
 
 
-def gaps_of(coded):
-    pocs = sorted(coded.anchors)
+def gaps_of(plan):
+    pocs = sorted(plan.anchors.anchors)
     return {high - low for low, high in pairwise(pocs)}
 
 
@@ -108,3 +108,13 @@ def test_a_period_of_any_length_that_nothing_follows_has_plans(count):
     tracks = Tracks(lambda gap: ANCHOR)
     planner(tracks).best(seen(count=count, total=1e9))
     assert tracks.coded and all(sum(gaps) == count - 1 for gaps in tracks.coded)
+
+
+def test_a_plan_is_given_up_when_it_lost_more_than_it_promised():
+    known = seen()
+    plan = planner(Tracks(lambda gap: ANCHOR)).best(known)
+    costs = 5 * ANCHOR + 4 * (3 * OF_PREDICTION + 4 * BFRAME)
+    left = known.regular.total - costs + 0.03 * known.regular.bits
+    assert plan.budget.left == pytest.approx(left)
+    assert not plan.budget.spent(4, OF_PREDICTION) and plan.budget.left == pytest.approx(left)
+    assert not plan.budget.spent(1, BFRAME + left - 1) and plan.budget.spent(3, BFRAME + 2)
