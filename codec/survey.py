@@ -25,6 +25,7 @@ SEEN = 0.4  # of an order's B-frames coded, and it may be given up,
 CLEAR = 0.15  # if by then it seems to cost more than its rival by so much of that one's bits,
 LITTLE = 0.005  # or if it is not going to save so much
 MORE = 2.0  # times as much as in another order is the most that filtering gains
+COMES_TRUE = 0.6  # of what B-frames instead of spare pictures should save, about the most that they do
 FEW = 0.25  # of the pictures that might be B-frames instead, coded, tell how much that saves
 UNKNOWN_PSNR = 40.0  # of anchors that carry no noise level
 # Octaves from the slope at the anchors' quality to that of B-frames, which end up to 1 dB below: what a dB is worth
@@ -86,10 +87,10 @@ class _Gain:
     @property
     def hopeless(self) -> bool:
         """Whether it is too little, were all others half as good again as those so far, next to what they should be."""
-        left = sum(self.expected.values()) - (so_far := sum(self.expected[poc] for poc in self.seen))
+        whole, so_far = sum(self.expected.values()), sum(self.expected[poc] for poc in self.seen)
         if len(self.seen) < FEW * len(self.expected):
-            return so_far + left < self.needed
-        return self.saved + 1.5 * (self.saved / so_far if so_far else 1.0) * left < self.needed
+            return COMES_TRUE * whole < self.needed
+        return self.saved + 1.5 * (self.saved / so_far if so_far else 1.0) * (whole - so_far) < self.needed
 
 
 def _expected(saved: Mapping[int, float], costs: Mapping[int, float], rivals: Iterable[Candidate]) -> dict[int, float]:

@@ -79,7 +79,7 @@ def test_an_encoder_without_memory_is_not_run_again():
 
 
 def test_no_bframe_is_coded_in_an_order_that_they_cannot_make_the_cheapest():
-    """All the bits of its spare pictures are less than what the rival is ahead."""
+    """What three fifths of all bits of its spare pictures could do is less than what the rival is ahead."""
     own = tracks("x265", "veryfast", crf=24)
     coded = next(own.run(two_periods(), 1))
     assert own.spare(coded)
@@ -92,6 +92,10 @@ def test_no_bframe_is_coded_in_an_order_that_they_cannot_make_the_cheapest():
     assert surveyor.own(coded, PRICE, [replace(alone, total=alone.total - 1e9)], 0.0) == alone
     with pytest.raises(AssertionError, match="hopeless"):
         surveyor.own(coded, PRICE, [], 0.0)
+    bits = sum(surveyor._saved(coded, poc) for poc in own.spare(coded))
+    assert surveyor.own(coded, PRICE, [replace(alone, total=alone.total - 0.7 * bits)], 0.0) == alone
+    with pytest.raises(AssertionError, match="hopeless"):
+        surveyor.own(coded, PRICE, [replace(alone, total=alone.total - 0.5 * bits)], 0.0)
 
 
 def test_an_order_half_coded_is_completed_without_coding_anything_twice():
