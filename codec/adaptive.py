@@ -68,6 +68,7 @@ class Order:
             yield Prepared(joined, unit, best.anchors)
             waiting = survey.period.frames[best.unit.segment.stop - survey.period.intra :]
             number = unit.stop_anchor
+            self.surveyor.forget()
 
     def write(self, where: Between, source: Yuv420, poc: int) -> Choice:
         """The B-frame as it was coded when its period was chosen; one that leads an I is coded here."""
@@ -86,21 +87,20 @@ class Order:
             anchors = self.tracks.code_anew(period, best.unit.segment.gaps, finer=-coarser)
             if anchors.point.bits < limit:
                 price = survey.price.coarser(coarser)
-                best = self.surveyor.candidate(f"{best.name}-", period, anchors, price) or best
+                best = self.surveyor.candidate(f"{best.name}-", period, self.tracks.shown(anchors), price) or best
         return best
 
     def _fixed(self, source: Iterable[Period], distance: int) -> Iterator[Survey]:
         periods, for_price, copy = tee(source, 3)
         track = self.tracks.run(copy, distance)
         for period, price, coded in zip(periods, self._prices(for_price), track, strict=True):
-            only = self.surveyor.candidate(f"fixed:{distance}", period, coded, price)
+            only = self.surveyor.candidate(f"fixed:{distance}", period, self.tracks.shown(coded), price)
             yield Survey(period, price, [only] if only is not None else [])
 
     def _adaptive(self, source: Iterable[Period]) -> Iterator[Survey]:
         periods, for_price, *copies = tee(source, 2 + len(DISTANCES))
         tracks = [self.tracks.run(copy, distance) for copy, distance in zip(copies, DISTANCES, strict=True)]
         for period, price, own, half, *wide in zip(periods, self._prices(for_price), *tracks, strict=True):
-            self.surveyor.begin(period)
             anchors = self.tracks.shown(self.tracks.cheapest(period, half.source.segment.gaps, price, half))
             gained = anchors.gained(price)
             alone = self.surveyor.alone("own", own, price, gained)

@@ -113,9 +113,9 @@ class Surveyor:
         self._write, self.b_offset = write, b_offset
         self._blocks: dict[tuple[int, int], Blocks] = {}  # by POC and span, of a period
 
-    def begin(self, period: Period) -> None:
-        """Forget what was found in earlier periods."""
-        self._blocks = {where: blocks for where, blocks in self._blocks.items() if where[0] >= period.intra}
+    def forget(self) -> None:
+        """Let go of what was found in a period; no other asks for it."""
+        self._blocks.clear()
 
     def candidate(
         self,
@@ -129,13 +129,12 @@ class Surveyor:
         step: int = 1,
         spent: Callable[[int, float], bool] = lambda poc, cost: False,
     ) -> Candidate | None:
-        """A period in one order, its B-frames coded but for those that are `known` from before.
+        """A period in one order with these anchors, as shown; its B-frames coded but for those `known` from before.
 
         Only one in `step` is coded, where no other refers to them. Those that are not, and those that will lead the
         next I, count as the others on average. None if after some it is clear that the rival costs less by far, or if
         they, with their costs in bits, have `spent` too much.
         """
-        coded = self.tracks.shown(coded)
         anchors, known = coded.costs(price), known or {}
         pocs = [picture.poc for picture in coded.source.segment.bframes()]
         left_out = set(pocs) - set(pocs[::step])

@@ -8,6 +8,7 @@ from statistics import fmean
 import pytest
 from helpers import moving
 
+from codec.adaptive import Order
 from codec.anchors import AnchorPacket, anchor_codec
 from codec.assess import Assessor
 from codec.bframe import Choice, Predictor
@@ -135,11 +136,24 @@ def test_blocks_of_a_picture_are_sought_around_those_of_another_order():
 
     surveyor = Surveyor(own, Predictor(load("rife"), INFO), write, 0.0)
     coded = next(running)
-    surveyor.begin(first)
     surveyor.candidate("ibpb", first, coded, PRICE)
     surveyor.candidate("wide", first, own.code_anew(first, (4, 2, 2, 4)), PRICE)
     assert started[1] == [None, "blocks of 1"] and started[5] == [None, "blocks of 5"]
     assert started[2] == [None]  # between references 4 apart, which were 2 apart before: an anchor then
-    surveyor.begin(second)
+    surveyor.forget()
     surveyor.candidate("ibpb", first, coded, PRICE)
     assert started[5][-1] is None
+
+
+@pytest.mark.parametrize("distance", [2, None])
+def test_no_order_keeps_what_it_found_in_periods_that_are_done(distance):
+    """Or a long video would fill the memory."""
+    kept = []
+
+    def write(_where, source, poc, *_):
+        return Choice(source, None, [], 1.0, 1.0, f"blocks of {poc}")
+
+    surveyor = Surveyor(tracks("x265", "veryfast", crf=24), Predictor(load("rife"), INFO), write, 0.0)
+    for _ in Order(surveyor, distance).segments(two_periods()):
+        kept.append({poc // 16 for poc, _ in surveyor._blocks})
+    assert kept == [{0}, {1}] and not surveyor._blocks
