@@ -12,12 +12,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from . import __version__
 from .errors import CodecError
-from .gop import DEFAULT_INTRA_PERIOD
+from .gop.structure import DEFAULT_INTRA_PERIOD
 from .memory import keep_freed_memory
-from .models import DEFAULT_CODEC, DEFAULT_MODEL
-from .report import Progress, quiet
+from .models.registry import DEFAULT_CODEC, DEFAULT_MODEL
+from .progress import Progress, quiet
+from .version import __version__
 
 MODE_HELP = (
     "bitfree: nothing is sent for B-frames (default); bitneed: what pays is; auto: that, by what quality is worth in "
@@ -236,8 +236,8 @@ def _frame_rate(text: str) -> Fraction:
 
 
 def _encode(arguments: argparse.Namespace) -> int:
-    from .encoding import encode
-    from .settings import EncodeSettings
+    from .encoder.encode import encode
+    from .encoder.settings import EncodeSettings
 
     given = vars(arguments)
     names = (field.name for field in fields(EncodeSettings))
@@ -250,7 +250,7 @@ def _encode(arguments: argparse.Namespace) -> int:
 
 
 def _decode(arguments: argparse.Namespace) -> int:
-    from .api import decode
+    from .decoder.video import decode
 
     with _progress("decoding") as progress:
         decode(
@@ -266,7 +266,7 @@ def _decode(arguments: argparse.Namespace) -> int:
 
 
 def _info(arguments: argparse.Namespace) -> int:
-    from .inspect import info
+    from .bitstream.info import info
 
     report = info(arguments.src)
     print(report.csv() if arguments.csv else report.plan if arguments.plan else report.text())
@@ -274,7 +274,7 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from .api import verify
+    from .decoder.video import verify
 
     with _progress("verifying") as progress:
         count = verify(
@@ -329,7 +329,7 @@ def _run_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
     import torch
 
-    from .bframe import choose_device
+    from .device import choose_device
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
     if arguments.threads:

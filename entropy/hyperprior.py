@@ -159,12 +159,12 @@ class LatentCoder(nn.Module):
         size: tuple[int, int] | None = None,
         context: Tensor | None = None,
         exact_context: Tensor | None = None,
-        worth: Tensor | None = None,
+        rdoq_lambda: Tensor | None = None,
     ) -> Tensor:
         """y_hat (B,C,h,w). Reading, y is None and `size` is (h, w); `quality` is a number or one a sample.
 
-        `worth` (B,C,h,w), or sizes that expand to it, is what the writer gives for the square of an error of y, in
-        bits (see Tape); by default it rounds to the nearest.
+        `rdoq_lambda` (B,C,h,w), or sizes that expand to it, is what the writer gives for the square of an error of y,
+        in bits (see Tape); by default it rounds to the nearest.
         Bits are counted under `name`.z and `name`.y. ValueError for input that does not fit the model,
         EntropyError for a string that does not, RuntimeError for writing or reading in training mode.
         """
@@ -183,7 +183,9 @@ class LatentCoder(nn.Module):
             self.means.features(z.value * self.hyper_inverse(level), context, size),
             self.scales.features(z.symbols, exact_context, size, level / max(self.qualities - 1, 1)),
         )
-        return self._code_halves(tape, f"{name}.y", y, known, None if worth is None else worth * known.inverse**2)
+        if rdoq_lambda is not None:
+            rdoq_lambda = rdoq_lambda * known.inverse**2
+        return self._code_halves(tape, f"{name}.y", y, known, rdoq_lambda)
 
     def expect_zeros(self, scale: float) -> None:
         """Before training: zero where nothing is sent, and this scale, in quantiser steps, everywhere."""
@@ -199,16 +201,18 @@ class LatentCoder(nn.Module):
         position = self.bottleneck.positions(mean.shape)
         return tape.code(name, z, mean=mean, position=position, table=self.bottleneck)
 
-    def _code_halves(self, tape: Tape, name: str, y: Tensor | None, known: Known, worth: Tensor | None) -> Tensor:
+    def _code_halves(self, tape: Tape, name: str, y: Tensor | None, known: Known, rdoq_lambda: Tensor | None) -> Tensor:
         """y_hat (B,C,h,w), the first half of the elements before the second; means are learnt before the gain."""
         gain, inverse, mean_features, scale_features = known
         mask = first_half(self.channels, (mean_features.shape[2], mean_features.shape[3]), mean_features.device)
         mean, position = self.means.first(mean_features) * gain, self.scales.first(scale_features)
-        first = tape.code(name, y, mean=mean, position=position, table=self.tables, mask=mask, worth=worth)
+        first = tape.code(name, y, mean=mean, position=position, table=self.tables, mask=mask, rdoq_lambda=rdoq_lambda)
         # Where nothing is known yet, the first value is the first mean and the first symbol is 0.
         mean = self.means.second(torch.cat([mean_features, first.value * inverse], 1)) * gain
         position = self.scales.second(torch.cat([scale_features, to_units(first.symbols).to(scale_features.dtype)], 1))
-        second = tape.code(name, y, mean=mean, position=position, table=self.tables, mask=~mask, worth=worth)
+        second = tape.code(
+            name, y, mean=mean, position=position, table=self.tables, mask=~mask, rdoq_lambda=rdoq_lambda
+        )
         return torch.where(mask, first.value, second.value) * inverse
 
     @staticmethod

@@ -39,15 +39,15 @@ class Tape(Protocol):
         position: Tensor,
         table: Table,
         mask: Tensor | None = None,
-        worth: float | Tensor | None = None,
+        rdoq_lambda: float | Tensor | None = None,
     ) -> Coded:
         """Code y (any shape, that of `mean`) as round(y - mean); y is None where it is read.
 
         `position` says for each element which distribution of `table` its symbol has. Elements outside `mask` and
         elements whose distribution is certainly zero are not coded: their symbol is 0, their value the mean.
-        `worth` (a number, or one an element) is what the writer gives for precision, in bits for the square of a
-        quantiser step: it takes the symbol next to the nearest one, towards zero, where that saves more than it is
-        worth. The reader need not know.
+        `rdoq_lambda` (a number, or one an element) is what the writer gives for precision, in bits for the square of a
+        quantiser step: it takes the symbol next to the nearest one, towards zero, where that saves more bits than the
+        added error costs (rate-distortion optimised quantisation). The reader need not know.
         """
 
 
@@ -56,26 +56,26 @@ def precise(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def quantise(y: Tensor, mean: Tensor, *, rows: Tensor, table: Table, worth: float | Tensor | None) -> Tensor:
+def quantise(y: Tensor, mean: Tensor, *, rows: Tensor, table: Table, rdoq_lambda: float | Tensor | None) -> Tensor:
     """Whole numbers nearest to y - mean, or next to those (see Tape), at most LIMIT; straight-through gradient.
 
     Source: rate-distortion optimised quantisation, as HEVC's reference encoder does it, one element at a time.
     """
     difference = bounded((y - mean).to(mean.dtype), -LIMIT, LIMIT)
     symbols = round_through(difference)
-    if worth is None:
+    if rdoq_lambda is None:
         return symbols
-    return symbols - _needless(difference, symbols, rows, table, worth)
+    return symbols - _rdoq_steps(difference, symbols, rows, table, rdoq_lambda)
 
 
 @torch.no_grad()
-def _needless(difference: Tensor, symbols: Tensor, rows: Tensor, table: Table, worth: float | Tensor) -> Tensor:
-    """-1, 0 or 1 for each symbol: the step towards zero where it saves more bits than the error it adds is worth."""
+def _rdoq_steps(difference: Tensor, symbols: Tensor, rows: Tensor, table: Table, rdoq_lambda: float | Tensor) -> Tensor:
+    """-1, 0 or 1 for each symbol: the step towards zero where it saves more bits than lambda times the added error."""
     step = symbols.sign()
     smaller = symbols - step
     saved = table.bits(symbols, rows) - table.bits(smaller, rows)
     added = (difference - smaller).square() - (difference - symbols).square()
-    return step * (worth * added < saved)
+    return step * (rdoq_lambda * added < saved)
 
 
 def coded_elements(rows: Tensor, table: Table, mask: Tensor | None) -> Tensor:
@@ -115,19 +115,19 @@ class Estimate:
         position: Tensor,
         table: Table,
         mask: Tensor | None = None,
-        worth: float | Tensor | None = None,
+        rdoq_lambda: float | Tensor | None = None,
     ) -> Coded:
         """See Tape. ValueError without y."""
         if y is None:
             raise ValueError(f"{name}: bits of a latent cannot be estimated without the latent")
         mean, rows = precise(mean), table.rows(position)
-        symbols = quantise(y, mean, rows=rows, table=table, worth=worth)
+        symbols = quantise(y, mean, rows=rows, table=table, rdoq_lambda=rdoq_lambda)
         counted = torch.ones_like(mean) if mask is None else mask.to(mean.dtype)
         noisy = symbols if self.mode == "round" else (y - mean).to(mean.dtype) + torch.rand_like(mean) - 0.5
         if self.mode == "round":
             counted = coded_elements(rows, table, mask).to(mean.dtype)
             bits = table.bits(symbols, position + (rows - position).detach())
-        elif self.mode == "noise" or worth is None:
+        elif self.mode == "noise" or rdoq_lambda is None:
             bits = table.bits(noisy, position)
         else:  # scales learn from the symbols that there will be; what makes y, from the smoother rate of noise
             smooth = table.bits(noisy, position.detach())
@@ -164,7 +164,7 @@ class Write:
         position: Tensor,
         table: Table,
         mask: Tensor | None = None,
-        worth: float | Tensor | None = None,
+        rdoq_lambda: float | Tensor | None = None,
     ) -> Coded:
         """See Tape. ValueError without y, or where y is not finite."""
         if y is None:
@@ -173,7 +173,7 @@ class Write:
             raise ValueError(f"{name}: the latent holds values that are not finite")
         mean, rows = precise(mean), table.rows(position)
         coded = coded_elements(rows, table, mask)
-        symbols = quantise(y, mean, rows=rows, table=table, worth=worth) * coded.to(mean.dtype)
+        symbols = quantise(y, mean, rows=rows, table=table, rdoq_lambda=rdoq_lambda) * coded.to(mean.dtype)
         self._encode(symbols[coded].int().tolist(), rows[coded].tolist(), table.lists())
         return Coded(symbols, mean + symbols)
 
@@ -240,7 +240,7 @@ class Read:
         position: Tensor,
         table: Table,
         mask: Tensor | None = None,
-        worth: float | Tensor | None = None,
+        rdoq_lambda: float | Tensor | None = None,
     ) -> Coded:
         """See Tape; y is not looked at. EntropyError if the symbols cannot be right."""
         mean, rows = precise(mean), table.rows(position)

@@ -72,7 +72,7 @@ def measure(model: codec.Model, size: tuple[int, int], *, repeats: int) -> Cost:
     info = codec.VideoInfo(size[1], size[0], Fraction(25), Fraction(1, 25))
     coder: Any = codec.predictor(model, info)
     references = coder.reference(past), coder.reference(future)
-    where = codec.Between(*references, 0.5, NOISE, (past, future), 2)
+    where = codec.Interval(*references, 0.5, NOISE, (past, future), 2)
 
     def write() -> Any:  # noqa: ANN401 (a Choice, which is the codec's own)
         return coder.write(where, source, 1, slope=SLOPE)

@@ -18,10 +18,11 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.plane import VideoPlane
 from numpy.typing import NDArray
 
+from ..bitstream.units import AnchorPacket
 from ..errors import AnchorError
-from ..frame import MATRIX_CODES, VideoInfo, Yuv420, crop, dtype_of, pad
-from .base import AnchorFrame, AnchorPacket
-from .rows import START_CODE, LibavRow
+from ..video.picture import MATRIX_CODES, VideoInfo, Yuv420, crop, dtype_of, pad
+from .libav_codecs import START_CODE, LibavRow
+from .protocol import AnchorFrame
 
 MINIMUM_SIZE = 64  # the smallest side that every encoder of the table takes
 RATES = (Fraction(1), Fraction(240))  # frames a second that every encoder takes
@@ -116,9 +117,9 @@ class LibavAnchors:
                 break
         return pictures
 
-    def spare(self, packets: Sequence[AnchorPacket]) -> set[int]:
+    def disposable(self, packets: Sequence[AnchorPacket]) -> set[int]:
         """Indices of the packets of a closed group whose pictures no other refers to."""
-        return self.row.thinning.spare(packets)
+        return self.row.thinning.disposable(packets)
 
     def without(self, packets: Sequence[AnchorPacket], indices: set[int]) -> list[AnchorPacket]:
         """A closed group without some spare packets; the other pictures decode as before, to the bit."""

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import AnchorError
-from ..models import weights_files
-from .programs import Command, ProgramRow
-from .rows import LibavRow
-from .table import TCM, all_rows
+from ..models.registry import weights_files
+from .libav_codecs import LibavRow
+from .program_codecs import Command, ProgramRow
+from .registry import TCM, all_rows
 
 TCM_WEIGHTS = "NCM_TCM_WEIGHTS"  # as in tcm/official.py, which takes seconds to import
 PATIENCE = 10  # seconds to tell a version

@@ -17,9 +17,10 @@ from entropy import Estimate
 from ncm import Prediction
 from ncm.ifblock import Motion
 
-from ..bcodec import BFrameCodec
-from ..bfeatures import AnchorFeatures, anchor_features
-from ..frame import Colour, luma_levels
+from ..bframe.network import BFrameCodec
+from ..bframe.side_information import AnchorFeatures, anchor_features
+from ..video.colour import luma_levels
+from ..video.picture import Colour
 from .bstate import BFrameState, BFrameTraining, BWatch, resume_bframe, start_bframe
 from .data import Library
 from .loop import carry_on, opened, optimise
@@ -67,8 +68,8 @@ def train_step(state: BFrameState, batches: Iterator[Batch], ranks: Ranks) -> di
     def losses(number: int) -> dict[str, Tensor]:
         batch = next(batches).to(ranks.device)
         rng = np.random.default_rng((config.seed, 2, state.step, number, ranks.rank))
-        quality, thrifty = draw_qualities(rng, batch, config), state.step >= config.thrifty_from
-        return objective(model, batch, config, quality=quality, thrifty=thrifty)
+        quality, rdoq = draw_qualities(rng, batch, config), state.step >= config.rdoq_from
+        return objective(model, batch, config, quality=quality, rdoq=rdoq)
 
     return optimise(state, ranks, losses)
 
@@ -79,7 +80,7 @@ def draw_qualities(rng: np.random.Generator, batch: Batch, config: BFrameTrainin
 
 
 def objective(
-    model: BFrameCodec, batch: Batch, config: BFrameTraining, *, quality: Tensor, thrifty: bool = True
+    model: BFrameCodec, batch: Batch, config: BFrameTraining, *, quality: Tensor, rdoq: bool = True
 ) -> dict[str, Tensor]:
     """The paper's equation 9, lambda * MSE + bits per pixel, for one batch: "loss" and what it was made of.
 
@@ -99,8 +100,10 @@ def objective(
     exact = exact_of(past, future, noise)
     tape = Estimate("mixed")
     with mixed_precision(past.device, config.bf16):
-        scene = model.scene(past, future, time=time, noise=noise, quality=quality, exact=exact, prediction=prediction)
-        done = model(tape, scene, model.aim(scene, target, thrifty=thrifty, blocks=config.blocks))
+        context = model.context(
+            past, future, time=time, noise=noise, quality=quality, exact=exact, prediction=prediction
+        )
+        done = model(tape, context, model.target(context, target, rdoq=rdoq, blocks=config.blocks))
     slope = quality.new_tensor(config.codec.lambdas, dtype=torch.float32)[quality]
     error, error_free, error_blend = (squared(x, target) for x in (done.frame, done.predicted, done.blend))
     pixels = past.shape[2] * past.shape[3]

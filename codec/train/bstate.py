@@ -16,21 +16,17 @@ from torch import Tensor, nn
 
 from entropy import Estimate, freeze
 
-from .. import models
-from ..bcodec import BFrameCodec
-from ..bconfig import BFrameConfig
-from ..bweights import save_codec
+from ..bframe.config import BFrameConfig
+from ..bframe.network import BFrameCodec
+from ..models.bframe_file import save_codec
+from ..models.network_file import save_network
+from ..models.open import load as load_model
+from ..models.registry import DEFAULT_MODEL, find
+from ..models.store import check_name
 from .data import Library
 from .recipe import CodecTraining, resumed
 from .sampling import ValidationItem, validation_items
-from .state import (
-    TrainState,
-    load_weights,
-    matches,
-    optimizer_of,
-    read_checkpoint,
-    save_network,
-)
+from .state import TrainState, load_weights, matches, optimizer_of, read_checkpoint
 from .watch import Watch
 
 log = logging.getLogger(__name__)
@@ -41,11 +37,11 @@ class BFrameTraining(CodecTraining):
     """One run: what training a network has (without `supervise` and the teacher; `loss` if `joint`), and this."""
 
     codec: BFrameConfig = field(default_factory=BFrameConfig)
-    base: str = models.DEFAULT_MODEL  # the network that predicts: a name, or a .safetensors file
+    base: str = DEFAULT_MODEL  # the network that predicts: a name, or a .safetensors file
     joint: bool = False  # whether it learns on beside the codec, from `loss` alone; its names begin with "network."
     balance: float = 0.5  # costs count with lambda^-balance; 0 = the paper's plain sum
     motion_aid: float = 0.1  # weight of lambda * MSE of the blend along the decoded motion
-    thrifty_from: int = 1000  # step; before, symbols are the nearest: sparing bits by scales not yet learnt leaves none
+    rdoq_from: int = 1000  # step; before, symbols are the nearest: sparing bits by scales not yet learnt leaves none
     blocks: bool = True  # of the references are copied where the writer would
     validation_qualities: tuple[int, ...] = (1, 3, 5)  # those that a model has
 
@@ -87,10 +83,10 @@ class BFrameState(TrainState):
 def start_bframe(config: BFrameTraining, data: str, device: torch.device) -> BFrameState:
     """A run before its first step."""
     torch.manual_seed(config.seed)
-    network = models.load(config.base, device).network.to(memory_format=torch.channels_last)
+    network = load_model(config.base, device).network.to(memory_format=torch.channels_last)
     codec = BFrameCodec(config.codec, network)
     if config.init:
-        load_weights(codec, models.find(config.init), config.may_be_missing)
+        load_weights(codec, find(config.init), config.may_be_missing)
     codec = codec.to(device).to(memory_format=torch.channels_last)
     model = Joint(codec) if config.joint else codec
     if config.joint:
@@ -168,8 +164,10 @@ def measure(
 
     for quality in qualities:
         tape = Estimate("round")
-        scene = model.scene(past, future, time=time, noise=noise, quality=quality, exact=exact, prediction=prediction)
-        done = model(tape, scene, model.aim(scene, target, blocks=blocks))
+        context = model.context(
+            past, future, time=time, noise=noise, quality=quality, exact=exact, prediction=prediction
+        )
+        done = model(tape, context, model.target(context, target, blocks=blocks))
         slope, bpp = model.config.lambdas[quality], float(tape.total()) / pixels
         motion = float(tape.total("motion")) / pixels if model.motion else 0.0
         mse, free = error(done.frame), error(done.predicted)
@@ -211,13 +209,13 @@ def export_bframe(state: BFrameState, path: Path) -> None:
 
     A network that learnt too is written first, beside it, as NAME-base.safetensors.
     """
-    models.check_name(path)
+    check_name(path)
     model = copy.deepcopy(state.model)
     put_parameters(model, state.average)
-    base = models.load(state.config.base)
+    base = load_model(state.config.base)
     if isinstance(model, Joint):
         beside = path.with_name(f"{path.stem}-base.safetensors")
-        save_network(model.network, beside, state.notes)
-        base, model = models.load(str(beside)), model.codec
+        save_network(model.network, beside, **state.notes)
+        base, model = load_model(str(beside)), model.codec
     freeze(model.eval())
     save_codec(model, path, base=base, **state.notes)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from ..errors import InputError, OutputError
-from ..frame import Yuv420, split_planes
+from ..video.picture import Yuv420, split_planes
 from .folders import Found, find_clips, read_pictures
 
 DUPLICATE = 0.2  # mean absolute luma difference of neighbouring frames below which one repeats the other

@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from ..anchors import AnchorFrame, anchor_codec
+from ..anchors.protocol import AnchorFrame
+from ..anchors.registry import anchor_codec
 from ..errors import AnchorError, CodecError
-from ..frame import Colour, VideoInfo, Yuv420, yuv_to_rgb
+from ..video.colour import yuv_to_rgb
+from ..video.picture import Colour, VideoInfo, Yuv420
 from .data import Clip, Corpus
 
 

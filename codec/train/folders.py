@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from ..errors import InputError
-from ..frame import Colour, Yuv420, crop, rgb_to_yuv
+from ..video.colour import rgb_to_yuv
+from ..video.picture import Colour, Yuv420, crop
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".y4m", ".m4v")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")

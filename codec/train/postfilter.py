@@ -18,12 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import models
-from ..bcodec import BFrameCodec
-from ..bweights import save_again
+from ..bframe.network import BFrameCodec
+from ..bframe.postfilter import PostFilter, PostFilterConfig
 from ..errors import ModelError
-from ..frame import Colour, plane_weights, rgb_to_planes
-from ..postfilter import PostFilter, PostFilterConfig, packed
+from ..models.bframe_file import save_codec_like
+from ..models.open import load as load_model
+from ..models.registry import DEFAULT_CODEC, find
+from ..models.store import check_name
+from ..video.colour import packed, plane_weights, rgb_to_planes
+from ..video.picture import Colour
 from .bstate import parameters_in, put_parameters
 from .data import Library
 from .loop import carry_on, opened, optimise
@@ -44,7 +47,7 @@ class PostFilterTraining(CodecTraining):
     """One run: what training a network has (`loss`, `supervise`, `distances`, the teacher are not used), and this."""
 
     codec: PostFilterConfig = field(default_factory=PostFilterConfig)
-    base: str = models.DEFAULT_CODEC  # the codec that is to carry the filter: a name, or a .safetensors file
+    base: str = DEFAULT_CODEC  # the codec that is to carry the filter: a name, or a .safetensors file
 
     table = "postfilter"
     sizes = PostFilterConfig
@@ -137,7 +140,7 @@ def start(config: PostFilterTraining, data: str, device: torch.device) -> PostFi
     torch.manual_seed(config.seed)
     model = PostFilter(config.codec)
     if config.init:
-        known = models.load(config.init).codec
+        known = load_model(config.init).codec
         if known is None or known.postfilter is None or known.postfilter.config != config.codec:
             raise ModelError(f"{config.init}: not a B-frame codec with a post-filter of the recipe's sizes")
         put_parameters(model, dict(known.postfilter.named_parameters()))
@@ -202,9 +205,9 @@ def _decoded_anchors(library: Library) -> Iterator[ValidationItem]:
 
 def export(state: PostFilterState, path: Path) -> None:
     """Write the codec of the recipe with the averaged weights as its filter. ModelError if it is no B-frame codec."""
-    models.check_name(path)
-    source = models.find(state.config.base)
-    codec = models.load(str(source)).codec
+    check_name(path)
+    source = find(state.config.base)
+    codec = load_model(str(source)).codec
     if codec is None:
         raise ModelError(f"{state.config.base}: predicts B-frames and codes none; a B-frame codec carries the filter")
     sizes = {f"postfilter_{name}": value for name, value in vars(state.config.codec).items()}
@@ -214,4 +217,4 @@ def export(state: PostFilterState, path: Path) -> None:
     put_parameters(filtering, state.average)
     assert carrier.postfilter is not None  # its width is not 0
     carrier.postfilter.load_state_dict(filtering.state_dict())
-    save_again(carrier, path, like=source, postfilter=json.dumps(state.notes))
+    save_codec_like(carrier, path, like=source, postfilter=json.dumps(state.notes))

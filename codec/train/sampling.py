@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..frame import Colour, Plane, Yuv420, pad, yuv_to_rgb
+from ..video.colour import yuv_to_rgb
+from ..video.picture import Colour, Plane, Yuv420, pad
 from .config import TrainConfig
 from .data import Clip, Library, is_validation
 

@@ -18,8 +18,9 @@ from torch.optim import AdamW
 
 from ncm import FrameSynthesis, build
 
-from .. import models
 from ..errors import InputError, ModelError, OutputError
+from ..models.network_file import save_network
+from ..models.registry import find
 from .config import TrainConfig, config_from, tables_of
 
 CHECKPOINT = "checkpoint.pt"
@@ -70,7 +71,7 @@ def start(config: TrainConfig, data: str, device: torch.device) -> TrainState:
     torch.manual_seed(config.seed)
     model = FrameSynthesis(config.model)
     if config.init:
-        load_weights(model, models.find(config.init), config.may_be_missing, config.rename, config.channels)
+        load_weights(model, find(config.init), config.may_be_missing, config.rename, config.channels)
     model = model.to(device).to(memory_format=torch.channels_last)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not matches(name, config.freeze))
@@ -182,14 +183,4 @@ def export(state: TrainState, path: Path) -> None:
     """Write the averaged weights in half precision, as `codec.models` loads them, with what made them as metadata."""
     network = build(state.config.model)
     network.load_state_dict(state.average)
-    save_network(network, path, state.notes)
-
-
-def save_network(network: FrameSynthesis, path: Path, notes: dict[str, str]) -> None:
-    """Write a network's weights in half precision. OutputError if they cannot be."""
-    models.check_name(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        models.save(network, path, **notes)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    save_network(network, path, **state.notes)

@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from entropy import Read
 from entropy.tables import TOTAL, CdfTables, Lists, ScaleTables, quantised_cdf
 
-from .. import models
-from ..api import Video, raise_if_damaged
-from ..bcodec import BFrameCodec
-from ..bcoding import BFrameCoder
-from ..bweights import save_again
+from ..bframe.coder import BFrameCoder
+from ..bframe.model import Model
+from ..bframe.network import BFrameCodec
+from ..decoder.video import Video, raise_if_damaged
 from ..errors import InputError
-from ..report import Progress, quiet
+from ..models.bframe_file import save_codec_like
+from ..models.registry import find_fingerprint
+from ..models.store import check_name
+from ..progress import Progress, quiet
 
 PRIOR = 50.0  # symbols that the table from before stands for in each row
 
@@ -67,7 +69,7 @@ def fit_tables(streams: Sequence[Path], output: Path, *, device: str = "auto", p
 
     InputError if they are of several models, or hold no B-frames with payloads; DamageError if one is damaged.
     """
-    models.check_name(output)
+    check_name(output)
     counts = Counts()
     with Video(streams[0], device=device) as video:
         model = video.model
@@ -79,8 +81,8 @@ def fit_tables(streams: Sequence[Path], output: Path, *, device: str = "auto", p
     for name, part in tables_of(model.codec).items():
         if name in counts.found:
             part.store(fit(part.lists(), counts.found[name], symmetric=isinstance(part, ScaleTables)))
-    known = models.find_fingerprint(model.fingerprint, model.name)
-    save_again(model.codec, output, like=known, tables=f"of {counts.payloads} B-frames in {len(streams)} streams")
+    known = find_fingerprint(model.fingerprint, model.name)
+    save_codec_like(model.codec, output, like=known, tables=f"of {counts.payloads} B-frames in {len(streams)} streams")
     return counts.payloads
 
 
@@ -100,7 +102,7 @@ def fit(lists: Lists, counts: Iterable[NDArray[np.float64]], *, symmetric: bool)
     return Lists(cdfs, [len(cdf) for cdf in cdfs], lists.offsets)
 
 
-def _count(path: Path, model: models.Model, counts: Counts, device: str) -> None:
+def _count(path: Path, model: Model, counts: Counts, device: str) -> None:
     """Decode a stream and count what its payloads hold."""
     with Video(path, device=device) as video:
         if video.model.fingerprint != model.fingerprint:

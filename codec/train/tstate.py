@@ -13,10 +13,10 @@ import torch
 
 from entropy import Estimate
 
-from .. import models
 from ..anchors.tcm.config import TcmConfig
 from ..anchors.tcm.weights import Tcm, freeze_tcm, load_tcm, save_tcm
 from ..errors import ModelError
+from ..models.registry import find
 from .bstate import parameters_in, put_parameters
 from .data import Library
 from .recipe import CodecTraining, resumed
@@ -54,7 +54,7 @@ def start_tcm(config: TcmTraining, data: str, device: torch.device) -> TcmState:
     torch.manual_seed(config.seed)
     model = Tcm(config.codec)
     if config.init:
-        source = load_tcm(models.find(config.init))
+        source = load_tcm(find(config.init))
         if replace(source.config, lambdas=config.codec.lambdas) != config.codec:
             raise ModelError(f"{config.init}: a TCM codec of other sizes than the recipe's")
         put_parameters(model, dict(source.named_parameters()))

@@ -13,13 +13,13 @@ from helpers import BUNNY, DATA, command, moving, write
 from recipes import RECIPE, SMALL, TINY
 
 import codec
-from codec import models
-from codec.bconfig import BFrameConfig
+from codec.bframe.config import BFrameConfig
+from codec.models.network_file import save_network
 from codec.train import bframe, bstate, loop
 from codec.train.config import TrainConfig
 from codec.train.data import Corpus, Library
 from codec.train.ranks import Ranks
-from codec.video import open_source
+from codec.video.reader import open_source
 from ncm import build
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -85,7 +85,7 @@ def test_golden_streams(tmp_path, name):
 def test_training_goes_on_from_its_checkpoint(tmp_path, what, bf16):
     library = Library(Corpus(tiny_cache(tmp_path / "tiny")))
     base = tmp_path / "base.safetensors"
-    models.save(build(replace(TINY, pyramid=(), motion_features=0)), base)
+    save_network(build(replace(TINY, pyramid=(), motion_features=0)), base)
     ranks, run = Ranks(torch.device("cuda")), tmp_path / "run"
     for steps in (1, 2):
         if what == "ncm":
@@ -93,7 +93,7 @@ def test_training_goes_on_from_its_checkpoint(tmp_path, what, bf16):
             state = loop.train_ncm(replace(config, steps=steps), library, run, ranks=ranks)
         else:
             codec_config = BFrameConfig(**SMALL, lambdas=(64.0, 512.0, 4096.0))
-            own = {"codec": codec_config, "base": str(base), "validation_qualities": (0, 2), "thrifty_from": 0}
+            own = {"codec": codec_config, "base": str(base), "validation_qualities": (0, 2), "rdoq_from": 0}
             recipe = bstate.BFrameTraining(**own, teacher=0.0, bf16=bf16, **RECIPE)
             state = bframe.train_bframe(replace(recipe, steps=steps), library, run, ranks=ranks)
         assert state.step == steps

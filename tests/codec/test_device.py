@@ -10,9 +10,9 @@ from helpers import moving, write
 from recipes import RECIPE, SMALL, TINY
 
 import codec
-from codec import models
 from codec.anchors.tcm.config import TcmConfig
-from codec.bconfig import BFrameConfig
+from codec.bframe.config import BFrameConfig
+from codec.models.network_file import save_network
 from codec.train import bframe, bstate, loop, tcm, tstate
 from codec.train.config import TrainConfig
 from codec.train.data import Corpus, Library
@@ -105,7 +105,7 @@ def test_without_float64_only_what_needs_it_is_refused(tmp_path):
 @pytest.mark.parametrize("what", ["ncm", "bframe", "tcm"])
 def test_training_keeps_to_the_accelerator(tmp_path, what):
     library = Library(Corpus(tiny_cache(tmp_path / "tiny")))
-    models.save(build(replace(TINY, pyramid=(), motion_features=0)), tmp_path / "base.safetensors")
+    save_network(build(replace(TINY, pyramid=(), motion_features=0)), tmp_path / "base.safetensors")
     with Accelerator() as accelerator:
         ranks, run = Ranks(torch.device("cuda")), tmp_path / "run"
         if what == "ncm":
@@ -116,7 +116,7 @@ def test_training_keeps_to_the_accelerator(tmp_path, what):
                 base=str(tmp_path / "base.safetensors"),
                 teacher=0.0,
                 validation_qualities=(0, 2),
-                thrifty_from=0,
+                rdoq_from=0,
                 bf16=False,
                 **RECIPE,
             )

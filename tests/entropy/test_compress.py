@@ -18,7 +18,7 @@ def test_a_decoder_starts_without_the_rest_of_compressai():
     code = f"""
 import sys
 import codec.models
-codec.models.load("bframe")
+codec.load_model("bframe")
 print([name for name in {SLOW} if name in sys.modules])"""
     assert _run(code) == "[]"
 

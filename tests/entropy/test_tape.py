@@ -156,7 +156,8 @@ def test_a_writer_spends_no_more_bits_than_precision_is_worth(each):
     worth = torch.rand_like(y) * 20 if each else 9.0
     tapes = {"round": Estimate("round"), "mixed": Estimate("mixed"), "write": Write()}
     coded = {
-        name: tape.code("y", y, mean=mean, position=position, table=TABLES, worth=worth) for name, tape in tapes.items()
+        name: tape.code("y", y, mean=mean, position=position, table=TABLES, rdoq_lambda=worth)
+        for name, tape in tapes.items()
     }
     assert torch.equal(coded["round"].symbols, coded["write"].symbols)
     data = tapes["write"].finish()
@@ -176,7 +177,7 @@ def test_the_estimate_leads_scales_to_the_symbols_and_latents_to_smaller_ones():
     torch.manual_seed(7)
     y, position = (torch.randn(1, 1, 40, 40) * 2).requires_grad_(), torch.full((1, 1, 40, 40), 25.0).requires_grad_()
     tape = Estimate("mixed")
-    coded = tape.code("y", y, mean=torch.zeros_like(y), position=position, table=TABLES, worth=9.0)
+    coded = tape.code("y", y, mean=torch.zeros_like(y), position=position, table=TABLES, rdoq_lambda=9.0)
     tape.total().sum().backward()
     wanted = torch.full_like(position, 25.0, requires_grad=True)
     TABLES.bits(coded.symbols.detach(), wanted).sum().backward()

@@ -9,7 +9,7 @@ import torch
 from helpers import moving, write
 
 import codec
-from codec import models
+from codec.models.network_file import save_network
 from eval import complexity, interpolation, published, tables
 from eval.interpolation import COARSE_SHORT_SIDE, _set_coarse_side, main, predict
 from eval.metrics import score
@@ -60,7 +60,7 @@ def test_two_states_of_one_model_in_one_run(tmp_path, clips, tiny):
     for parameter in tiny.network.parameters():
         parameter.data += 0.01 * torch.randn_like(parameter)
     other = tmp_path / "tiny.safetensors"
-    models.save(tiny.network, other)
+    save_network(tiny.network, other)
     out = tmp_path / "results.csv"
     assert run("run", "--dataset", "folder", "--root", clips / "a.y4m", "-o", out, "--models", "tiny", other) == 0
     rows = tables.read_rows(out, Row)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from codec import models
+from codec.models.open import load as load_model
 from ncm.network import blend_of
 
 DATA = Path(__file__).parents[1] / "data"
@@ -35,7 +35,7 @@ def close(actual, expected, tolerance=TOLERANCE):
 @torch.inference_mode()
 def test_rife_equals_the_original():
     file, past, future = golden("rife40")
-    network = models.load("rife").network
+    network = load_model("rife").network
     half = network(past, future, 0.5)
     close(half.steps[0].flow, file["flow_block0_half"], STEEP)
     close(half.motion.flow, file["flow_half"], STEEP)
@@ -47,7 +47,7 @@ def test_rife_equals_the_original():
 @torch.inference_mode()
 def test_rife5_equals_the_original():
     file, past, future = golden("rife5")
-    network = models.load("rife5").network
+    network = load_model("rife5").network
     half = network(past, future, 0.5)
     close(half.steps[0].flow, file["flow_block0_half"], STEEP)
     close(half.motion.flow, file["flow_half"], STEEP)

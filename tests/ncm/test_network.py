@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 import torch
 
-from codec import models
+from codec.models.network_file import warm_start
+from codec.models.open import load as load_model
 from ncm import NcmConfig, build
 from ncm.network import blend_of, time_plane
 
@@ -89,7 +90,7 @@ def test_the_trained_teacher_beats_its_student(frames):
     """By 4 dB at least; with the target anywhere else among its inputs it falls behind the student."""
     from helpers import bunny, rgb_psnr
 
-    network = models.load("rife5").network
+    network = load_model("rife5").network
     past, target, future = bunny(frames=frames)
     student = network(past, future).motion
     teacher = network.flow.teach(past, future, time_plane(past, 0.5), student, target)
@@ -125,8 +126,8 @@ def test_base_starts_level_with_rife5():
     """Before training, `base` differs from `rife5` only in how its coarse stage resamples: within 0.1 dB."""
     from helpers import bunny, rgb_psnr
 
-    base = models.warm_start(models.load("base").network.config)
-    rife5 = models.load("rife5").network
+    base = warm_start(load_model("base").network.config)
+    rife5 = load_model("rife5").network
     past, target, future = bunny(frames=(8, 10, 12))
     difference = rgb_psnr(base(past, future).frame, target) - rgb_psnr(rife5(past, future).frame, target)
     assert abs(difference) < 0.1

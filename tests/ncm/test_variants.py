@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from codec import CodecError, models
+from codec import CodecError
+from codec.models.open import load as load_model
 from codec.train import state
 from codec.train.config import load_config
 from ncm import NcmConfig, build
@@ -210,7 +211,7 @@ def test_rife40_does_not_extrapolate():
 def test_lite_starts_from_blocks_of_rife5():
     config = load_config(CONFIGS / "lite.toml")
     lite = state.start(config, "", torch.device("cpu")).model.state_dict()
-    rife5 = models.load("rife5").network.state_dict()
+    rife5 = load_model("rife5").network.state_dict()
     for block in ("flow.block0.", "flow.block1."):
         for name in (f"{block}conv0.1.0.weight", f"{block}convblock.5.conv.weight", f"{block}convblock.0.beta"):
             assert torch.equal(lite[name], rife5[name])

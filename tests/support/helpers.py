@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from codec.frame import Colour, Frame, VideoInfo, Yuv420, chroma_size, dtype_of, pad, yuv_to_rgb
-from codec.video import open_sink, open_source
+from codec.video.colour import yuv_to_rgb
+from codec.video.picture import Colour, Frame, VideoInfo, Yuv420, chroma_size, dtype_of, pad
+from codec.video.reader import open_source
+from codec.video.writer import open_sink
 
 DATA = Path(__file__).parents[1] / "data"
 BUNNY = DATA / "bunny.mp4"

@@ -19,10 +19,12 @@ from torch import Tensor
 
 from entropy import EntropyError
 
-from ...bframe import choose_device
+from ...bitstream.units import AnchorPacket
+from ...device import choose_device
 from ...errors import AnchorError, InputError, StreamError
-from ...frame import VideoInfo, Yuv420, crop, pad, rgb_to_yuv, yuv_to_rgb
-from ..base import AnchorFrame, AnchorPacket
+from ...video.colour import rgb_to_yuv, yuv_to_rgb
+from ...video.picture import VideoInfo, Yuv420, crop, pad
+from ..protocol import AnchorFrame
 from .config import MULTIPLE
 from .group import DEVICES, LEVEL_STEPS, Group, KeyHead
 from .images import NAMES, QUALITY, ImageIntra
@@ -69,7 +71,7 @@ class TcmAnchors:
         level = float(np.interp(wanted, np.log(lambdas), np.arange(len(lambdas))))
         return replace(self, level=_allowed(level, self.source))
 
-    def spare(self, packets: Sequence[AnchorPacket]) -> set[int]:
+    def disposable(self, packets: Sequence[AnchorPacket]) -> set[int]:
         """None: every picture is the reference of the next."""
         return set()
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Sizes of a TCM codec, and what its networks offer: one path for training, writing and reading."""
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
 from entropy import Tape
+
+from ...learned.latents import check_lambdas, quantiser_step
 
 LAMBDAS = (256.0, 512.0, 1024.0, 2048.0)  # of the paper's four rates: lambda * MSE of RGB in [0,1] + bits a pixel
 MULTIPLE = 64  # what heights and widths of pictures are padded to
@@ -37,22 +38,16 @@ class TcmConfig:
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
             raise ValueError(f"network is {self.network!r}; there are {', '.join(NETWORKS)}")
-        if not self.lambdas or min(self.lambdas) <= 0 or list(self.lambdas) != sorted(self.lambdas):
-            raise ValueError(f"lambdas is {self.lambdas}; it holds positive numbers, rising")
+        check_lambdas(self.lambdas)
         if self.network == "paper" and len(self.lambdas) != 1:
             raise ValueError(f"lambdas is {self.lambdas}; a network of the paper has one, so train one for each")
         if len(self.widths) != 3:
             raise ValueError(f"widths is {self.widths}; there are three scales")
 
     @property
-    def span(self) -> float:
-        """The finest quantiser over the coarsest, as high-rate theory has it."""
-        return math.sqrt(self.lambdas[-1] / self.lambdas[0])
-
-    @property
     def step(self) -> float:
-        """The best uniform quantiser step at the middle lambda, for orthonormal coefficients of RGB in [0,1]."""
-        return math.sqrt(18 / math.log(2) / math.sqrt(self.lambdas[0] * self.lambdas[-1]))
+        """The quantiser step of pictures to begin with."""
+        return quantiser_step(self.lambdas)
 
 
 class Reference(NamedTuple):

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from entropy import Read, Write
 
-from ...bframe import repeatable
+from ...device import repeatable
 from ...errors import StreamError
-from ...models import FINGERPRINT_BYTES
+from ...models.registry import FINGERPRINT_BYTES
 from .config import Reference
 from .images import ImageIntra
 from .weights import Tcm

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ModelError, StreamError
-from ...models import FINGERPRINT_BYTES
+from ...models.registry import FINGERPRINT_BYTES
 from .config import Reference
 
 QUALITY = 3  # of the model at the coarsest rate, as DCVC's authors combine them: 3, 4, 5, 6

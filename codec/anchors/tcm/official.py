@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ModelError
-from ...models import FINGERPRINT_BYTES
+from ...models.registry import FINGERPRINT_BYTES
 from .config import LAMBDAS, TcmConfig
 from .weights import Tcm, freeze_tcm
 

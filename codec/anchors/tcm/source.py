@@ -7,11 +7,11 @@ from typing import Protocol
 
 import torch
 
-from ... import models
 from ...errors import ModelError
+from ...models.registry import fingerprint_of, weights_files
 from .config import LAMBDAS
 from .official import METRICS, SEARCH_PATH, find_pair, folder_of, load_pair, pair_of
-from .weights import Tcm, is_tcm, load_tcm, read_config
+from .weights import Tcm, is_tcm, load_tcm, read_tcm_config
 
 DEFAULT = "lite"
 PREFIX = "tcm-"  # of the files of ours: preset `lite` is tcm-lite.safetensors
@@ -46,7 +46,7 @@ class OwnFile:
     @property
     def lambdas(self) -> tuple[float, ...]:
         """Of its rates, rising."""
-        return read_config(self.path)[0].lambdas
+        return read_tcm_config(self.path).lambdas
 
     @property
     def continuous(self) -> bool:
@@ -55,7 +55,7 @@ class OwnFile:
 
     def load(self, level: float, device: torch.device) -> tuple[bytes, Tcm]:
         """The same codec for every level."""
-        return models.fingerprint_of(self.path), load_tcm(self.path, device)
+        return fingerprint_of(self.path), load_tcm(self.path, device)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def source_of(preset: str | None, folder: str) -> Source:
     preset = preset or DEFAULT
     if preset in METRICS:
         return OfficialFolder(preset, folder_of(folder))
-    available = models.weights_files()
+    available = weights_files()
     path = Path(preset) if preset.endswith(".safetensors") else available.get(PREFIX + preset)
     if path is None or not is_tcm(path):
         ours = [name.removeprefix(PREFIX) for name in available if name.startswith(PREFIX)]
@@ -90,12 +90,12 @@ def source_of(preset: str | None, folder: str) -> Source:
 
 def find_codec(fingerprint: bytes, device: torch.device) -> Tcm:
     """The codec with this fingerprint, whatever it is called. ModelError if it is not here."""
-    for path in models.weights_files().values():
-        if is_tcm(path) and models.fingerprint_of(path) == fingerprint:
+    for path in weights_files().values():
+        if is_tcm(path) and fingerprint_of(path) == fingerprint:
             return load_tcm(path, device)
     if (pair := find_pair(fingerprint)) is not None:
         return load_pair(pair, device)
     raise ModelError(
         f"anchors need TCM weights with fingerprint {fingerprint.hex()}, which are not here; "
-        f"name the folder of a .safetensors file in ${models.SEARCH_PATH}, of published checkpoints in ${SEARCH_PATH}"
+        f"name the folder of a .safetensors file in ${SEARCH_PATH}, of published checkpoints in ${SEARCH_PATH}"
     )

@@ -1,21 +1,16 @@
 # SPDX-License-Identifier: MIT
 """TCM codecs of our own training: safetensors files with their sizes as metadata."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
 from entropy import freeze
 from entropy.exact import UNIT_BITS, WEIGHT_BITS
 
-from ...errors import ModelError, OutputError
-from ...models import check_name
+from ...errors import ModelError
+from ...models import store
 from .config import MULTIPLE, InterCodec, IntraCodec, TcmConfig
 from .tables import ChannelTables
 
@@ -56,17 +51,11 @@ def freeze_tcm(model: Tcm) -> None:
 
 
 def save_tcm(model: Tcm, path: Path, **notes: str) -> None:
-    """Write a frozen codec, beside first, then renamed. Float weights are rounded to half precision; integer weights
-    and tables stay what they are. OutputError if it fails."""
-    check_name(path)
-    tensors = packed(model)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(serialise(tensors, metadata={"tcm": json.dumps(asdict(model.config)), **notes}))
-        part.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"{path}: cannot be written ({error})") from error
+    """Write a frozen codec. OutputError if it fails.
+
+    Float weights are rounded to half precision; integer weights and tables stay what they are.
+    """
+    store.write(path, packed(model), store.TCM, model.config, notes)
 
 
 def packed(model: nn.Module) -> dict[str, Tensor]:
@@ -90,37 +79,22 @@ def unpacked(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def read_config(path: Path) -> tuple[TcmConfig, dict[str, str]]:
-    """The sizes and the other notes in a weights file. ModelError if it is none of ours."""
-    try:
-        with safe_open(path, "pt") as file:
-            notes: dict[str, str] = file.metadata() or {}
-        table: dict[str, Any] = json.loads(notes.pop("tcm"))
-        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in table.items()}
-        config = TcmConfig(**values)
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise ModelError(f"{path}: not the weights of a TCM codec ({error})") from error
-    return config, notes
+def read_tcm_config(path: Path) -> TcmConfig:
+    """The sizes in a weights file. ModelError if it is none of ours."""
+    return store.read_config(path, store.TCM, TcmConfig)[0]
 
 
 def load_tcm(path: Path, device: str | torch.device = "cpu") -> Tcm:
     """The codec in a weights file, ready for use. ModelError if the file is none of ours or does not fit."""
-    config, _ = read_config(path)
-    model = Tcm(config)
+    model = Tcm(read_tcm_config(path))
     try:
-        with safe_open(path, "pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
-        model.load_state_dict(unpacked(tensors))
-    except (SafetensorError, KeyError, RuntimeError) as error:
-        raise ModelError(f"{path}: its weights do not fit its sizes ({str(error).splitlines()[-1].strip()})") from error
-    model.eval().requires_grad_(False)
+        tensors = unpacked(store.read_tensors(path))
+    except KeyError as error:
+        raise ModelError(f"{path}: its weights do not fit its sizes (it lacks {error})") from error
+    store.fill(model, tensors, path)
     return model.to(device)
 
 
 def is_tcm(path: Path) -> bool:
     """Whether a file holds a TCM codec of ours; only its header is read."""
-    try:
-        with safe_open(path, "pt") as file:
-            return "tcm" in (file.metadata() or {})
-    except (OSError, SafetensorError):
-        return False
+    return store.holds(path, store.TCM)

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""What every anchor codec offers: an ordinary sequence of pictures in, packets out, and back."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from ..bitstream.units import AnchorPacket
+from ..video.picture import VideoInfo, Yuv420
+
+
+class AnchorFrame(NamedTuple):
+    """A picture for the encoder; `key` starts a closed group: nothing after it may refer to what came before it."""
+
+    picture: Yuv420
+    key: bool
+
+
+class AnchorCodec(Protocol):
+    """A codec for the anchors of a video. Pictures are those of the video: any size, 8 or 10 bit."""
+
+    name: str
+
+    @property
+    def regular(self) -> bool:
+        """Whether its own order needs anchors evenly spaced, and pays dearly for others."""
+        ...
+
+    @property
+    def remembers(self) -> bool:
+        """Whether its rate control goes by what it coded before, so that a group depends on what came before it."""
+        ...
+
+    def variant(self, *, distance: int, longest_group: int, finer: float = 0.0) -> "AnchorCodec":
+        """The same for anchors `distance` apart, at a slope 2^finer times as steep, or as near as its scale allows."""
+        ...
+
+    @property
+    def slope(self) -> float:
+        """What a unit of mean squared error, of RGB in [0,1], costs at this quality: -dR/dD in bits a pixel."""
+        ...
+
+    def encode(self, frames: Iterable[AnchorFrame], info: VideoInfo) -> Iterator[AnchorPacket]:
+        """Packets in coding order, one an anchor; pulls frames only as its own lookahead needs them.
+
+        The packets of one closed group all come before those of the next. AnchorError if the encoder refuses.
+        """
+        ...
+
+    def decode(self, packets: Sequence[AnchorPacket], info: VideoInfo) -> dict[int, Yuv420]:
+        """The pictures of one closed group by index; what cannot be decoded is absent."""
+        ...
+
+    def disposable(self, packets: Sequence[AnchorPacket]) -> set[int]:
+        """Indices of the packets of a closed group whose pictures no other refers to; none if that is not known."""
+        ...
+
+    def without(self, packets: Sequence[AnchorPacket], indices: set[int]) -> list[AnchorPacket]:
+        """A closed group without some spare packets; the other pictures decode as before, to the bit."""
+        ...
+
+    def describe(self) -> str:
+        """The settings that made the stream, in one line, for the stream header."""
+        ...

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The learned B-frame codec."""

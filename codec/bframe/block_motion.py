@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""Blocks of a B-frame that copy the references along vectors of their own, where the network's motion is not enough.
+
+The network's flow is dense and smooth; what the teacher would correct of it is dear. A block's vector is exact to a
+quarter of a pixel and costs a few bits. Blocks of 16x16 pixels say what they copy, or that they are four of 8x8; a
+block that copies nothing keeps the network's prediction. Source: motion compensation as in HEVC (ITU-T H.265, 8.5.3).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from entropy import FixedTables, Table, Tape, around_zero, choices
+
+from .subpel import STEPS
+
+SIZE = 16  # pixels of a block
+NETWORK, PAST, FUTURE, BOTH, SPLIT = range(5)  # what a block copies
+
+SHARES = (1, 2, 4, 8, 16, 32, 64, 112)  # of 128: how many blocks copy, and of these how many are split, or copy both
+SIZES = (1.5, 2.0, 3.0, 4.5, 7.0, 12.0, 24.0, 64.0)  # of differences from the network's motion, in steps
+LEVELS = choices([[1 / 8] * 8])
+VECTORS = around_zero(SIZES)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """kinds (B,1,h,w) of 16x16, vectors (B,4,h,w) in quarter pixels: x, y to the past, x, y to the future.
+
+    parts (B,1,2h,2w) and part_vectors (B,4,2h,2w) are those of 8x8, of any value where their block is not split.
+    """
+
+    kinds: Tensor
+    vectors: Tensor
+    parts: Tensor
+    part_vectors: Tensor
+
+    @property
+    def fine(self) -> tuple[Tensor, Tensor]:
+        """Kinds, none of them SPLIT, and vectors of all 8x8."""
+        split = enlarged(self.kinds == SPLIT, 2)
+        kinds = torch.where(split, self.parts, enlarged(self.kinds, 2))
+        return kinds, torch.where(split, self.part_vectors, enlarged(self.vectors, 2))
+
+    def left_to_network(self, picture: Tensor) -> Tensor:
+        """(B,1,H,W) of a picture's size: 1 where no block copies, 0 elsewhere."""
+        kinds, _ = self.fine
+        return enlarged(kinds == NETWORK, picture.shape[2] // kinds.shape[2]).to(picture.dtype)
+
+
+def enlarged(x: Tensor, times: int) -> Tensor:
+    """Every element of (B,C,h,w) as a square."""
+    return x.repeat_interleave(times, -2).repeat_interleave(times, -1)
+
+
+def quarter_steps(flow: Tensor, size: int) -> Tensor:
+    """(B,4,h,w): means over blocks of a flow (B,4,H,W) in pixels, as whole quarters."""
+    return torch.floor(STEPS * F.avg_pool2d(flow.float(), size) + 0.5).long()
+
+
+def code_blocks(tape: Tape, flow: Tensor, blocks: Blocks | None) -> Blocks:
+    """The blocks on a tape, given the network's flow (B,4,H,W); None where they are read.
+
+    All samples share the levels of the tables: streams hold one.
+    """
+    count, _, height, width = flow.shape
+    wanted = None if blocks is None else _levels(blocks, flow)
+    given = (None,) * 4 if blocks is None else (blocks.kinds, blocks.vectors, blocks.parts, blocks.part_vectors)
+    levels = _coded(tape, "levels", wanted, flow.new_zeros(count, 4, 1, 1), LEVELS)[0].flatten().clamp(0, 7).tolist()
+    table = _kind_table(levels[:3])
+    sizes = SIZE, SIZE // 2
+    planes = [flow.new_zeros(count, 1, height // size, width // size) for size in sizes]
+    kinds = _coded(tape, "kinds", given[0], planes[0], table).clamp(NETWORK, SPLIT)
+    split = enlarged(kinds == SPLIT, 2)
+    parts = _coded(tape, "parts", given[2], planes[1], table, row=1, mask=split).clamp(NETWORK, BOTH)
+    used = copied(kinds), copied(parts) & split
+    vectors, part_vectors = (
+        _code_vectors(tape, f"vectors{size}", vectors, near=quarter_steps(flow, size), copied=where, row=levels[3])
+        for vectors, size, where in zip((given[1], given[3]), sizes, used, strict=True)
+    )
+    return Blocks(kinds, vectors, parts, part_vectors)
+
+
+def copied(kinds: Tensor) -> Tensor:
+    """(B,4,h,w) bool: which components of vectors the kinds (B,1,h,w) use."""
+    past, future = (kinds == PAST) | (kinds == BOTH), (kinds == FUTURE) | (kinds == BOTH)
+    return torch.cat([past, past, future, future], 1)
+
+
+def _coded(
+    tape: Tape,
+    name: str,
+    values: Tensor | None,
+    zeros: Tensor,
+    table: Table,
+    *,
+    row: int = 0,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Whole numbers, as many as zeros, on a tape, all of one row of a table."""
+    y = None if values is None else values.to(zeros.dtype)
+    position = torch.full_like(zeros, row)
+    return tape.code(f"blocks.{name}", y, mean=zeros, position=position, table=table, mask=mask).symbols.long()
+
+
+def _code_vectors(tape: Tape, name: str, vectors: Tensor | None, *, near: Tensor, copied: Tensor, row: int) -> Tensor:
+    """Vectors as what they are off the network's motion; where nothing is copied, those of the network."""
+    off = None if vectors is None else vectors - near
+    return near + _coded(tape, name, off, torch.zeros_like(near, dtype=torch.float32), VECTORS, row=row, mask=copied)
+
+
+def _kind_table(levels: Sequence[int]) -> FixedTables:
+    """Of kinds (row 0) and parts (row 1), given the levels of the shares that copy, are split, and copy both."""
+    used, split, both = (SHARES[level] / 128 for level in levels)
+    one = (1 - both) / 2
+    whole = used * (1 - split)
+    return choices(
+        [
+            [1 - used, whole * one, whole * one, whole * both, used * split],
+            [0.25, 0.75 * one, 0.75 * one, 0.75 * both, 0.0],
+        ]
+    )
+
+
+def _levels(blocks: Blocks, flow: Tensor) -> Tensor:
+    """(B,4,1,1), the same B times: what suits the blocks best of SHARES, three times, and of SIZES."""
+    kinds, vectors = blocks.fine
+    used, split = blocks.kinds != NETWORK, blocks.kinds == SPLIT
+    both = float((kinds == BOTH).sum() / (kinds != NETWORK).sum().clamp(min=1))
+    shares = [float(used.float().mean()), float(split.sum() / used.sum().clamp(min=1)), both]
+    nearest = [min(range(8), key=lambda n: abs(SHARES[n] / 128 - share)) for share in shares]
+    off = (vectors - quarter_steps(flow, SIZE // 2)).abs()[copied(kinds)].float()
+    mean = float(off.mean()) if len(off) else 0.0
+    nearest.append(min(range(8), key=lambda n: abs(SIZES[n] - 0.75 - mean)))
+    return torch.tensor(nearest, device=flow.device).view(1, 4, 1, 1).expand(len(flow), -1, -1, -1)

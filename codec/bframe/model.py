@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: MIT
+"""A model ready for use: a network, and perhaps a B-frame codec on top of it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ncm import FrameSynthesis
+
+if TYPE_CHECKING:  # CompressAI takes seconds to import, and a network alone does not need it
+    from .network import BFrameCodec
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network ready for inference, its name, and the first eight bytes of its weights file's SHA-256.
+
+    With a `codec`, that is what has the name, and the network is the one it was trained with.
+    """
+
+    name: str
+    fingerprint: bytes
+    network: FrameSynthesis
+    codec: "BFrameCodec | None" = None

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""A filter for each plane of a B-frame, sent with it: what networks trained for many pictures leave wrong in this one.
+
+Above all chroma: its planes have half the size of the RGB that is coded, so errors of both add up. The writer solves
+for the symmetric filter that leaves the least error, and sends as much of it as is worth its bits.
+Source: the adaptive loop filter of VVC (ITU-T H.266, 8.8.5), with one filter a plane and a diamond of 13 taps.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from entropy import Tape, around_zero, choices
+
+from ..video.colour import Planes
+
+PAIRS = ((0, 1), (0, 2), (1, -1), (1, 0), (1, 1), (2, 0))  # rows down and columns right; each with its opposite
+REACH = 2
+STEPS = 64  # of a weight in one
+USUAL = ((0,) * 6, (12, -2, -2, 11, -2, -2), (12, -2, -2, 11, -2, -2))  # weights in steps; what is sent is near these
+NONE, AS_USUAL, OWN = range(3)  # filters of a plane
+KINDS = choices([[0.6, 0.0, 0.4], [0.1, 0.5, 0.4], [0.1, 0.5, 0.4]])
+WEIGHTS = around_zero((1.5, 2.0, 2.0))
+FARTHEST = 100  # largest weight in steps: no picture needs more, flat ones would take any
+SWEEPS = 3  # over the weights, for each the best of its neighbours
+KIND_BITS = KINDS.bits(torch.arange(3.0).expand(3, 3), torch.arange(3).view(3, 1)).numpy()
+WEIGHT_BITS = WEIGHTS.bits(torch.arange(2.0 * FARTHEST).expand(3, -1), torch.arange(3).view(3, 1)).numpy()
+
+Vector = NDArray[np.float64]
+
+
+class Filters(NamedTuple):
+    """kinds (3,) and weights (3,6) of the planes' filters, whole numbers; weights are those that are applied."""
+
+    kinds: Tensor
+    weights: Tensor
+
+
+def differences(plane: Tensor) -> Tensor:
+    """(1,6,h,w): what the sum of both samples of each pair is above twice the sample of a plane (1,1,h,w) between."""
+    height, width = plane.shape[2:]
+    padded = F.pad(plane, (REACH,) * 4, mode="replicate")
+
+    def moved(down: int, right: int) -> Tensor:
+        return padded[..., REACH + down : REACH + down + height, REACH + right : REACH + right + width]
+
+    return torch.cat([moved(y, x) + moved(-y, -x) - 2 * plane for y, x in PAIRS], 1)
+
+
+def filtered(planes: Planes, weights: Tensor) -> Planes:
+    """The planes of a picture, each with its weights of (3,6), in steps: means stay what they are."""
+    y, u, v = (
+        plane + (differences(plane) * (row / STEPS).view(1, -1, 1, 1)).sum(1, keepdim=True) if row.any() else plane
+        for plane, row in zip(planes, weights.to(planes[0]), strict=True)
+    )
+    return y, u, v
+
+
+def code_filters(tape: Tape, filters: Filters | None, *, like: Tensor) -> Tensor:
+    """(3,6) weights of filters on a tape; None where they are read."""
+    zeros, usual = like.new_zeros(1, 3, 1, len(PAIRS)), like.new_tensor(USUAL)
+    row = torch.arange(3, device=like.device).view(1, 3, 1, 1)
+    kinds = None if filters is None else filters.kinds.to(zeros).view(1, 3, 1, 1)
+    kinds = tape.code("filters.kinds", kinds, mean=zeros[..., :1], position=row, table=KINDS).symbols
+    off = None if filters is None else (filters.weights.to(zeros) - usual).view_as(zeros)
+    mask = (kinds == OWN).expand_as(zeros)
+    off = tape.code("filters.weights", off, mean=zeros, position=row.expand_as(zeros), table=WEIGHTS, mask=mask).symbols
+    return (usual + off.view(3, -1)) * (kinds.view(3, 1) != NONE)
+
+
+class Fit:
+    """The squared error of a plane against the source as its filter changes it: a quadratic form of the weights."""
+
+    def __init__(self, plane: Tensor, target: Tensor) -> None:
+        known = differences(plane).flatten(2)[0].double() / STEPS
+        self.gram: Vector = (known @ known.T).cpu().numpy()
+        self.cross: Vector = (known @ (target - plane).flatten().double()).cpu().numpy()
+
+    def change(self, weights: Vector) -> float:
+        """What is added to the sum of squared errors, in levels."""
+        return float(weights @ self.gram @ weights - 2 * weights @ self.cross)
+
+    def best(self) -> Vector:
+        """The weights that leave the least error; of those of flat planes, the smallest."""
+        return np.linalg.lstsq(self.gram, self.cross, rcond=1e-6)[0]
+
+
+def worthwhile(fits: Sequence[Fit], worth: Sequence[float]) -> Filters | None:
+    """The filters that cost least if a squared level of each plane is worth so many bits; None if sending none does."""
+    costs, kinds, weights = zip(
+        *(_cheapest(plane, fit, bits) for plane, (fit, bits) in enumerate(zip(fits, worth, strict=True))), strict=True
+    )
+    return Filters(torch.tensor(kinds), torch.tensor(np.array(weights))) if sum(costs) < 0 else None
+
+
+def _cheapest(plane: int, fit: Fit, worth: float) -> tuple[float, int, Vector]:
+    """Of one plane's filter what it costs in bits, the error it saves taken off, its kind and its weights."""
+    none, usual = np.zeros(len(PAIRS)), np.array(USUAL[plane], dtype=np.float64)
+
+    def cost(weights: Vector) -> float:
+        bits = WEIGHT_BITS[plane, np.abs(weights - usual).astype(int)].sum()
+        return worth * fit.change(weights) + float(bits)
+
+    own = _descended(np.clip(np.round(fit.best()), -FARTHEST, FARTHEST), cost)
+    costs = KIND_BITS[plane] + [0.0, worth * fit.change(usual), cost(own)]  # only the last sends its weights
+    kind = int(np.argmin(costs))
+    return float(costs[kind]), kind, (none, usual, own)[kind]
+
+
+def _descended(weights: Vector, cost: Callable[[Vector], float]) -> Vector:
+    """Whole weights that cost least of those near by, one after another."""
+    for _ in range(SWEEPS):
+        for n in range(len(weights)):
+            near = weights + np.arange(-2, 3)[:, None] * np.eye(len(weights))[n]
+            weights = min(near, key=cost)
+    return weights

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The .ncm stream: syntax, writer, reader."""

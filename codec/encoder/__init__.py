@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""From pictures to a stream."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Weights files by name and fingerprint."""

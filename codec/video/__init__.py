@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Video files as frames, pictures and colours, and measures of quality."""

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""Filters of a B-frame's planes: what they do, how they are chosen, and that a reader gets the same."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import correlate
+
+from codec.bframe.wiener_filter import (
+    AS_USUAL,
+    NONE,
+    OWN,
+    PAIRS,
+    STEPS,
+    USUAL,
+    Filters,
+    Fit,
+    code_filters,
+    filtered,
+    worthwhile,
+)
+from entropy import Read, Write
+
+
+def planes(seed=0, height=20, width=30):
+    torch.manual_seed(seed)
+    sizes = (height, width), (height // 2, width // 2), (height // 2, width // 2)
+    y, u, v = (255 * torch.rand(1, 1, *size) for size in sizes)
+    return y, u, v
+
+
+def whole_weights(seed=1):
+    return torch.from_numpy(np.random.default_rng(seed).integers(-9, 10, (3, len(PAIRS)))).float()
+
+
+def test_a_filter_is_a_symmetric_kernel_whose_weights_sum_to_one():
+    weights, shown = whole_weights(), planes()
+    for plane, row, got in zip(shown, weights, filtered(shown, weights), strict=True):
+        kernel = np.zeros((5, 5))
+        kernel[2, 2] = 1 - 2 * float(row.sum()) / STEPS
+        for (down, right), weight in zip(PAIRS, (row / STEPS).tolist(), strict=True):
+            kernel[2 + down, 2 + right] = kernel[2 - down, 2 - right] = weight
+        assert kernel.sum() == pytest.approx(1)
+        assert np.allclose(got[0, 0].numpy(), correlate(plane[0, 0].numpy(), kernel, mode="nearest"), atol=1e-3)
+
+
+def test_a_plane_without_weights_stays_as_it_is():
+    shown = planes()
+    weights = whole_weights()
+    weights[1] = 0
+    y, u, v = filtered(shown, weights)
+    assert u is shown[1] and not torch.equal(y, shown[0]) and not torch.equal(v, shown[2])
+
+
+def test_what_a_fit_says_of_errors_is_so():
+    shown, target, weights = planes(0), planes(2), whole_weights()
+    for plane, wanted, row, got in zip(shown, target, weights, filtered(shown, weights), strict=True):
+        change = float((got - wanted).double().square().sum() - (plane - wanted).double().square().sum())
+        assert Fit(plane, wanted).change(row.double().numpy()) == pytest.approx(change, rel=1e-4)
+
+
+def test_the_best_filter_is_found_and_sent_if_errors_are_worth_it():
+    shown, weights = planes(), torch.tensor(USUAL, dtype=torch.float32)
+    weights[0], weights[2] = whole_weights()[0], 0
+    fits = [Fit(plane, wanted) for plane, wanted in zip(shown, filtered(shown, weights), strict=True)]
+    filters = worthwhile(fits, [1.0, 1.0, 1.0])
+    assert filters is not None
+    assert filters.kinds.tolist() == [OWN, AS_USUAL, NONE] and torch.equal(filters.weights.float(), weights)
+    assert worthwhile(fits, [0.0, 0.0, 0.0]) is None
+    few = worthwhile(fits, [1e-5, 0.0, 0.0])  # in between a cheaper filter does
+    assert few is None or few.kinds.tolist() == [OWN, NONE, NONE]
+
+
+def test_flat_planes_ask_for_no_filter():
+    flat = torch.full((1, 1, 16, 16), 128.0)
+    fits = [Fit(flat, flat + noise) for noise in (0, 1, torch.randn(1, 1, 16, 16))]
+    assert all(np.isfinite(fit.best()).all() for fit in fits)
+    assert worthwhile(fits, [1.0, 1.0, 1.0]) is None
+
+
+@pytest.mark.parametrize("kinds", [(OWN, OWN, OWN), (NONE, AS_USUAL, OWN), (OWN, NONE, AS_USUAL), (NONE, NONE, NONE)])
+def test_a_reader_gets_the_weights_that_were_applied(kinds):
+    weights = torch.where(
+        torch.tensor(kinds)[:, None] == OWN,
+        whole_weights(),
+        torch.tensor(USUAL) * (torch.tensor(kinds)[:, None] == AS_USUAL),
+    )
+    like = torch.zeros(1)
+    tape = Write()
+    written = code_filters(tape, Filters(torch.tensor(kinds), weights), like=like)
+    assert torch.equal(written, weights)
+    reader = Read(tape.finish())
+    assert torch.equal(code_filters(reader, None, like=like), weights)
+    reader.finish()

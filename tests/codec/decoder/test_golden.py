@@ -1,0 +1,68 @@
+"""A stream made once must be read for ever: anchors to the bit, B-frames to a rounding error of float sums.
+
+UPDATE_GOLDEN=NAME makes a stream and its pictures anew; do that only if the format changes on purpose.
+"""
+
+import os
+
+import numpy as np
+import pytest
+from helpers import DATA, moving, write
+
+import codec
+from codec.video.reader import open_source
+
+MODES = {
+    "golden": {"mode": "bitfree", "model": "tiny", "qp": 30},
+    "golden-bitneed": {"mode": "bitneed", "model": "small-bframe", "qp": 12},  # from before blocks copied
+    "golden-blocks": {"mode": "bitneed", "model": "small-bframe", "qp": 12},  # from before filters
+    "golden-filters": {"mode": "bitneed", "model": "small-bframe", "qp": 12},
+    "golden-postfilter": {"mode": "bitneed", "model": "small-filtered", "qp": 12, "postfilter": True},
+}
+PAYLOADS = {
+    "golden": {None},
+    "golden-bitneed": {0},
+    "golden-blocks": {2},
+    "golden-filters": {6},
+    "golden-postfilter": {6},
+}  # modes of the B-frames
+
+
+@pytest.fixture(autouse=True)
+def weights(monkeypatch, tiny_weights):
+    monkeypatch.setenv("NCM_WEIGHTS", str(tiny_weights))
+
+
+def update(name, tmp_path):
+    src = write(tmp_path / "seq.y4m", moving(11, 66, 50))
+    recon = DATA / f"{name}.y4m"
+    codec.encode(src, DATA / f"{name}.ncm", intra_period=6, metrics=False, hashes=True, recon=recon, **MODES[name])
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_golden_stream(name, tmp_path):
+    if os.environ.get("UPDATE_GOLDEN") == name:
+        update(name, tmp_path)
+    frames = codec.info(DATA / f"{name}.ncm").frames
+    kinds = [frame.kind for frame in frames]
+    with codec.open(DATA / f"{name}.ncm") as video, open_source(DATA / f"{name}.y4m") as expected:
+        pairs = list(zip(video, expected, kinds, strict=True))
+        assert not any("payload" in problem for problem in video.problems)
+    assert "".join(kinds) == "IBPBPBIBPBP"
+    assert {frame.mode for frame in frames if frame.kind == "B"} == PAYLOADS[name]
+    for shown, golden, kind in pairs:
+        planes = zip(shown.picture.planes, golden.picture.planes, strict=True)
+        difference = np.concatenate([np.abs(a.astype(int) - b).ravel() for a, b in planes])
+        if kind == "B" or "postfilter" in MODES[name]:
+            assert difference.max() <= 1 and (difference > 0).mean() < 1e-2
+        else:
+            assert difference.max() == 0
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_the_header_says_what_it_said(name):
+    header = codec.info(DATA / f"{name}.ncm").header
+    settings = MODES[name]
+    assert (header.width, header.height, header.gop, header.intra_period) == (66, 50, "ibpb", 6)
+    assert header.anchor_settings == f"x265 preset=medium qp={settings['qp']}"
+    assert (header.mode, header.model) == (settings["mode"], settings["model"])
