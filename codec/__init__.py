@@ -49,47 +49,29 @@ if TYPE_CHECKING:
     from .video.writer import open_sink
 
 # Where each public name lives, and what it is called there if that is another name.
-_HOMES = {
-    "AnchorError": "errors",
-    "AnchorFrame": "anchors.protocol",
-    "Between": "bframe.records:Interval",
-    "CodecError": "errors",
-    "Colour": "video.picture",
-    "DamageError": "errors",
-    "EncodeSettings": "encoder.settings",
-    "Frame": "video.picture",
-    "InputError": "errors",
-    "Interval": "bframe.records",
-    "Listing": "anchors.listing",
-    "Model": "bframe.model",
-    "ModelError": "errors",
-    "OutputError": "errors",
-    "Predictor": "bframe.predictor",
-    "Quality": "video.metrics",
-    "StreamError": "errors",
-    "StreamInfo": "bitstream.info",
-    "Summary": "encoder.report",
-    "VersionError": "errors",
-    "Video": "decoder.video",
-    "VideoInfo": "video.picture",
-    "VideoSource": "video.reader",
-    "Yuv420": "video.picture",
-    "__version__": "version",
-    "anchor_codec": "anchors.registry",
-    "anchor_listings": "anchors.listing:listings",
-    "choose_device": "device",
-    "compare": "video.metrics",
-    "decode": "decoder.video",
-    "encode": "encoder.encode",
-    "info": "bitstream.info",
-    "load_model": "models.open:load",
-    "open": "decoder.video:Video",
-    "open_sink": "video.writer",
-    "open_source": "video.reader",
-    "predictor": "models.open",
-    "rgb_of": "video.metrics",
-    "verify": "decoder.video",
+_ROOMS = {
+    "anchors.listing": "Listing anchor_listings",
+    "anchors.protocol": "AnchorFrame",
+    "anchors.registry": "anchor_codec",
+    "bframe.model": "Model",
+    "bframe.predictor": "Predictor",
+    "bframe.records": "Between Interval",
+    "bitstream.info": "StreamInfo info",
+    "decoder.video": "Video decode open verify",
+    "device": "choose_device",
+    "encoder.encode": "encode",
+    "encoder.report": "Summary",
+    "encoder.settings": "EncodeSettings",
+    "errors": "AnchorError CodecError DamageError InputError ModelError OutputError StreamError VersionError",
+    "models.open": "load_model predictor",
+    "version": "__version__",
+    "video.metrics": "Quality compare rgb_of",
+    "video.picture": "Colour Frame VideoInfo Yuv420",
+    "video.reader": "VideoSource open_source",
+    "video.writer": "open_sink",
 }
+_HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}
+_THERE = {"Between": "Interval", "anchor_listings": "listings", "open": "Video", "load_model": "load"}
 
 __all__ = [
     "AnchorError",
@@ -137,8 +119,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:  # noqa: ANN401
     if name not in _HOMES:
         raise AttributeError(f"module 'codec' has no attribute {name!r}")
-    home, _, there = _HOMES[name].partition(":")
-    value = getattr(import_module(f".{home}", __name__), there or name)
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), _THERE.get(name, name))
     globals()[name] = value
     return value
 

@@ -9,6 +9,8 @@ from typing import BinaryIO
 
 from .errors import InputError, OutputError
 
+PathLike = str | Path
+
 
 class Place:
     """Where a file is written until it is complete: `path`, hidden beside its target.

@@ -31,7 +31,7 @@ class Bottleneck(CdfTables):
         return torch.arange(self.channels, device=self.cdf.device).view(1, -1, 1, 1).expand(shape)
 
     def rows(self, position: Tensor) -> Tensor:
-        """The channel itself."""
+        """Table row of every element, int32: its channel, since each channel has one row."""
         return position.int()
 
     def bits(self, value: Tensor, position: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class FixedTables:
         self._escapes = torch.tensor([len(row) - 1 for row in widths])
 
     def rows(self, position: Tensor) -> Tensor:
-        """The position itself."""
+        """Table row of every element, int32: its position, which names the row."""
         return position.int()
 
     def bits(self, value: Tensor, position: Tensor) -> Tensor:
@@ -47,12 +47,12 @@ class FixedTables:
         return PRECISION - torch.log2(width.to(value.dtype))
 
     def lists(self) -> Lists:
-        """The integer tables."""
+        """The integer tables for the coder: CDF rows, their lengths, and each row's first symbol."""
         return self._lists
 
 
 def choices(rows: Sequence[Sequence[float]]) -> FixedTables:
-    """Symbols 0, 1, ... with these probabilities."""
+    """A table of symbols 0, 1, ... whose probabilities are those of each row."""
     rest = 1 / TOTAL  # of what no writer writes
     return FixedTables([[*(mass * (1 - rest) for mass in row), rest] for row in rows], [0] * len(rows))
 

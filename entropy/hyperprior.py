@@ -46,12 +46,12 @@ def conv(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Sequenti
 
 
 def upsampling(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Twice the size, by pixel shuffle."""
+    """A module that doubles height and width by a convolution and pixel shuffle."""
     return nn.Sequential(conv(in_channels, 4 * out_channels), nn.PixelShuffle(2))
 
 
 def crop(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """The top left (h, w) of x."""
+    """The top left h rows and w columns of x (...,H,W)."""
     return x[..., : size[0], : size[1]]
 
 
@@ -161,12 +161,14 @@ class LatentCoder(nn.Module):
         exact_context: Tensor | None = None,
         rdoq_lambda: Tensor | None = None,
     ) -> Tensor:
-        """y_hat (B,C,h,w). Reading, y is None and `size` is (h, w); `quality` is a number or one a sample.
+        """The decoded latents y_hat (B,C,h,w). Reading, y is None and `size` is (h, w).
 
-        `rdoq_lambda` (B,C,h,w), or sizes that expand to it, is what the writer gives for the square of an error of y,
-        in bits (see Tape); by default it rounds to the nearest.
-        Bits are counted under `name`.z and `name`.y. ValueError for input that does not fit the model,
-        EntropyError for a string that does not, RuntimeError for writing or reading in training mode.
+        `quality` is a number or one a sample.
+        `rdoq_lambda` (B,C,h,w), or sizes that expand to it, is lambda for RDOQ: bits for the square of an error of y.
+        The writer then takes the symbol one step nearer to zero where that saves more bits than the added error costs.
+        By default it takes the nearest symbols. Bits are counted under `name`.z and `name`.y.
+        ValueError for input that does not fit the model, EntropyError for a string that does not, RuntimeError for
+        writing or reading in training mode.
         """
         if self.training and not isinstance(tape, Estimate):
             raise RuntimeError("writing and reading need evaluation mode: in training scales are not exact")

@@ -195,7 +195,10 @@ class ScaleTables(CdfTables):
         return half_up(position.detach()).clamp(0, self.levels - 1).int()
 
     def bits(self, value: Tensor, position: Tensor) -> Tensor:
-        """Bits of values at continuous positions; far tails cost a logarithm only, as with the coder's bypass."""
+        """Bits of every element at continuous positions, differentiable in value and position.
+
+        Beyond 16 bits they grow by a logarithm only, about as the coder's bypass does.
+        """
         position = position.to(value.dtype)
         bits = self._log_mass(value, self.scale(position)) / -math.log(2)
         beyond = MANY_BITS + 4 * torch.log2(bits.clamp(min=MANY_BITS) / MANY_BITS)

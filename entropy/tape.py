@@ -45,9 +45,9 @@ class Tape(Protocol):
 
         `position` says for each element which distribution of `table` its symbol has. Elements outside `mask` and
         elements whose distribution is certainly zero are not coded: their symbol is 0, their value the mean.
-        `rdoq_lambda` (a number, or one an element) is what the writer gives for precision, in bits for the square of a
-        quantiser step: it takes the symbol next to the nearest one, towards zero, where that saves more bits than the
-        added error costs (rate-distortion optimised quantisation). The reader need not know.
+        `rdoq_lambda` (a number, or one an element) is lambda for rate-distortion optimised quantisation (RDOQ), in bits
+        for the square of a quantiser step. The writer takes the symbol next to the nearest one, towards zero, where
+        that saves more bits than the added error costs. The reader need not know.
         """
 
 
@@ -57,8 +57,10 @@ def precise(x: Tensor) -> Tensor:
 
 
 def quantise(y: Tensor, mean: Tensor, *, rows: Tensor, table: Table, rdoq_lambda: float | Tensor | None) -> Tensor:
-    """Whole numbers nearest to y - mean, or next to those (see Tape), at most LIMIT; straight-through gradient.
+    """Symbols of y - mean: the nearest whole numbers, at most LIMIT in size; the gradient is passed straight through.
 
+    `rdoq_lambda`, bits for the square of a quantiser step, turns RDOQ on. A symbol is then one step nearer to zero
+    where that saves more bits than the added error costs.
     Source: rate-distortion optimised quantisation, as HEVC's reference encoder does it, one element at a time.
     """
     difference = bounded((y - mean).to(mean.dtype), -LIMIT, LIMIT)
@@ -117,7 +119,12 @@ class Estimate:
         mask: Tensor | None = None,
         rdoq_lambda: float | Tensor | None = None,
     ) -> Coded:
-        """See Tape. ValueError without y."""
+        """Add the bits of y to `bits[name]`, and return its symbols and value, both of the shape of y.
+
+        `position` says for each element which distribution of `table` its symbol has. Elements outside `mask` count no
+        bits: their symbol is 0, their value the mean. `rdoq_lambda`, bits for the square of a quantiser step, turns
+        RDOQ on. ValueError without y.
+        """
         if y is None:
             raise ValueError(f"{name}: bits of a latent cannot be estimated without the latent")
         mean, rows = precise(mean), table.rows(position)
@@ -166,7 +173,12 @@ class Write:
         mask: Tensor | None = None,
         rdoq_lambda: float | Tensor | None = None,
     ) -> Coded:
-        """See Tape. ValueError without y, or where y is not finite."""
+        """Collect the symbols of y, and return them and value = mean + symbols, both of the shape of y.
+
+        `position` says for each element which distribution of `table` its symbol has. Elements outside `mask`, or
+        certainly zero, are not coded: their symbol is 0. `rdoq_lambda`, bits for the square of a quantiser step, turns
+        RDOQ on. ValueError without y, or where y is not finite.
+        """
         if y is None:
             raise ValueError(f"{name}: a latent cannot be written without the latent")
         if not y.isfinite().all():
@@ -178,7 +190,7 @@ class Write:
         return Coded(symbols, mean + symbols)
 
     def finish(self) -> bytes:
-        """The string. Call once."""
+        """The rANS string of all symbols that were collected, empty if there are none. To be called once, last."""
         if not self._count:
             return b""
         if (missing := LEAST - self._count) > 0:
@@ -242,7 +254,12 @@ class Read:
         mask: Tensor | None = None,
         rdoq_lambda: float | Tensor | None = None,
     ) -> Coded:
-        """See Tape; y is not looked at. EntropyError if the symbols cannot be right."""
+        """Take symbols from the string, and return them and value = mean + symbols, both of the shape of `mean`.
+
+        `position` says for each element which distribution of `table` its symbol has. Elements outside `mask`, or
+        certainly zero, are not in the string: their symbol is 0. y and `rdoq_lambda` are not looked at.
+        EntropyError if the symbols cannot be right.
+        """
         mean, rows = precise(mean), table.rows(position)
         coded = coded_elements(rows, table, mask)
         values = self.decode(rows[coded].tolist(), table.lists())

@@ -42,7 +42,10 @@ def bd_rate(reference: Curve, test: Curve, *, method: str = "akima") -> BdRate:
 
 
 def bd_quality(reference: Curve, test: Curve, *, method: str = "akima") -> float:
-    """BD-PSNR: how much better `test` is at equal rate, in the unit of the quality. ValueError as bd_rate, of rates."""
+    """BD-PSNR: how much better `test` is than `reference` at equal rate, in the unit of the quality.
+
+    ValueError if a curve has fewer than four points or the curves share no rate. Source: VCEG-M33; akima as in JVET.
+    """
     (rate_r, quality_r), (rate_t, quality_t) = _axes(reference, test)
     if max(rate_r.min(), rate_t.min()) >= min(rate_r.max(), rate_t.max()):
         raise ValueError("the curves share no rate")

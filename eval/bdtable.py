@@ -7,15 +7,15 @@ A class has two figures, and they differ: the mean of its sequences' BD-rates, a
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+
+import pandas as pd
 
 import codec
+from eval import tables
 from eval.bdrate import METHODS, bd_quality, bd_rate, rate_at
-from eval.curves import Curves, average, curves, groups, sequences
-from eval.rows import Row
-from eval.tables import Table
+from eval.curves import Curves, average, curves
 
-MEAN_CURVE = "mean curve"
+MEAN, MEAN_CURVE = "mean", "mean curve"
 LEAST_OVERLAP = 0.5
 SAVINGS = (("psnr_rgb", 32.0), ("psnr_rgb", 34.0), ("ms_ssim", 0.9650))  # the paper's, section 5
 
@@ -48,15 +48,15 @@ def references(names: Iterable[str], reference: str | None) -> dict[str, str]:
     return {name: name.rpartition("@")[2] for name in names if "@" in name}
 
 
-def compare(rows: Sequence[Row], pairs: Mapping[str, str], measure: str) -> list[Comparison]:
+def compare(rows: pd.DataFrame, pairs: Mapping[str, str], measure: str) -> list[Comparison]:
     """Every codec of `pairs` against its reference, by sequence, then by the mean curves of each class."""
     found = []
-    for group, own in groups(rows).items():
-        for sequence in sequences(own):
-            found += _of_curves(group, sequence, curves(own, sequence, measure), pairs, measure)
+    for group, own in rows.groupby("sequence_class", sort=False):
+        for sequence in own.sequence.unique():
+            found += _of_curves(str(group), sequence, curves(own, sequence, measure), pairs, measure)
         for name, other in pairs.items():
-            both = average([row for row in own if row.codec in (name, other)], measure)
-            found += _of_curves(group, MEAN_CURVE, both, {name: other}, measure)
+            both = average(own[own.codec.isin([name, other])], measure)
+            found += _of_curves(str(group), MEAN_CURVE, both, {name: other}, measure)
     return found
 
 
@@ -83,61 +83,53 @@ def _bd_quality(reference: Sequence[tuple[float, float]], test: Sequence[tuple[f
         return math.nan
 
 
-def overview(comparisons: Sequence[Comparison], pairs: Mapping[str, str]) -> Table:
+def overview(comparisons: Sequence[Comparison], pairs: Mapping[str, str]) -> pd.DataFrame:
     """A line a sequence, a column a codec, BD-rate in %; below each class both its figures, below all the mean."""
-    table = {(c.sequence_class, c.sequence, c.codec): c for c in comparisons}
-    lines = []
-    classes = list(dict.fromkeys(c.sequence_class for c in comparisons))
-    for group in classes:
-        own = list(dict.fromkeys(c.sequence for c in comparisons if c.sequence_class == group))
-        titles = [title for title in own if title != MEAN_CURVE]
-        label = f"{group}: " if len(classes) > 1 else ""
-        lines += [[title, *(_percent(table.get((group, title, name))) for name in pairs)] for title in titles]
-        lines.append([f"**{label}mean**", *(_mean(comparisons, name, group) for name in pairs)])
-        cells = [_percent(table.get((group, MEAN_CURVE, name))) for name in pairs]
-        lines.append([f"**{label}{MEAN_CURVE}**", *cells])
-    if len(classes) > 1:
-        lines.append(["**mean of all sequences**", *(_mean(comparisons, name) for name in pairs)])
-    head = ["sequence", *(f"{name} against {other}" for name, other in pairs.items())]
-    return Table(head, lines)
+    found = tables.table_of(comparisons, Comparison)
+    found["text"] = [f"{c.bd_rate_akima:+.1f} %{_mark(c)}" for c in comparisons]
+    several = found.sequence_class.nunique() > 1
+    parts = []
+    for group, own in found.groupby("sequence_class", sort=False):
+        label = f"{group}: " if several else ""
+        names = {title: f"**{label}{title}**" for title in (MEAN, MEAN_CURVE)}
+        cells = own.pivot(index="sequence", columns="codec", values="text")
+        cells.loc[MEAN] = _means(own)
+        titles = [title for title in own.sequence.unique() if title != MEAN_CURVE]
+        parts.append(cells.reindex([*titles, *names]).rename(names))
+    if several:
+        parts.append(_means(found).to_frame("**mean of all sequences**").T)
+    head = {name: f"{name} against {other}" for name, other in pairs.items()}
+    cells = pd.concat(parts).reindex(columns=list(head)).fillna("-").rename(columns=head)
+    return cells.rename_axis(index="sequence", columns=None).reset_index()
 
 
-def _percent(comparison: Comparison | None) -> str:
-    if comparison is None:
-        return "-"
-    mark = "*" if comparison.overlap < LEAST_OVERLAP else ""
-    return f"{comparison.bd_rate_akima:+.1f} %{mark}"
+def _mark(comparison: Comparison) -> str:
+    """A star where the curves hardly overlap."""
+    return "*" if comparison.overlap < LEAST_OVERLAP else ""
 
 
-def _mean(comparisons: Iterable[Comparison], name: str, group: str | None = None) -> str:
-    values = [
-        c.bd_rate_akima
-        for c in comparisons
-        if c.codec == name and c.sequence != MEAN_CURVE and group in (None, c.sequence_class)
-    ]
-    return f"{fmean(values):+.1f} %" if values else "-"
+def _means(found: pd.DataFrame) -> pd.Series:
+    """By codec, the mean of its sequences' BD-rates as text."""
+    return found[found.sequence != MEAN_CURVE].groupby("codec").bd_rate_akima.mean().map("{:+.1f} %".format)
 
 
-def details(comparisons: Sequence[Comparison]) -> Table:
+def details(comparisons: Sequence[Comparison]) -> pd.DataFrame:
     """A line a comparison: both interpolations, BD-PSNR, the common range and its share."""
     digits = 4 if comparisons and comparisons[0].measure == "ms_ssim" else 2
-    head = ["sequence", "codec", "reference", "BD-rate akima", "pchip"]
-    head += ["BD-quality akima", "pchip", "common range", "overlap"]
-    lines = [
-        [
-            f"{c.sequence_class}: {c.sequence}" if c.sequence == MEAN_CURVE else c.sequence,
-            c.codec,
-            c.reference,
-            f"{c.bd_rate_akima:+.2f} %",
-            f"{c.bd_rate_pchip:+.2f} %",
-            f"{c.bd_quality_akima:+.{digits + 1}f}",
-            f"{c.bd_quality_pchip:+.{digits + 1}f}",
-            f"{c.low:.{digits}f} to {c.high:.{digits}f}",
-            f"{c.overlap:.2f}{'*' if c.overlap < LEAST_OVERLAP else ''}",
-        ]
+    return pd.DataFrame(
+        {
+            "sequence": f"{c.sequence_class}: {c.sequence}" if c.sequence == MEAN_CURVE else c.sequence,
+            "codec": c.codec,
+            "reference": c.reference,
+            "BD-rate akima": f"{c.bd_rate_akima:+.2f} %",
+            "BD-rate pchip": f"{c.bd_rate_pchip:+.2f} %",
+            "BD-quality akima": f"{c.bd_quality_akima:+.{digits + 1}f}",
+            "BD-quality pchip": f"{c.bd_quality_pchip:+.{digits + 1}f}",
+            "common range": f"{c.low:.{digits}f} to {c.high:.{digits}f}",
+            "overlap": f"{c.overlap:.2f}{_mark(c)}",
+        }
         for c in comparisons
-    ]
-    return Table(head, lines)
+    )
 
 
 def warnings(comparisons: Iterable[Comparison]) -> list[str]:
@@ -150,17 +142,17 @@ def warnings(comparisons: Iterable[Comparison]) -> list[str]:
     ]
 
 
-def savings(rows: Sequence[Row], pairs: Mapping[str, str]) -> Table:
+def savings(rows: pd.DataFrame, pairs: Mapping[str, str]) -> pd.DataFrame:
     """Bits of the mean curves of each class at single qualities, as the paper quotes them; '-' where one ends."""
-    head = ["class", "codec", "reference", *(f"{measure} {quality:g}" for measure, quality in SAVINGS)]
+    head = [f"{measure} {quality:g}" for measure, quality in SAVINGS]
     lines = []
-    for group, own in groups(rows).items():
+    for group, own in rows.groupby("sequence_class", sort=False):
         for name, other in pairs.items():
-            both = [row for row in own if row.codec in (name, other)]
+            both = own[own.codec.isin([name, other])]
             cells = [_saving(average(both, measure), name, other, quality) for measure, quality in SAVINGS]
             if any(cell != "-" for cell in cells):
                 lines.append([group, name, other, *cells])
-    return Table(head, lines)
+    return pd.DataFrame(lines, columns=["class", "codec", "reference", *head])
 
 
 def _saving(found: Curves, name: str, other: str, quality: float) -> str:

@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -26,8 +27,10 @@ INNER = "entropy"  # part of others: entropy models and coding
 
 
 class Side(NamedTuple):
-    """Writing or reading: median seconds by component and in all, multiply-accumulates by component, and peak memory in
-    10^6 bytes."""
+    """Writing or reading one B-frame, in all and by component.
+
+    seconds are medians, macs multiply-accumulates, memory is the peak in 10^6 bytes.
+    """
 
     seconds: dict[str, float]
     macs: dict[str, float]
@@ -35,7 +38,10 @@ class Side(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """A B-frame's; `read` is None where a payload was not worth its bits."""
+    """What one B-frame costs to write and to read, and the bytes of its payload.
+
+    `read` is None, and bytes is 0, where no payload lowered R + lambda * D.
+    """
 
     write: Side
     read: Side | None
@@ -50,15 +56,13 @@ def report_codecs(models: Sequence[codec.Model], sizes: Mapping[str, tuple[int, 
             cost = measure(model, size, repeats=repeats)
             for direction, side in (("write", cost.write), ("read", cost.read)):
                 if side is not None:
-                    seconds = [f"{value:.4f}" for value in _columns(side.seconds)]
-                    last = [f"{side.memory:.0f}", str(cost.bytes), f"{parameters(model) / 1e6:.2f}"]
-                    lines.append([model.name, name, direction, *seconds, *last])
-                    macs = [f"{value / math.prod(size) / 1e3:.2f}" for value in _columns(side.macs)]
-                    counts.append([model.name, name, direction, *macs])
-    where, columns = ["model", "size", "direction"], [*PARTS, "rest", "in all", "of which entropy"]
-    timed = [*where, *(f"{column} (s)" for column in columns), "memory (MB)", "payload (bytes)", "parameters (M)"]
-    counted = [*where, *(f"{column} (kMAC a pixel)" for column in columns)]
-    return f"{markdown(timed, lines)}\n\n{markdown(counted, counts)}"
+                    where = {"model": model.name, "size": name, "direction": direction}
+                    seconds = {f"{column} (s)": f"{value:.4f}" for column, value in _columns(side.seconds).items()}
+                    memory = {"memory (MB)": f"{side.memory:.0f}", "payload (bytes)": str(cost.bytes)}
+                    lines.append(where | seconds | memory | {"parameters (M)": f"{parameters(model) / 1e6:.2f}"})
+                    macs = {column: value / math.prod(size) / 1e3 for column, value in _columns(side.macs).items()}
+                    counts.append(where | {f"{c} (kMAC a pixel)": f"{value:.2f}" for c, value in macs.items()})
+    return f"{markdown(pd.DataFrame(lines))}\n\n{markdown(pd.DataFrame(counts))}"
 
 
 def parameters(model: codec.Model) -> int:
@@ -90,16 +94,15 @@ def _side(model: codec.Model, device: torch.device, work: Any, repeats: int) -> 
         work()  # this is also the round that warms up
     with FlopCounterMode(display=False) as counter:
         macs = _sums(model, work, lambda: counter.get_total_flops() / 2)
-    return Side(_median([_time(model, device, work) for _ in range(repeats)]), macs, memory.peak)
+    runs = [_time(model, device, work) for _ in range(repeats)]
+    return Side({name: median(run[name] for run in runs) for name in runs[0]}, macs, memory.peak)
 
 
-def _columns(values: Mapping[str, float]) -> list[float]:
-    parts = [values.get(name, 0.0) for name in PARTS]
-    return [*parts, values["all"] - sum(parts), values["all"], values.get(INNER, 0.0)]
-
-
-def _median(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: median(run[name] for run in runs) for name in runs[0]}
+def _columns(values: Mapping[str, float]) -> dict[str, float]:
+    """By heading, the values of a table's columns."""
+    parts = {name: values.get(name, 0.0) for name in PARTS}
+    whole, inner = values["all"], values.get(INNER, 0.0)
+    return parts | {"rest": whole - sum(parts.values()), "in all": whole, f"of which {INNER}": inner}
 
 
 def _components(model: codec.Model) -> dict[str, list[nn.Module]]:

@@ -71,7 +71,7 @@ class CodecName:
 
     @classmethod
     def parse(cls, name: str) -> "CodecName":
-        """InputError if that is not a name."""
+        """The parts of a codec name as in tables. InputError if it is none."""
         match = NAME.fullmatch(name)
         if match is None or (name.startswith("ncm-") and not match["mode"]):
             raise codec.InputError(f"codec {name!r} is not like ncm-bitneed@x265, ncm-bitneed:4@x265, x265 or hm:ra")
@@ -99,8 +99,7 @@ class CodecName:
     def words(self) -> list[str]:
         """Its options of `codec encode`, all but those of its rate."""
         words = ["--anchor", self.anchor]
-        if self.mode:
-            words += ["--mode", self.mode]
+        words += ["--mode", self.mode or "bitfree"]
         if self.mode != "auto":  # which finds its own order
             words += ["--gop", "ibpb" if self.mode else "fixed:1"]
         if self.effort:

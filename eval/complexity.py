@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -49,19 +50,23 @@ class Cost(NamedTuple):
 
 def report(models: Sequence[codec.Model], sizes: Sequence[str], *, repeats: int) -> str:
     """Markdown: a line a model and size, then multiply-accumulates a pixel, a line a module."""
-    head = ["model", "size", *(f"{name} (s)" for name in COMPONENTS), "frame (s)"]
-    head += ["GMAC", "kMAC a pixel", "memory (MB)", "parameters (M)"]
     lines, modules = [], []
     for size in sizes:
         pixels = math.prod(SIZES[size])
         for model, cost in zip(models, measure(models, SIZES[size], repeats=repeats), strict=True):
-            seconds = [f"{cost.seconds[name]:.4f}" for name in (*COMPONENTS, "frame")]
-            counts = [f"{cost.macs / 1e9:.1f}", f"{cost.macs / pixels / 1e3:.1f}", f"{cost.memory:.0f}"]
-            lines.append([model.name, size, *seconds, *counts, f"{parameters(model) / 1e6:.2f}"])
+            where = {"model": model.name, "size": size}
+            seconds = {f"{name} (s)": f"{cost.seconds[name]:.4f}" for name in (*COMPONENTS, "frame")}
+            counts = {
+                "GMAC": f"{cost.macs / 1e9:.1f}",
+                "kMAC a pixel": f"{cost.macs / pixels / 1e3:.1f}",
+                "memory (MB)": f"{cost.memory:.0f}",
+                "parameters (M)": f"{parameters(model) / 1e6:.2f}",
+            }
+            lines.append(where | seconds | counts)
             for name, macs in cost.modules.items():
-                modules.append([name, model.name, size, f"{macs / pixels / 1e3:.2f}", f"{macs / cost.macs:.1%}"])
-    module_head = ["module", "model", "size", "kMAC a pixel", "share"]
-    return f"{markdown(head, lines)}\n\n{markdown(module_head, modules)}"
+                share = {"kMAC a pixel": f"{macs / pixels / 1e3:.2f}", "share": f"{macs / cost.macs:.1%}"}
+                modules.append({"module": name} | where | share)
+    return f"{markdown(pd.DataFrame(lines))}\n\n{markdown(pd.DataFrame(modules))}"
 
 
 def parameters(model: codec.Model) -> int:

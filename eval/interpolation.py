@@ -17,9 +17,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import NamedTuple
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from rich.console import Console
@@ -152,8 +152,7 @@ def measure(part: Part, clip: Clip, models: Sequence[codec.Model]) -> list[Row]:
             model.name,
             model.fingerprint.hex(),
             len(own),
-            fmean(s.psnr for s in own),
-            fmean(s.ssim for s in own),
+            *pd.DataFrame(own).mean(),
         )
         for model, own in zip(models, scores, strict=True)
     ]

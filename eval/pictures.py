@@ -31,8 +31,12 @@ class Layers:
     notes: dict[str, str] = field(default_factory=dict)
 
 
-def shown(source: Iterable[codec.Frame], pocs: Iterable[int], colour: codec.Colour) -> dict[int, Layers]:
-    """The frames at these POCs as they are; those past the end are left out."""
+def shown(source: codec.Video | codec.VideoSource, pocs: Iterable[int], matrix: str) -> dict[int, Layers]:
+    """The frames at these POCs in RGB by this matrix; those past the end are left out.
+
+    Nothing is read past the last of them, but a stream decodes the whole segment that holds it.
+    """
+    colour = codec.Colour(matrix, source.info.colour.full_range)
     wanted = set(pocs)
     found: dict[int, Layers] = {}
     for poc, frame in enumerate(source):
@@ -43,14 +47,14 @@ def shown(source: Iterable[codec.Frame], pocs: Iterable[int], colour: codec.Colo
     return found
 
 
-def decoded(stream: Path, pocs: Iterable[int], colour: codec.Colour) -> dict[int, Layers]:
+def decoded(stream: Path, pocs: Iterable[int], matrix: str) -> dict[int, Layers]:
     """Frames of a stream; of B-frames also motion, mask and what payloads added to the prediction."""
     bframes = _bframes([frame.kind for frame in codec.info(stream).frames])
     wanted = set(pocs)
     with codec.open(stream) as video:
         size = (video.info.height, video.info.width)
         with _listening(video.model, bframes, wanted) as made:
-            found = shown(video, wanted, colour)
+            found = shown(video, wanted, matrix)
     for poc, outputs in made.items():
         if poc in found:
             _add_layers(found[poc], outputs, size)
@@ -96,7 +100,10 @@ def _listening(model: codec.Model, bframes: Iterator[int], wanted: set[int]) -> 
 
 
 def _add_layers(layers: Layers, outputs: list[Any], size: tuple[int, int]) -> None:
-    """Of a prediction, and of a reconstruction if there was a payload."""
+    """Add to the layers what networks returned for a picture of `size`: flow, mask and prediction.
+
+    If there was a payload, its residual is added too.
+    """
     prediction, *rest = outputs
     motion = rest[0].motion if rest else prediction.motion
     flow = motion.flow[0, :2].float().cpu()

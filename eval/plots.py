@@ -11,11 +11,11 @@ import matplotlib
 
 matplotlib.use("Agg")  # figures go to files, on machines without a screen too
 import matplotlib.pyplot as plt
+import pandas as pd
 from matplotlib.axes import Axes
 
-from eval.curves import MEASURES, Curves, average, curves, groups, sequences
+from eval.curves import MEASURES, Curves, average, curves
 from eval.reference import Published, published
-from eval.rows import Row
 
 DRAWN = ("psnr_rgb", "ms_ssim")
 AVERAGE = "average"
@@ -32,24 +32,24 @@ class Panel(NamedTuple):
     beside: Sequence[Published] = ()
 
 
-def draw(rows: Sequence[Row], folder: Path, *, each: bool = False, beside: bool = False) -> list[Path]:
+def draw(rows: pd.DataFrame, folder: Path, *, each: bool = False, beside: bool = False) -> list[Path]:
     """Figures as PNG and PDF; the files written.
 
     A figure a class: its mean, then its sequences. One of the average over all sequences, with the classes' means if
     there are several. With `each` a figure a sequence too. `beside` adds what was published for a class.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    styles = {name: number for number, name in enumerate(dict.fromkeys(row.codec for row in rows))}
+    styles = {name: number for number, name in enumerate(rows.codec.unique())}
     figures: dict[str, list[Panel]] = {}
-    classes = groups(rows)
+    classes = {str(group): own for group, own in rows.groupby("sequence_class", sort=False)}
     for group, own in classes.items():
-        titles = sequences(own)
+        titles = own.sequence.unique()
         means = [_mean_panel(f"{group}, mean", own, measure, beside) for measure in DRAWN] if len(titles) > 1 else []
         panels = means + [Panel(Path(s).stem, m, curves(own, s, m)) for m in DRAWN for s in titles]
         figures[group] = sorted(panels, key=lambda panel: DRAWN.index(panel.measure))
         if each:
             figures |= {Path(s).stem: [Panel("", m, curves(own, s, m)) for m in DRAWN] for s in titles}
-    if len(sequences(rows)) > 1:
+    if rows.sequence.nunique() > 1:
         figures[AVERAGE] = _average(classes, rows, beside)
     written: list[Path] = []
     for name, panels in figures.items():
@@ -58,7 +58,7 @@ def draw(rows: Sequence[Row], folder: Path, *, each: bool = False, beside: bool 
     return written
 
 
-def _average(classes: Mapping[str, Sequence[Row]], rows: Sequence[Row], beside: bool) -> list[Panel]:
+def _average(classes: Mapping[str, pd.DataFrame], rows: pd.DataFrame, beside: bool) -> list[Panel]:
     panels = []
     for measure in DRAWN:
         panels.append(_mean_panel("all sequences" if len(classes) > 1 else "", rows, measure, beside))
@@ -67,8 +67,8 @@ def _average(classes: Mapping[str, Sequence[Row]], rows: Sequence[Row], beside: 
     return panels
 
 
-def _mean_panel(title: str, rows: Sequence[Row], measure: str, beside: bool) -> Panel:
-    found = published({row.group for row in rows}, measure) if beside else ()
+def _mean_panel(title: str, rows: pd.DataFrame, measure: str, beside: bool) -> Panel:
+    found = published(set(rows.sequence_class), measure) if beside else ()
     return Panel(title, measure, average(rows, measure), found)
 
 

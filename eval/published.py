@@ -6,12 +6,13 @@ are PSNR/SSIM, then the runtime of a frame of 480 and of 1080 lines in ms and th
 its authors copied from the original papers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import NamedTuple
 
-from eval.tables import markdown
+import pandas as pd
+
+from eval.tables import markdown, table_of
 
 INTERPOLATION = """
 DAIN       26.78/0.8065 39.73/0.9902 35.46/0.9780 30.17/0.9335 25.09/0.8584 34.99/0.9683 34.71/0.9756 32.42/0.9300 130* - 24.0*
@@ -60,6 +61,7 @@ BENCHMARKS = (
 REST = ("Average", "480p (ms)", "1080p (ms)", "Parameters (M)")
 CLEAN_UCF101 = Benchmark("UCF101 without dirty", "ucf101-without-dirty", 281)
 SETTINGS = ("interpolation", "extrapolation")
+FIGURES = ["psnr", "ssim"]
 LONGEST_LIST = 40  # clips; of more only the mean is shown
 
 
@@ -81,73 +83,69 @@ class Row:
 
 
 def report(rows: Sequence[Row]) -> str:
-    """All results as Markdown."""
+    """Markdown of all results: tables 1, 2 and 5 of the paper with our rows, then a table for every other data set."""
+    table = table_of(rows, Row)
     sections = {
-        "Interpolation, PSNR/SSIM (paper, table 1)": _benchmarks(rows, "interpolation", INTERPOLATION),
-        "Extrapolation, PSNR/SSIM (paper, table 2)": _benchmarks(rows, "extrapolation", EXTRAPOLATION),
-        "UCF101 without the dirty triplets, PSNR/SSIM (paper, table 5)": _without_dirty(rows),
+        "Interpolation, PSNR/SSIM (paper, table 1)": _benchmarks(table, "interpolation", INTERPOLATION),
+        "Extrapolation, PSNR/SSIM (paper, table 2)": _benchmarks(table, "extrapolation", EXTRAPOLATION),
+        "UCF101 without the dirty triplets, PSNR/SSIM (paper, table 5)": _without_dirty(table),
     }
-    for dataset, setting in dict.fromkeys((row.dataset, row.setting) for row in rows if row.setting not in SETTINGS):
-        chosen = [row for row in rows if (row.dataset, row.setting) == (dataset, setting)]
-        sections[f"{dataset}: {setting}, PSNR/SSIM"] = _clips(chosen)
+    others = table[~table.setting.isin(SETTINGS)]
+    for (dataset, setting), own in others.groupby(["dataset", "setting"], sort=False):
+        sections[f"{dataset}: {setting}, PSNR/SSIM"] = _clips(own)
     return "\n\n".join(f"### {title}\n\n{body}" for title, body in sections.items())
 
 
-def _benchmarks(rows: Sequence[Row], setting: str, published: str) -> str:
+def _benchmarks(rows: pd.DataFrame, setting: str, published: str) -> str:
+    """A table of the paper, and a line for each of our models that has any of its data sets."""
+    head = ["Model", *(benchmark.title for benchmark in BENCHMARKS), *REST]
     lines = _lines(published)
-    for label, own in _by_model([row for row in rows if row.setting == setting]).items():
-        chosen = [[row for row in own if row.dataset == benchmark.dataset] for benchmark in BENCHMARKS]
-        if any(chosen):
-            cells = [_cell(part, benchmark.clips) for part, benchmark in zip(chosen, BENCHMARKS, strict=True)]
-            lines.append([f"**{label}**", *cells, _average(chosen), *["-"] * (len(REST) - 1)])
-    return markdown(["Model", *(benchmark.title for benchmark in BENCHMARKS), *REST], lines)
+    complete = {benchmark.dataset: benchmark.clips for benchmark in BENCHMARKS}
+    for label, own in _by_model(rows[(rows.setting == setting) & rows.dataset.isin(complete)]):
+        means = own.groupby("dataset")[FIGURES].mean().reindex(list(complete))
+        cells = [_cell(own[own.dataset == dataset], clips) for dataset, clips in complete.items()]
+        lines.append([f"**{label}**", *cells, _text(means.mean(skipna=False)), *["-"] * (len(REST) - 1)])
+    return markdown(pd.DataFrame(lines, columns=head))
 
 
-def _without_dirty(rows: Sequence[Row]) -> str:
+def _without_dirty(rows: pd.DataFrame) -> str:
+    """The paper's table of the cleaned UCF101, and a line for each of our models that has it."""
     lines = _lines(WITHOUT_DIRTY)
-    for label, own in _by_model([row for row in rows if row.dataset == CLEAN_UCF101.dataset]).items():
-        parts = [[row for row in own if row.setting == setting] for setting in SETTINGS]
-        lines.append([f"**{label}**", *(_cell(part, CLEAN_UCF101.clips) for part in parts)])
-    return markdown(["Model", *(setting.capitalize() for setting in SETTINGS)], lines)
+    for label, own in _by_model(rows[rows.dataset == CLEAN_UCF101.dataset]):
+        cells = [_cell(own[own.setting == setting], CLEAN_UCF101.clips) for setting in SETTINGS]
+        lines.append([f"**{label}**", *cells])
+    return markdown(pd.DataFrame(lines, columns=["Model", *(setting.capitalize() for setting in SETTINGS)]))
 
 
-def _clips(rows: Sequence[Row]) -> str:
+def _clips(rows: pd.DataFrame) -> str:
     """A line a clip, a column a model, the mean over the clips that all models have below."""
-    models = _by_model(rows)
-    found = {label: {row.clip: row for row in own} for label, own in models.items()}
-    common = [clip for clip in dict.fromkeys(row.clip for row in rows) if all(clip in own for own in found.values())]
-    lines = [[clip, *(_mean([own[clip]]) for own in found.values())] for clip in common]
-    mean = [f"**mean of {len(common)}**", *(_mean([own[clip] for clip in common]) for own in found.values())]
-    return markdown(["clip", *models], [*(lines if len(lines) <= LONGEST_LIST else []), mean])
+    models = {label: own.groupby("clip", sort=False)[FIGURES].mean() for label, own in _by_model(rows)}
+    common = pd.concat(models, axis=1).dropna()
+    few = len(common) <= LONGEST_LIST
+    common.loc[f"**mean of {len(common)}**"] = common.mean()
+    shown = common if few else common[-1:]
+    text = pd.DataFrame({label: shown[label].apply(_text, axis=1) for label in models})
+    return markdown(text.rename_axis("clip").reset_index())
 
 
 def _lines(published: str) -> list[list[str]]:
+    """The cells of a table of the paper."""
     return [line.split() for line in published.strip().splitlines()]
 
 
-def _by_model(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def _by_model(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """The rows of each model by a label, its name, with the fingerprint where that alone tells two apart."""
-    models: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        models.setdefault((row.model, row.fingerprint), []).append(row)
-    names = [name for name, _ in models]
-    return {name if names.count(name) == 1 else f"{name}@{mark[:8]}": own for (name, mark), own in models.items()}
+    twins = rows.groupby("model").fingerprint.nunique() > 1
+    for key, own in rows.groupby(["model", "fingerprint"], sort=False):
+        name, mark = map(str, key)
+        yield f"{name}@{mark[:8]}" if twins[name] else name, own
 
 
-def _cell(rows: Sequence[Row], complete: int) -> str:
+def _cell(rows: pd.DataFrame, complete: int) -> str:
     """A data set's mean; the number of clips behind it, if that is not all of them."""
-    return _mean(rows) + (f" ({len(rows)} clips)" if 0 < len(rows) != complete else "")
+    return _text(rows[FIGURES].mean()) + (f" ({len(rows)} clips)" if 0 < len(rows) != complete else "")
 
 
-def _average(parts: Sequence[Sequence[Row]]) -> str:
-    """The mean over all data sets, as the paper takes it."""
-    if not all(parts):
-        return "-"
-    psnr, ssim = (fmean(fmean(getattr(row, name) for row in part) for part in parts) for name in ("psnr", "ssim"))
-    return f"{psnr:.2f}/{ssim:.4f}"
-
-
-def _mean(rows: Sequence[Row]) -> str:
-    if not rows:
-        return "-"
-    return f"{fmean(row.psnr for row in rows):.2f}/{fmean(row.ssim for row in rows):.4f}"
+def _text(figures: pd.Series) -> str:
+    """PSNR/SSIM, '-' if they are not known."""
+    return "-" if figures.isna().any() else f"{figures.psnr:.2f}/{figures.ssim:.4f}"

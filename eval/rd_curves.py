@@ -131,8 +131,8 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
 def _table(arguments: argparse.Namespace) -> None:
     from eval import bdtable  # bjontegaard takes matplotlib along, which takes seconds to import
 
-    rows = records.chosen(records.rows_of(arguments.results), arguments.codecs)
-    pairs = bdtable.references((row.codec for row in rows), arguments.reference)
+    rows = records.read_table(arguments.results, arguments.codecs)
+    pairs = bdtable.references(rows.codec, arguments.reference)
     found = bdtable.compare(rows, pairs, arguments.measure)
     if not found:
         raise codec.InputError(
@@ -142,7 +142,7 @@ def _table(arguments: argparse.Namespace) -> None:
     for line in bdtable.warnings(found):
         print(f"rd_curves.py: warning: {line}", file=sys.stderr)
     parts = [bdtable.overview(found, pairs), bdtable.details(found), bdtable.savings(rows, pairs)]
-    texts = {"markdown": "\n\n".join(p.markdown() for p in parts), "latex": "\n\n".join(p.latex() for p in parts)}
+    texts = {kind.__name__: "\n\n".join(map(kind, parts)) for kind in (tables.markdown, tables.latex)}
     if arguments.output is None:
         print(texts[arguments.format])
         return
@@ -166,7 +166,7 @@ def _add_plot(parser: argparse.ArgumentParser) -> None:
 def _plot(arguments: argparse.Namespace) -> None:
     from eval.plots import draw  # matplotlib takes a second to import
 
-    rows = records.chosen(records.rows_of(arguments.results), arguments.codecs)
+    rows = records.read_table(arguments.results, arguments.codecs)
     for path in draw(rows, arguments.output, each=arguments.each, beside=arguments.published):
         print(path)
 
@@ -186,8 +186,9 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
 def _report(arguments: argparse.Namespace) -> None:
     from eval.report import collect, write_report
 
-    rows = records.chosen(records.rows_of(arguments.results), arguments.codecs)
-    frames = [frame for file in arguments.results for frame in records.read_frames(file)]
+    rows = records.read_table(arguments.results, arguments.codecs)
+    own = [frame for file in arguments.results for frame in records.read_frames(file)]
+    frames = tables.table_of(own, records.FrameRow)
     clips = find(arguments.sequences) if arguments.sequences else []
     pictures = []
     if arguments.streams:

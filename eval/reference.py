@@ -20,7 +20,7 @@ class Published(NamedTuple):
 
     @property
     def label(self) -> str:
-        """For a legend."""
+        """Name of the curve in the legend of a figure: the codec, and its source in brackets."""
         return f"{self.codec} ({self.source})"
 
 

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 import codec
 from eval import tables
+
+KEY = ["sequence", "codec", "crf"]  # the columns that tell rows apart
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,6 @@ class Row:
         """What tells rows apart: sequence, codec, rate point."""
         return self.sequence, self.codec, self.crf
 
-    @property
-    def group(self) -> str:
-        """The sequence's class; older files know none."""
-        return self.sequence_class or "sequences"
-
 
 @dataclass(frozen=True)
 class FrameRow:
@@ -84,7 +83,7 @@ class FrameRow:
 
     @property
     def key(self) -> tuple[str, str, float]:
-        """That of the row this belongs to."""
+        """Sequence, codec and rate point, as the row of the whole video has them."""
         return self.sequence, self.codec, self.crf
 
 
@@ -95,37 +94,35 @@ def frames_file(results: Path) -> Path:
 
 def read_rows(path: Path) -> list[Row]:
     """The rows of a results file. InputError if it cannot be read."""
-    return _read(path, Row)
+    return tables.read_rows(path, Row)
 
 
 def read_frames(results: Path) -> list[FrameRow]:
     """The frames that belong to a results file; none if there is no such file. InputError if it cannot be read."""
     path = frames_file(results)
-    return _read(path, FrameRow) if path.exists() else []
+    return tables.read_rows(path, FrameRow) if path.exists() else []
 
 
-def _read(path: Path, kind: type[tables.R]) -> list[tables.R]:
-    try:
-        return tables.read_rows(path, kind)
-    except (OSError, KeyError, ValueError, TypeError) as err:
-        raise codec.InputError(f"{path}: no results file ({err}); `rd_curves.py run` makes one") from err
+def table_of(rows: Sequence[Row]) -> pd.DataFrame:
+    """A column a field of `Row`; older files know no classes, so theirs is called "sequences".
+
+    A row that is there twice counts once. InputError if two differ in what they say of one rate point.
+    """
+    table = tables.table_of(rows, Row).replace({"sequence_class": {"": "sequences"}}).drop_duplicates()
+    for row in table[table.duplicated(KEY)].itertuples():
+        raise codec.InputError(f"two different rows of {row.codec} at {row.crf:g} of {row.sequence}; keep one")
+    return table
 
 
-def rows_of(files: Sequence[Path]) -> list[Row]:
-    """The rows of several results files. InputError if one cannot be read, or if two hold the same rate point."""
-    rows: dict[tuple[str, str, float], Row] = {}
-    for row in (row for file in files for row in read_rows(file)):
-        if rows.setdefault(row.key, row) != row:
-            raise codec.InputError(f"two different rows of {row.codec} at {row.crf:g} of {row.sequence}; keep one")
-    return list(rows.values())
+def read_table(files: Sequence[Path], names: Sequence[str] | None) -> pd.DataFrame:
+    """The rows of several results files as one table, of these codecs or of all.
 
-
-def chosen(rows: Sequence[Row], names: Sequence[str] | None) -> list[Row]:
-    """The rows of these codecs, all if none are named. InputError if one has no rows."""
-    found = dict.fromkeys(row.codec for row in rows)
-    if unknown := sorted(set(names or ()) - set(found)):
-        raise codec.InputError(f"codec {unknown[0]!r}: no rows of it; there are {', '.join(found)}")
-    return [row for row in rows if row.codec in (names or found)]
+    InputError if a file cannot be read, if two hold the same rate point, or if a codec has no rows.
+    """
+    rows = table_of([row for file in files for row in read_rows(file)])
+    if unknown := sorted(set(names or ()) - set(rows.codec)):
+        raise codec.InputError(f"codec {unknown[0]!r}: no rows of it; there are {', '.join(rows.codec.unique())}")
+    return rows[rows.codec.isin(names)] if names else rows
 
 
 def write(results: Path, rows: Sequence[Row], frames: Sequence[FrameRow]) -> None:

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from statistics import fmean
+from typing import Any
 
+import pandas as pd
 import torch
 
 import codec
@@ -30,6 +31,7 @@ from eval.vmaf import Vmaf, available
 
 ROOT = Path(__file__).resolve().parents[1]
 MATRICES = ("bt709", "bt601")
+MEANS = ["psnr_y", "psnr_u", "psnr_v", "psnr_yuv", "psnr_rgb", "ms_ssim", "vmaf"]  # of a row, over its frames
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,12 @@ class Point:
 
     @property
     def key(self) -> tuple[str, str, float]:
-        """That of its row."""
+        """Sequence, codec and rate point, as the row of its results has them."""
         return self.clip.title, self.codec.name, self.value
 
     @property
     def stream(self) -> str:
-        """A file name for its stream."""
+        """Name of the file that keeps its stream."""
         return stream_name(*self.key)
 
 
@@ -149,11 +151,9 @@ def _row(
 ) -> Row:
     header = info.header
     area = header.width * header.height
-
-    def mean(measure: str, kind: str = "IPB") -> float:
-        values = [getattr(frame, measure) for frame in frames if frame.kind in kind]
-        return fmean(values) if values else math.nan
-
+    table = pd.DataFrame(frames)
+    means: Any = table[MEANS].mean()
+    kinds = table.groupby("kind")[["bits", "psnr_rgb"]].mean().reindex(list("IPB"))  # NaN of a kind that is not there
     return Row(
         sequence=point.clip.title,
         codec=point.codec.name,
@@ -161,17 +161,11 @@ def _row(
         frames=len(frames),
         bytes=size,
         bpp=8 * size / (area * len(frames)),
-        bpp_i=mean("bits", "I") / area,
-        bpp_p=mean("bits", "P") / area,
-        bpp_b=mean("bits", "B") / area,
-        psnr_y=mean("psnr_y"),
-        psnr_u=mean("psnr_u"),
-        psnr_v=mean("psnr_v"),
-        psnr_yuv=mean("psnr_yuv"),
-        psnr_rgb=mean("psnr_rgb"),
-        ms_ssim=mean("ms_ssim"),
-        vmaf=mean("vmaf"),
-        psnr_rgb_b=mean("psnr_rgb", "B"),
+        **means,
+        bpp_i=kinds.bits["I"] / area,
+        bpp_p=kinds.bits["P"] / area,
+        bpp_b=kinds.bits["B"] / area,
+        psnr_rgb_b=kinds.psnr_rgb["B"],
         encode_seconds=encoded.seconds,
         decode_seconds=decoded.seconds,
         settings=header.anchor_settings,
@@ -192,7 +186,10 @@ def _row(
 
 @cache
 def versions(anchor: str) -> str:
-    """Of what decides on the results, the anchors' codec by name among it if this installation lists it."""
+    """Names and versions of the packages that results depend on, separated by commas.
+
+    The anchors' codec is among them if this installation lists it.
+    """
     packages = ("torch", "compressai", "av", "pytorch-msssim")
     found = [("ncm-codec", codec.__version__), *((name, version(name)) for name in packages)]
     found += [(listing.name, listing.version) for listing in codec.anchor_listings() if listing.name == anchor]

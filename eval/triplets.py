@@ -56,7 +56,10 @@ class Triplet:
 
 @dataclass(frozen=True, eq=False)
 class VideoTriplet:
-    """The same of a video's planes; `noise` is the inputs' RMS error as RGB in [0,1], 0 where they are the source."""
+    """Two input frames and the target as planes of one video; `noise` is the inputs' RMS error as RGB in [0,1].
+
+    `time` in (0,1) is the target's between the inputs. noise is 0 where the inputs are the source.
+    """
 
     name: str
     inputs: tuple[codec.Yuv420, codec.Yuv420]
@@ -144,9 +147,9 @@ def x4k(root: Path, *, extrapolate: bool = False) -> list[Clip]:
 
 
 def videos(paths: Sequence[Path], *, step: int, frames: int | None, anchor: Anchor | None = None) -> list[Clip]:
-    """Of every video the frames at odd multiples of `step`, each from the two `step` away from it.
+    """A clip for each video: its targets are the frames at odd multiples of `step`, its inputs the frames `step` away.
 
-    Those two are as in the source, or as an anchor encoder leaves them that codes all references of the video.
+    Inputs are source frames; with `anchor`, what that encoder makes of all inputs of the video as one closed group.
     """
     return [Clip(path.name, partial(_video, path, step=step, frames=frames, anchor=anchor)) for path in paths]
 

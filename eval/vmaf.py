@@ -30,7 +30,7 @@ class Vmaf:
         self._scores: list[float] = []
 
     def add(self, source: codec.Yuv420, decoded: codec.Yuv420) -> None:
-        """The next frame."""
+        """Take the next frame, its source and its decoded picture, and score a batch once it is full."""
         self._waiting.append((_luma(source), _luma(decoded)))
         if len(self._waiting) == self._batch + 2:
             self._score(last=False)

@@ -26,7 +26,7 @@ class References(NamedTuple):
     time: Tensor
 
     def at(self, size: tuple[int, int]) -> "References":
-        """The same at another size."""
+        """These references, their features and time resized to (H, W)."""
         if self.past.shape[-2:] == size:
             return self
         # With their features, of which there may be none.

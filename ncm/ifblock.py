@@ -20,7 +20,7 @@ class Motion(NamedTuple):
     hidden: Tensor
 
     def at(self, size: tuple[int, int]) -> "Motion":
-        """The same for a picture of another size."""
+        """This motion resized to a picture of (H, W), its flow in pixels of that size."""
         rest = resize(torch.cat([self.mask, self.hidden], 1), size)  # together: there may be no features at all
         return Motion(resize_flow(self.flow, size), rest[:, :MASK], rest[:, MASK:])
 

@@ -21,8 +21,10 @@ def match_neighbours(past: Tensor, future: Tensor, *, scales: int = 4, window: i
 
 
 def match_along(past: Tensor, future: Tensor, flow: Tensor, *, scales: int = 4, window: int = 3) -> Tensor:
-    """The same with each reference's window centred where its flow points; flow (B,4,h,w) in pixels of the features.
+    """Correspondences (B, scales*window^4, h, w) of features (B,C,h,w), with windows centred where the flow points.
 
+    flow (B,4,h,w) is in pixels of the features: x, y to the past, x, y to the future. Correspondences
+    are channel-wise dot products over sqrt(C).
     Source: "flow-guided matching" of table 4, which the paper describes in words only (3.2.1).
     """
     return torch.cat([_match_scale_along(past, future, flow, k, window) for k in range(scales)], 1)

@@ -50,14 +50,14 @@ def _conv(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
 
 
 def _blocks(picture: Tensor) -> Tensor:
-    """`F.pixel_unshuffle` of a picture (B,C,H,W) by BLOCK, in a third of its time on CPUs."""
+    """The blocks (B,C*16,H/4,W/4) of a picture (B,C,H,W): `F.pixel_unshuffle` in a third of its time on CPUs."""
     count, channels, height, width = picture.shape
     split = picture.view(count, channels, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
     return split.permute(0, 1, 3, 5, 2, 4).reshape(count, -1, height // BLOCK, width // BLOCK)
 
 
 def _picture(blocks: Tensor) -> Tensor:
-    """`F.pixel_shuffle` of blocks (B,C*16,h,w), likewise."""
+    """The picture (B,C,4h,4w) of blocks (B,C*16,h,w): `F.pixel_shuffle` in a third of its time on CPUs."""
     count, _, height, width = blocks.shape
     split = blocks.view(count, -1, BLOCK, BLOCK, height, width)
     return split.permute(0, 1, 4, 2, 5, 3).reshape(count, -1, BLOCK * height, BLOCK * width)

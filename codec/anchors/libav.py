@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ..bitstream.units import AnchorPacket
 from ..errors import AnchorError
 from ..video.picture import MATRIX_CODES, VideoInfo, Yuv420, crop, dtype_of, pad
+from .disposable import disposable_hevc, without
 from .libav_codecs import START_CODE, LibavRow
 from .protocol import AnchorFrame
 
@@ -104,7 +105,7 @@ class LibavAnchors:
         pictures: dict[int, Yuv420] = {}
         for packet in (*packets, None):
             try:
-                frames = decoder.decode(self._restore(packet) if packet else None)
+                frames = decoder.decode(self._restore(packet))
             except av.FFmpegError:
                 # What follows may refer to the lost picture: take no more of it, but what was decoded before.
                 frames = _drain(decoder)
@@ -118,12 +119,20 @@ class LibavAnchors:
         return pictures
 
     def disposable(self, packets: Sequence[AnchorPacket]) -> set[int]:
-        """Indices of the packets of a closed group whose pictures no other refers to."""
-        return self.row.thinning.disposable(packets)
+        """Indices of the packets of a closed group whose pictures no other refers to; none if it cannot be decoded."""
+        if self.row.stream == "hevc":
+            return disposable_hevc(packets)
+        decoder = self._decoder()
+        decoder.skip_frame = "NONREF"
+        try:
+            shown = [frame.pts for packet in (*packets, None) for frame in decoder.decode(self._restore(packet))]
+        except av.FFmpegError:
+            return set()
+        return {packet.index for packet in packets}.difference(shown)
 
     def without(self, packets: Sequence[AnchorPacket], indices: set[int]) -> list[AnchorPacket]:
         """A closed group without some spare packets; the other pictures decode as before, to the bit."""
-        return self.row.thinning.without(packets, indices)
+        return without(packets, indices, av1=self.row.stream == "av1")
 
     def _open(self, info: VideoInfo) -> VideoCodecContext:
         """The encoder. AnchorError, naming the parameter, if it is missing or refuses or ignores its settings."""
@@ -131,7 +140,7 @@ class LibavAnchors:
             depths = " or ".join(map(str, self.row.depths))
             raise AnchorError(f"{self.name} codes {depths} bit; this video has {info.bit_depth}")
         os.environ.setdefault("SVT_LOG", "0")  # SVT-AV1 asks the environment, not libav, whether to write to stderr
-        context = _create(self.row.encoder, "w")
+        context = create(self.row.encoder, "w")
         _describe_video(context, info, self.anchor_distance)
         context.thread_count = self.threads
         context.options = self._options()
@@ -169,27 +178,31 @@ class LibavAnchors:
             data = USER_DATA.sub(b"", data)
         return AnchorPacket(index, key, data[len(self.row.prefix) :])
 
-    def _restore(self, stored: AnchorPacket) -> "av.Packet[Any]":
-        """A packet as the decoder wants it."""
-        data = self.row.prefix + stored.data
-        # Not Packet(data): a decoder's threads would need the interpreter's lock to release the bytes, and hang when
-        # the decoder is freed by a thread that holds it.
-        packet: av.Packet[Any] = av.Packet(len(data))
-        packet.update(data)
-        packet.pts = stored.index
-        return packet
+    def _restore(self, stored: AnchorPacket | None) -> "av.Packet[Any] | None":
+        """A packet as the decoder wants it; None, which ends the stream, stays."""
+        return None if stored is None else packet_of(self.row.prefix + stored.data, stored.index)
 
     def _decoder(self) -> VideoCodecContext:
         """A fresh decoder: the first of the row's that this build has. AnchorError if there is none."""
         name = next((name for name in self.row.decoders if name in av.codecs_available), self.row.decoders[0])
-        decoder = _create(name, "r")
+        decoder = create(name, "r")
         decoder.thread_count = self.threads or 1
         decoder.thread_type = ThreadType.SLICE  # frame threads would report an error only some packets later
         decoder.options = {"err_detect": "explode"}
         return decoder
 
 
-def _create(name: str, mode: str) -> VideoCodecContext:
+def packet_of(data: bytes, index: int) -> "av.Packet[Any]":
+    """A packet for a decoder, whose frames will have the index as pts."""
+    # Not Packet(data): a decoder's threads would need the interpreter's lock to release the bytes, and hang when the
+    # decoder is freed by a thread that holds it.
+    packet: av.Packet[Any] = av.Packet(len(data))
+    packet.update(data)
+    packet.pts = index
+    return packet
+
+
+def create(name: str, mode: str) -> VideoCodecContext:
     """A codec context by name. AnchorError if PyAV was built without it."""
     try:
         return cast(VideoCodecContext, av.CodecContext.create(name, cast(Any, mode)))

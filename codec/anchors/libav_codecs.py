@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ..anchors import disposable as thinning
 from ..errors import InputError
-from .disposable import Thinning
 
 START_CODE = b"\x00\x00\x00\x01"
 X26X_PRESETS = (
@@ -32,6 +30,7 @@ class LibavRow:
     name: str
     encoder: str
     decoders: tuple[str, ...]  # the first that there is decodes
+    stream: str  # what the packets are of: hevc, avc or av1
     presets: tuple[str, ...]
     preset: str
     crf: float
@@ -50,7 +49,6 @@ class LibavRow:
     options: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what libavcodec takes out of the parameters
     depths: tuple[int, ...] = (8, 10)
-    thinning: Thinning = thinning.HEVC  # which packets may go
 
     def checked_preset(self, preset: str | None) -> str:
         """The preset, or the default one. InputError if the encoder has no such preset."""
@@ -101,6 +99,7 @@ _X265 = LibavRow(
     name="x265",
     encoder="libx265",
     decoders=("hevc",),
+    stream="hevc",
     presets=X26X_PRESETS,
     preset="medium",
     crf=28,
@@ -122,6 +121,7 @@ _SVTAV1 = LibavRow(
     name="svtav1",
     encoder="libsvtav1",
     decoders=("libdav1d", "libaom-av1", "av1"),
+    stream="av1",
     presets=tuple(map(str, range(14))),
     preset="6",
     crf=35,
@@ -135,12 +135,12 @@ _SVTAV1 = LibavRow(
     fixed="keyint=-1:irefresh-type=2:scd=0",
     defaults="tune=1",  # PSNR
     structural={"tune": "2"},
-    thinning=thinning.AV1,
 )
 _X264 = LibavRow(
     name="x264",
     encoder="libx264",
     decoders=("h264",),
+    stream="avc",
     presets=X26X_PRESETS,
     preset="medium",
     crf=23,
@@ -156,6 +156,5 @@ _X264 = LibavRow(
     structural={"tune": "ssim"},
     options={"forced-idr": "1"},
     choices={"tune": (*X26X_TUNES, "film", "stillimage"), "profile": ("baseline", "main", "high", "high10")},
-    thinning=thinning.AVC,
 )
 ROWS = {row.name: row for row in (_X265, _SVTAV1, _X264)}

@@ -9,14 +9,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from ..anchors import disposable as thinning
 from ..bitstream.units import AnchorPacket
 from ..errors import AnchorError, InputError
 from ..video.picture import Frame, VideoInfo, Yuv420, crop, dtype_of, pad
 from ..video.reader import open_source
 from ..video.writer import open_sink
-from .access_units import START_CODE, AccessUnit, access_units
-from .disposable import Thinning
+from .access_units import access_units
+from .disposable import disposable_hevc, without
+from .libav_codecs import START_CODE
 from .program_codecs import Command, ProgramRow
 from .protocol import AnchorFrame
 from .subprocesses import run
@@ -65,17 +65,13 @@ class ProgramAnchors:
         quality = (self.quality[0], f"{min(max(value, low), high):.0f}")
         return replace(self, quality=quality, anchor_distance=distance)
 
-    @property
-    def _thinning(self) -> Thinning:
-        return thinning.HEVC if self.row.stream == "hevc" else thinning.NONE
-
     def disposable(self, packets: Sequence[AnchorPacket]) -> set[int]:
         """Indices of the pictures of a group that no other refers to; only HEVC says which these are."""
-        return self._thinning.disposable(packets)
+        return disposable_hevc(packets) if self.row.stream == "hevc" else set()
 
     def without(self, packets: Sequence[AnchorPacket], indices: set[int]) -> list[AnchorPacket]:
         """A closed group without some spare packets."""
-        return self._thinning.without(packets, indices)
+        return without(packets, indices)
 
     def describe(self) -> str:
         """The settings that made the stream, in one line."""
@@ -152,11 +148,13 @@ class ProgramAnchors:
         if self.row.stream == "whole":
             return [AnchorPacket(first + n, n == 0, b"" if n else stream) for n in range(count)]
         try:
-            packets = _in_order(access_units(stream, self.row.stream), first)
+            packets = access_units(stream, self.row.stream, first)
         except ValueError as error:
             raise AnchorError(f"{self.name}: its encoder's stream cannot be read: {error}") from error
         if len(packets) != count:
             raise AnchorError(f"{self.name}: {count} pictures went in and {len(packets)} came out; check its command")
+        if not packets[0].key:
+            raise AnchorError(f"{self.name}: its encoder's first picture is not the first to be shown")
         return packets
 
     def _check(self, packets: list[AnchorPacket], seen: list[Yuv420] | None, info: VideoInfo) -> None:
@@ -210,16 +208,6 @@ def _groups(frames: Iterable[AnchorFrame]) -> Iterator[list[Yuv420]]:
         group.append(frame.picture)
     if group:
         yield group
-
-
-def _in_order(units: list[AccessUnit], first: int) -> list[AnchorPacket]:
-    """The pictures of a group as packets, numbered by their order of display. ValueError if the key is not first."""
-    ranks = {order: rank for rank, order in enumerate(sorted(unit.order for unit in units))}
-    if len(ranks) < len(units) or ranks[units[0].order]:
-        raise ValueError("its first picture is not the first to be shown")
-    return [
-        AnchorPacket(first + ranks[unit.order], not ranks[unit.order], unit.data.lstrip(b"\0")[1:]) for unit in units
-    ]
 
 
 def _attempts(packets: Sequence[AnchorPacket], *, tells: bool) -> list[Sequence[AnchorPacket]]:

@@ -16,7 +16,7 @@ from .libav_codecs import choose
 
 @dataclass(frozen=True)
 class Command:
-    """A program and its arguments, as templates; fields in braces as in docs/anchors.md."""
+    """A program and its arguments as templates; docs/anchors.md lists the fields in braces that each run fills in."""
 
     programs: tuple[str, ...]  # the first that is found
     arguments: tuple[str, ...]
@@ -24,7 +24,7 @@ class Command:
 
     @classmethod
     def parse(cls, line: str, version: tuple[str, str] = ("", "")) -> "Command":
-        """From one line, quoted as in a shell. ValueError if it is empty or a quotation is not closed."""
+        """The command of one line, split as a shell does. ValueError if it is empty or a quotation is not closed."""
         program, *arguments = shlex.split(line)
         return cls((program,), tuple(arguments), version)
 

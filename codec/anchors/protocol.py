@@ -31,12 +31,15 @@ class AnchorCodec(Protocol):
         ...
 
     def variant(self, *, distance: int, longest_group: int, finer: float = 0.0) -> "AnchorCodec":
-        """The same for anchors `distance` apart, at a slope 2^finer times as steep, or as near as its scale allows."""
+        """This codec for anchors `distance` apart, at 2^finer times its lambda, or as near to that as its scale allows.
+
+        longest_group is the most anchors that a closed group will hold.
+        """
         ...
 
     @property
     def slope(self) -> float:
-        """What a unit of mean squared error, of RGB in [0,1], costs at this quality: -dR/dD in bits a pixel."""
+        """Lambda at this quality: -dR/dD in bits a pixel for a unit of mean squared error of RGB in [0,1]."""
         ...
 
     def encode(self, frames: Iterable[AnchorFrame], info: VideoInfo) -> Iterator[AnchorPacket]:
@@ -55,7 +58,7 @@ class AnchorCodec(Protocol):
         ...
 
     def without(self, packets: Sequence[AnchorPacket], indices: set[int]) -> list[AnchorPacket]:
-        """A closed group without some spare packets; the other pictures decode as before, to the bit."""
+        """A closed group without the disposable packets of these indices; the others decode bit-exactly as before."""
         ...
 
     def describe(self) -> str:

@@ -33,7 +33,7 @@ def anchor_codec(
     """The codec of this name, or defined by this .toml file; `crf` and `qp` exclude each other.
 
     Anchors are `anchor_distance` pictures apart, which the encoder's rate control needs to know. `longest_group` is
-    the most anchors that a closed group will ever hold (0: no limit). It is worth telling: x265 and x264 plan past a
+    the most anchors that a closed group will ever hold (0: no limit). Without it, x265 and x264 plan past a
     key frame that only the picture asks for, and that costs x265 1 to 4 % of its bits. `structural` asks encoders that
     can for structure (SSIM) instead of what they do by default, unless `params` say otherwise. `threads` are those of
     SVT-AV1, whose bytes do not depend on them, and of the decoders. `encoder` and `decoder` are paths of programs, for

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .access_units import SYNTAXES
+from .access_units import CODECS
 from .program_codecs import Command, ProgramRow
 
 SEARCH_PATH = "NCM_ANCHORS"  # folders with definitions, separated as in PATH
@@ -32,7 +32,7 @@ OPTIONAL: dict[str, Any] = {
     "encoder_version": list,
     "decoder_version": list,
 }
-CHOICES = {"quality": ("qp", "crf"), "video": ("yuv", "y4m"), "stream": (*SYNTAXES, "whole")}
+CHOICES = {"quality": ("qp", "crf"), "video": ("yuv", "y4m"), "stream": (*CODECS, "whole")}
 
 
 def defined_rows() -> dict[str, ProgramRow]:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Blocks of a B-frame that copy the references along vectors of their own, where the network's motion is not enough.
+"""Motion-compensated blocks of a B-frame, with vectors of their own, where the network's motion is not enough.
 
-The network's flow is dense and smooth; what the teacher would correct of it is dear. A block's vector is exact to a
-quarter of a pixel and costs a few bits. Blocks of 16x16 pixels say what they copy, or that they are four of 8x8; a
-block that copies nothing keeps the network's prediction. Source: motion compensation as in HEVC (ITU-T H.265, 8.5.3).
+The network's flow is dense and smooth, and correcting it takes many bits. A block's vector is exact to a quarter of a
+pixel and costs a few bits. Blocks of 16x16 pixels say which references they are compensated from, or that they are
+split into four of 8x8. All others keep the network's prediction.
+Source: motion compensation as in HEVC (ITU-T H.265, 8.5.3).
 """
 
 from collections.abc import Sequence
@@ -18,9 +19,9 @@ from entropy import FixedTables, Table, Tape, around_zero, choices
 from .subpel import STEPS
 
 SIZE = 16  # pixels of a block
-NETWORK, PAST, FUTURE, BOTH, SPLIT = range(5)  # what a block copies
+NETWORK, PAST, FUTURE, BOTH, SPLIT = range(5)  # what a block is predicted from
 
-SHARES = (1, 2, 4, 8, 16, 32, 64, 112)  # of 128: how many blocks copy, and of these how many are split, or copy both
+SHARES = (1, 2, 4, 8, 16, 32, 64, 112)  # of 128: blocks compensated, and of these split, or from both references
 SIZES = (1.5, 2.0, 3.0, 4.5, 7.0, 12.0, 24.0, 64.0)  # of differences from the network's motion, in steps
 LEVELS = choices([[1 / 8] * 8])
 VECTORS = around_zero(SIZES)
@@ -46,7 +47,7 @@ class Blocks:
         return kinds, torch.where(split, self.part_vectors, enlarged(self.vectors, 2))
 
     def left_to_network(self, picture: Tensor) -> Tensor:
-        """(B,1,H,W) of a picture's size: 1 where no block copies, 0 elsewhere."""
+        """(B,1,H,W) of a picture's size: 1 where no block is motion-compensated, 0 elsewhere."""
         kinds, _ = self.fine
         return enlarged(kinds == NETWORK, picture.shape[2] // kinds.shape[2]).to(picture.dtype)
 
@@ -107,13 +108,16 @@ def _coded(
 
 
 def _code_vectors(tape: Tape, name: str, vectors: Tensor | None, *, near: Tensor, copied: Tensor, row: int) -> Tensor:
-    """Vectors as what they are off the network's motion; where nothing is copied, those of the network."""
+    """Vectors, coded as differences from the network's motion; where no block is compensated, that motion itself."""
     off = None if vectors is None else vectors - near
     return near + _coded(tape, name, off, torch.zeros_like(near, dtype=torch.float32), VECTORS, row=row, mask=copied)
 
 
 def _kind_table(levels: Sequence[int]) -> FixedTables:
-    """Of kinds (row 0) and parts (row 1), given the levels of the shares that copy, are split, and copy both."""
+    """The table of kinds (row 0) and parts (row 1).
+
+    Levels are indexes into SHARES: how many blocks are compensated, are split, and use both references.
+    """
     used, split, both = (SHARES[level] / 128 for level in levels)
     one = (1 - both) / 2
     whole = used * (1 - split)

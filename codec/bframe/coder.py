@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Payloads of B-frames: what the encoder writes if it is worth its bits, and what the decoder makes of it."""
+"""Payloads of B-frames: written where they lower the Lagrangian cost R + lambda * D, and decoded."""
 
 import math
 from collections.abc import Callable
@@ -15,22 +15,22 @@ from ..bitstream.units import BFramePacket
 from ..device import repeatable
 from ..errors import StreamError
 from ..video.colour import Planes, in_levels, plane_weights, yuv_to_rgb
-from ..video.metrics import rgb_of, structural_weight
+from ..video.metrics import structural_weight
 from ..video.picture import Yuv420, pad
 from .block_motion import Blocks
 from .latent_refinement import Shifted, Shifts, refine
 from .network import BFrameCodec, FrameContext
 from .predictor import Predictor
-from .records import Choice, Interval, Score, Trial
+from .records import Choice, GiveUp, Interval, Score, Trial
 from .side_information import AnchorFeatures, anchor_features, luma_plane
 from .wiener_filter import Filters, Fit, code_filters, filtered, worthwhile
 
 BLOCKS, FILTERS = 2, 4  # modes: sums of what a payload has; 1 was blocks with hard edges
 MODES = 0, BLOCKS, FILTERS, BLOCKS + FILTERS
 PACKET_OVERHEAD = 3  # bytes that a payload costs besides its own, about
-LEVEL_STEPS = 32  # of the stream's quality byte in one quality of the model
-# The lambda of the quality is so many times lower than the slope. Writers are thriftier than the one in training, so
-# fewer symbols of larger steps cost less: 1 % on eight clips, crf 18 to 33; best of 1 to 2.
+QUALITY_STEPS = 32  # of the stream's quality byte in one quality of the model
+# The lambda of the quality is so many times lower than the slope. RDOQ leaves out symbols that save less than they
+# cost, so fewer symbols of larger steps are better: 1 % on eight clips, crf 18 to 33; best of 1 to 2.
 COARSER = 2**0.5
 
 
@@ -44,21 +44,21 @@ class BFrameCoder(Predictor):
 
     @property
     def codec(self) -> BFrameCodec:
-        """The model's codec."""
+        """The B-frame codec of the model; a model without one gets a Predictor instead of this coder."""
         assert self.model.codec is not None  # `predictor` sees to it
         return self.model.codec
 
-    def level(self, slope: float) -> int:
+    def quality_of(self, slope: float) -> int:
         """The quality byte for a slope, bits a pixel for a unit of MSE of [0,1] RGB: by a lambda a little lower."""
         lambdas = self.codec.config.lambdas
         exact = np.interp(math.log(slope / COARSER), np.log(lambdas), np.arange(len(lambdas)))
-        return round(float(exact) * LEVEL_STEPS)
+        return round(float(exact) * QUALITY_STEPS)
 
     @repeatable
     @torch.no_grad()
     def read(self, interval: Interval, packet: BFramePacket) -> Yuv420:
         """The B-frame that a payload describes. StreamError if it cannot be read."""
-        if packet.mode not in MODES or packet.quality > (len(self.codec.config.lambdas) - 1) * LEVEL_STEPS:
+        if packet.mode not in MODES or packet.quality > (len(self.codec.config.lambdas) - 1) * QUALITY_STEPS:
             raise StreamError(f"payload of mode {packet.mode}, quality {packet.quality}; the model knows none such")
         try:
             tape = self.reader(packet.data)
@@ -83,7 +83,7 @@ class BFrameCoder(Predictor):
         effort: int = 0,
         score: Score | None = None,
         structural: bool = False,
-        give_up: Callable[[float], bool] = lambda free: False,
+        give_up: GiveUp | None = None,
         start: Blocks | None = None,
     ) -> Choice:
         """Code a source picture for a slope, and send that if score + bits per pixel is less with it than without.
@@ -93,13 +93,13 @@ class BFrameCoder(Predictor):
         is taken. Nothing is tried if `give_up` says so of the prediction's score. Blocks to `start` from were
         found for the same picture between others much like these references.
         """
-        score = score or (lambda picture: slope * self._error(source, picture))
+        score = self._score(score, slope, source)
         prediction = self._prediction(*interval[:4])
         free = self._shown(prediction.frame)
         unsent = score(free)
-        if give_up(unsent):
+        if give_up is not None and give_up(unsent):
             return Choice(free, None, [], unsent, unsent)
-        quality = self.level(slope)
+        quality = self.quality_of(slope)
         frame = yuv_to_rgb(pad(source, self.model.network.multiple), self.info.colour, self.device)
         weight = self._weight(frame, structural=structural)
         context = self._context(interval, quality, prediction)
@@ -133,9 +133,9 @@ class BFrameCoder(Predictor):
         return Choice(best.picture, packet, trials, best.cost, unsent, target.blocks)
 
     def _filters(self, planes: Planes, source: Yuv420, score: Score) -> Filters | None:
-        """Those that are worth their bits to planes as decoded; None if none is.
+        """The filters that lower the Lagrangian cost of these decoded planes; None if none does.
 
-        What a squared level is worth is told from what the best filters do to the score.
+        Lambda of a squared error in levels follows from how much the best filters lower the score.
         """
         fits = [Fit(*pair) for pair in zip(planes, in_levels(source, self.device), strict=True)]
         best = [fit.best() for fit in fits]
@@ -154,7 +154,7 @@ class BFrameCoder(Predictor):
             interval.future,
             time=interval.time,
             noise=noise,
-            quality=quality / LEVEL_STEPS,
+            quality=quality / QUALITY_STEPS,
             exact=self._features(interval),
             prediction=prediction,
         )
@@ -168,11 +168,10 @@ class BFrameCoder(Predictor):
         return weight
 
     def _features(self, interval: Interval) -> AnchorFeatures:
-        """Of the anchors, not of references that are B-frames: those differ from machine to machine by a level."""
-        padded = (pad(anchor, self.model.network.multiple) for anchor in interval.anchors)
+        """Integer features of the decoded anchors around a B-frame, which scales may depend on.
+
+        References that are B-frames are not used: they differ from machine to machine by a level.
+        """
+        padded = (pad(anchor, self.model.network.multiple) for anchor in interval.anchor_pictures)
         past, future = (luma_plane(anchor.y, self.info.bit_depth) for anchor in padded)
         return anchor_features(past, future, torch.tensor([interval.noise])).to(self.device)
-
-    def _error(self, source: Yuv420, shown: Yuv420) -> float:
-        """Mean squared error of RGB in [0,1], as it will be measured."""
-        return float((rgb_of(source, self.info.colour) - rgb_of(shown, self.info.colour)).square().mean())

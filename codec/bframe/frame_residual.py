@@ -22,7 +22,7 @@ class BFrameContexts(ContextPyramid):
         super().__init__(nn.Sequential(conv(4 * channels + planes, first), conv(first, first)), widths)
 
     def forward(self, pictures: Tensor, planes: Tensor) -> Contexts:
-        """From pictures (B,channels,H,W) and numbers (B,planes)."""
+        """Contexts at 1/2, 1/4 and 1/8 of pictures (B,channels,H,W) and numbers (B,planes), each a constant plane."""
         x = F.pixel_unshuffle(pictures, 2)
         return self.mine(torch.cat([x, planes[:, :, None, None].to(x.dtype).expand(-1, -1, *x.shape[2:])], 1))
 

@@ -36,7 +36,10 @@ class Shifted:
         mask: Tensor | None = None,
         rdoq_lambda: float | Tensor | None = None,
     ) -> Coded:
-        """See Tape. ValueError without y."""
+        """Code y, moved by the shifts of this name, on the other tape; return what that returns, symbols and value.
+
+        Shifts not seen yet are zeros of the shape of y, with gradient; y itself gets none. ValueError without y.
+        """
         if y is None:
             raise ValueError(f"{name}: nothing to move without the latent")
         if name not in self.shifts:

@@ -33,7 +33,10 @@ class Refined(NamedTuple):
     sensitivity: Tensor
 
     def within(self, motion: Motion, seen: Tensor) -> "Refined":
-        """The same where `seen` is 1; where it is 0, the motion without sight."""
+        """This motion where `seen` (B,1,H,W) is 1, and `motion`, found without sight of the frame, where it is 0.
+
+        Errors and sensitivity stay as they are.
+        """
         flow, mask = (torch.lerp(a, b, seen.to(b)) for a, b in zip(motion[:2], self.motion[:2], strict=True))
         return self._replace(motion=motion._replace(flow=flow, mask=mask))
 
@@ -66,10 +69,11 @@ class MotionResidualCoder(BlockMotionCoder):
         exact: Tensor,
         rdoq_lambda: Tensor | None,
     ) -> Motion:
-        """The decoded motion; `refined` is None where it is read.
+        """The decoded motion: flow in full-size pixels and the mask's logit; `refined` is None where it is read.
 
-        rdoq_lambda, (B,1,1,1) or (B,1,H,W), is what the writer gives for a pixel's squared error, in bits; None: the
-        nearest symbols (see LatentCoder).
+        rdoq_lambda (B,1,1,1) or (B,1,H,W) is lambda for RDOQ: bits for the square of a pixel's error.
+        If it is None, the writer takes the nearest symbols.
+        ValueError for input that does not fit the model, EntropyError for a string that does not.
         """
         predicted = _pooled(motion)
         context = self.context(predicted)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which blocks of a B-frame should copy the references, and from where: the encoder's part of `bblocks`."""
+"""The encoder's search for the motion-compensated blocks of a B-frame: which ones, their references, their vectors."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,10 +16,10 @@ from .subpel import STEPS, UNIT, Quarters, units_of
 COARSE = 4  # pixels of the first, full search
 REACH = 12  # of these, to each side
 LUMA = (0.2126, 0.7152, 0.0722)
-LUMA_WORTH = 2.0  # times lambda: errors of luma are accompanied by those of chroma,
+LUMA_LAMBDA = 2.0  # times lambda: errors of luma are accompanied by those of chroma,
 REALITY = 2.5  # and cost more than reverse water-filling says: best of 1 to 2.5 on six clips, with chroma and without
 VECTOR_BITS = 1.5  # of a component on the network's motion; 2 more for every doubling
-KIND_BITS = 4.0  # of a block that copies or is split, more than of one left to the network
+KIND_BITS = 4.0  # of a block that is compensated or split, more than of one left to the network
 ROUGH, FINE, FINEST = (16, 8, 4, 4, 2, 1, 1), (4, 2, 1), (2, 1)  # steps in quarter pixels
 
 Cost = Callable[[Tensor], Tensor]
@@ -63,7 +63,7 @@ class _Searcher:
     """Search for blocks of pictures, looked at as units. Costs are bits and distortion, in bits, (B,1,h,w)."""
 
     def __init__(self, past: Tensor, future: Tensor, target: Tensor, *, slope: Tensor, weight: Tensor) -> None:
-        threshold = 3 / (2 * math.log(2) * LUMA_WORTH * slope.view(-1, 1, 1, 1))
+        threshold = 3 / (2 * math.log(2) * LUMA_LAMBDA * slope.view(-1, 1, 1, 1))
         self.luma = _luma(target)
         self.references = [_luma(picture) for picture in (past, future)]
         self.units = units_of(self.luma)
@@ -102,7 +102,7 @@ class _Searcher:
         return _Best(kinds, vectors, cost)
 
     def _one(self, side: int, near: Tensor, starts: Sequence[Tensor], size: int, steps: Sequence[int]) -> Tensor:
-        """Vectors (B,2,h,w) to one reference."""
+        """Vectors (B,2,h,w) to one reference, in quarter pixels, of the least cost that is found for each block."""
 
         def cost(vectors: Tensor) -> Tensor:
             return self._cost(self._copied(side, vectors, size), size) + _vector_bits(vectors, near)
@@ -165,8 +165,8 @@ def _descend(cost: Cost, starts: Sequence[Tensor], steps: Sequence[int]) -> Tens
 
     def attempt(tried: Tensor) -> None:
         nonlocal best, least
-        price = cost(tried)
-        best, least = torch.where(price < least, tried, best), torch.minimum(price, least)
+        cost_of_tried = cost(tried)
+        best, least = torch.where(cost_of_tried < least, tried, best), torch.minimum(cost_of_tried, least)
 
     for start in starts[1:]:
         attempt(start)
@@ -177,7 +177,7 @@ def _descend(cost: Cost, starts: Sequence[Tensor], steps: Sequence[int]) -> Tens
 
 
 def _vector_bits(vectors: Tensor, near: Tensor) -> Tensor:
-    """(B,1,h,w): about what vectors cost."""
+    """(B,1,h,w): about how many bits vectors take, coded off the network's motion `near`, both in quarter pixels."""
     return (VECTOR_BITS + 2 * torch.log2(1 + (vectors - near).abs().float())).sum(1, keepdim=True)
 
 

@@ -5,7 +5,7 @@ past, future --NCM--> flow, mask, predicted frame (all of `bitfree`, no bits)
                         |
       [teacher's motion - flow, mask --> MotionResidualCoder --> decoded flow, mask]         part 2, if configured
                         |
-      [blocks of the references, where they are better --> prediction]               part 3, if the encoder wishes
+      [motion-compensated blocks, where they are better --> prediction]              part 3, if the encoder wishes
                         |
       both references warped, prediction, mask --> contexts at 1/2, 1/4, 1/8
                         |
@@ -62,8 +62,9 @@ class FrameContext(NamedTuple):
 class EncoderTarget(NamedTuple):
     """What the writer alone knows: the frame (B,3,H,W), the motion it wishes for, and blocks (of one sample), if any.
 
-    seen (1,1,H,W) or (1,1,1,1) is 0 where pictures are padding, else 1; rdoq_lambda (B,1,H,W) or (B,1,1,1): bits for
-    the square of a pixel's error, the mean over colours; None for the nearest symbols (see LatentCoder).
+    seen (1,1,H,W) or (1,1,1,1) is 0 where pictures are padding, else 1.
+    rdoq_lambda (B,1,H,W) or (B,1,1,1) is lambda for RDOQ: bits for a pixel's squared error, the mean over colours.
+    It is None if the writer takes the nearest symbols.
     """
 
     frame: Tensor
@@ -112,7 +113,7 @@ class BFrameCodec(nn.Module):
 
     @property
     def network(self) -> FrameSynthesis:
-        """The network that predicts."""
+        """The frame-synthesis network that predicts B-frames; its weights are not part of this module."""
         return self._others[0]
 
     def context(
@@ -175,9 +176,12 @@ class BFrameCodec(nn.Module):
     def forward(
         self, tape: Tape, context: FrameContext, target: EncoderTarget | None = None, *, blocks: bool = False
     ) -> Reconstruction:
-        """The frame; target is None where it is read, and `blocks` says then whether there are any.
+        """The reconstructed frame and what it was made from; target is None where it is read.
 
-        Bits are counted as "motion", "blocks" and "frame". Errors: LatentCoder.
+        Reading, `blocks` says whether there are motion-compensated blocks.
+        Bits are counted as "motion", "blocks" and "frame".
+        ValueError for input that does not fit the model, EntropyError for a string that does not.
+        RuntimeError for writing or reading in training mode.
         """
         before, blend, motion = self._moved(tape, context, target)
         if blocks or (target is not None and target.blocks is not None):
@@ -224,9 +228,10 @@ class BFrameCodec(nn.Module):
         return Refined(refined, torch.cat(errors, 1), sensitivity(past, future, refined))
 
     def _sought(self, context: FrameContext, target: EncoderTarget, slope: Tensor, weight: Tensor) -> Blocks | None:
-        """The blocks that are worth their bits, if any are, given the motion that is sent with those of the target.
+        """The motion-compensated blocks that lower the Lagrangian cost, None if none does.
 
-        No motion is sent where blocks copy, so that of what is left changes with them: they are sought again around it.
+        No motion residual is sent where a block is compensated. So the motion elsewhere changes with the blocks of the
+        target, and this searches again with the motion that is sent beside those.
         """
         before, _, motion = self._moved(Estimate("round"), context, target)
         past, future, flow, start = context.past, context.future, motion.flow.float(), target.blocks

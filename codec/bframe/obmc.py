@@ -7,15 +7,16 @@ from torch import Tensor
 from .block_motion import FUTURE, NETWORK, PAST, Blocks, copied, enlarged
 from .subpel import UNIT, copy_along
 
-EDGE = 0.4  # weight of what a neighbour would copy in the row next to it, half of that two rows on,
+EDGE = 0.4  # weight of the prediction by a neighbour's vector in the row next to it, half of that two rows on,
 AGREEING = 6.0  # and half where the two are so many times the noise of the references apart; best of 3 to 8
 
 
 def compensated(past: Tensor, future: Tensor, predicted: Tensor, blocks: Blocks, *, noise: Tensor) -> Tensor:
-    """A prediction (B,3,H,W) with the blocks copied from references like it; noise (B,) is their RMS error.
+    """The prediction (B,3,H,W) with motion-compensated blocks in it; noise (B,) is the RMS error of the references.
 
-    At its edges a block is a weighted mean of its own copy and of what its neighbours' vectors would copy, or the
-    network predicts, to its place. What disagrees by more than noise explains weighs little: an object ends there.
+    At its edges a block is a weighted mean of its own prediction and those that its neighbours' vectors, or the
+    network, would give there.
+    A neighbour that disagrees by more than noise explains weighs little: an object ends there.
     Source: Orchard and Sullivan, "Overlapped block motion compensation", 1994; weights by agreement are ours.
     """
     kinds, vectors = blocks.fine
@@ -32,7 +33,7 @@ def compensated(past: Tensor, future: Tensor, predicted: Tensor, blocks: Blocks,
         difference = other - own
         weight = edge / (1 + difference.square().mean(1, keepdim=True) / expected)
         change, total = change + weight * difference, total + weight
-    return own + change / total  # exactly the prediction where nothing near is copied
+    return own + change / total  # exactly the prediction where no block near is compensated
 
 
 def _with_neighbours(x: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class Block(nn.Module):
         self.outer = zeroed(nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B,C,h,w) again."""
+        """Features (B,width,h,w) and what both convolutions add to them, of the same shape."""
         added: Tensor = self.outer(F.relu(self.inner(x)))
         return x + added
 

@@ -2,6 +2,7 @@
 """B-frames from the two decoded pictures around them: planes in, network, planes out."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,9 +14,13 @@ from ..bitstream.units import BFramePacket
 from ..device import repeatable
 from ..errors import StreamError
 from ..video.colour import Planes, crop_planes, in_levels, packed, rgb_to_planes, rounded, unpacked, yuv_to_rgb
+from ..video.metrics import rgb_of
 from ..video.picture import VideoInfo, Yuv420, pad
 from .model import Model
-from .records import Choice, Interval, Score
+from .records import Choice, GiveUp, Interval, Score
+
+if TYPE_CHECKING:  # CompressAI takes seconds to import
+    from .block_motion import Blocks
 
 
 class Predictor:
@@ -63,11 +68,34 @@ class Predictor:
         """The B-frame at `time` in (0,1) between two references; `noise` is their RMS error, 0 if unknown."""
         return self._shown(self._prediction(past, future, time, noise).frame)
 
-    def write_none(self, interval: Interval, score: Score) -> Choice:
-        """The prediction as the choice that is made without a payload."""
+    def write(
+        self,
+        interval: Interval,
+        source: Yuv420,
+        poc: int,
+        *,
+        slope: float,
+        score: Score | None = None,
+        effort: int = 0,
+        structural: bool = False,
+        give_up: GiveUp | None = None,
+        start: "Blocks | None" = None,
+    ) -> Choice:
+        """The prediction as the choice, without a payload, at its score in bits a pixel: this model codes no payloads.
+
+        Without `score`, that is slope * MSE of RGB in [0,1] against the source. The other arguments change nothing.
+        """
         picture = self.predict(*interval[:4])
-        cost = score(picture)
+        cost = self._score(score, slope, source)(picture)
         return Choice(picture, None, [], cost, cost)
+
+    def _score(self, score: Score | None, slope: float, source: Yuv420) -> Score:
+        """The score that is given, else slope * MSE of RGB against a source."""
+        return score or (lambda picture: slope * self._error(source, picture))
+
+    def _error(self, source: Yuv420, shown: Yuv420) -> float:
+        """Mean squared error of RGB in [0,1], as it will be measured."""
+        return float((rgb_of(source, self.info.colour) - rgb_of(shown, self.info.colour)).square().mean())
 
     def read(self, interval: Interval, packet: BFramePacket) -> Yuv420:
         """The B-frame that a payload describes. StreamError if it cannot be read."""

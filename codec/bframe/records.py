@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is known and chosen about one B-frame."""
+"""Records of one B-frame: its references and anchors, the attempts to code it, and what was chosen."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -31,7 +31,7 @@ class Interval(NamedTuple):
     future: Tensor
     time: float
     noise: float
-    anchors: tuple[Yuv420, Yuv420]
+    anchor_pictures: tuple[Yuv420, Yuv420]
     span: int
 
 
@@ -49,7 +49,7 @@ class Choice(NamedTuple):
     """A B-frame as it will be shown, and its payload; None if the prediction is better or nothing would be sent.
 
     `trials` are what was tried, in order, the prediction left out. `cost` is in bits a pixel, distortion included;
-    `free` that of the prediction. `blocks` were found to be worth copying, if any were.
+    `free` that of the prediction. `blocks` are the motion-compensated blocks that were found, if any were.
     """
 
     picture: Yuv420
@@ -60,4 +60,5 @@ class Choice(NamedTuple):
     blocks: "Blocks | None" = None
 
 
+GiveUp = Callable[[float], bool]  # whether the score of a prediction says that no payload will pay
 Score = Callable[[Yuv420], float]  # what the distortion of a decoded picture costs, in bits a pixel

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What needs no training in the B-frame codec: integer features of the anchors, and the first block transform."""
+"""Integer features of the decoded anchors, the same on every machine, which the scales of B-frames may depend on."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ class AnchorFeatures(NamedTuple):
     sixteenth: Tensor
 
     def to(self, device: torch.device) -> "AnchorFeatures":
-        """The same on another device."""
+        """These features on another device."""
         return AnchorFeatures(self.eighth.to(device), self.sixteenth.to(device))
 
 

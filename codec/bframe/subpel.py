@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Pictures copied along vectors in quarter pixels, by HEVC's filters (ITU-T H.265, 8.5.3.3.3).
+"""Motion compensation with vectors in quarter pixels, by HEVC's filters (ITU-T H.265, 8.5.3.3.3).
 
-Pictures are copied, and looked at, as units: (N,64), the pixels of a square of 8x8 together, squares by sample, row and
-column.
+Pictures are handled as units: (N,64), the 64 pixels of an 8x8 square together, squares by sample, row and column.
 """
 
 import torch
@@ -34,7 +33,10 @@ class Quarters:
         self._rows = flat.as_strided((len(flat) - UNIT + 1, UNIT), (1, 1))  # eight pixels from each, overlapping
 
     def copied(self, vectors: Tensor) -> Tensor:
-        """Units along vectors (B,2,H/8,W/8), x and y; edges repeated. Of N times as many samples, N copies of each."""
+        """Units (N,64) that vectors (B,2,H/8,W/8), x and y in quarter pixels, point at; edges repeated.
+
+        If there are vectors for n times as many samples, each sample is used n times.
+        """
         vectors = vectors.int()
         phase, along = vectors % STEPS, vectors.div(STEPS, rounding_mode="floor")
         rows, columns = (self._whole(n, UNIT, vectors) for n in (self.height, self.width))
@@ -54,9 +56,9 @@ class Quarters:
 
 
 def copy_along(picture: Tensor, vectors: Tensor) -> Tensor:
-    """A picture (B,C,H,W) along vectors (B,2,H/8,W/8) in quarter pixels, x and y; edges repeated.
+    """A picture (B,C,H,W) motion-compensated by vectors (B,2,H/8,W/8) in quarter pixels, x and y; edges repeated.
 
-    Vectors of N times as many samples give N copies of each picture: (NB,C,H,W), all first ones first.
+    Vectors of n times as many samples give n pictures for each: (nB,C,H,W), all first ones first.
     """
     shape = (len(vectors), 1, *picture.shape[2:])
     # A colour at a time: its sixteen planes are large.

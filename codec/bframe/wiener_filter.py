@@ -2,7 +2,7 @@
 """A filter for each plane of a B-frame, sent with it: what networks trained for many pictures leave wrong in this one.
 
 Above all chroma: its planes have half the size of the RGB that is coded, so errors of both add up. The writer solves
-for the symmetric filter that leaves the least error, and sends as much of it as is worth its bits.
+for the symmetric filter that leaves the least error, and sends as much of it as lowers R + lambda * D.
 Source: the adaptive loop filter of VVC (ITU-T H.266, 8.8.5), with one filter a plane and a diamond of 13 taps.
 """
 
@@ -90,24 +90,31 @@ class Fit:
         return np.linalg.lstsq(self.gram, self.cross, rcond=1e-6)[0]
 
 
-def worthwhile(fits: Sequence[Fit], worth: Sequence[float]) -> Filters | None:
-    """The filters that cost least if a squared level of each plane is worth so many bits; None if sending none does."""
+def worthwhile(fits: Sequence[Fit], plane_lambda: Sequence[float]) -> Filters | None:
+    """The filters of least cost R + lambda * D; None if sending none costs least.
+
+    `worth` is lambda of each plane: bits for the square of an error in levels.
+    """
     costs, kinds, weights = zip(
-        *(_cheapest(plane, fit, bits) for plane, (fit, bits) in enumerate(zip(fits, worth, strict=True))), strict=True
+        *(_cheapest(plane, fit, bits) for plane, (fit, bits) in enumerate(zip(fits, plane_lambda, strict=True))),
+        strict=True,
     )
     return Filters(torch.tensor(kinds), torch.tensor(np.array(weights))) if sum(costs) < 0 else None
 
 
-def _cheapest(plane: int, fit: Fit, worth: float) -> tuple[float, int, Vector]:
-    """Of one plane's filter what it costs in bits, the error it saves taken off, its kind and its weights."""
+def _cheapest(plane: int, fit: Fit, plane_lambda: float) -> tuple[float, int, Vector]:
+    """Cost of the best filter of one plane, its kind and its weights.
+
+    The cost is its bits minus the squared error that it saves times lambda, which is `worth`.
+    """
     none, usual = np.zeros(len(PAIRS)), np.array(USUAL[plane], dtype=np.float64)
 
     def cost(weights: Vector) -> float:
         bits = WEIGHT_BITS[plane, np.abs(weights - usual).astype(int)].sum()
-        return worth * fit.change(weights) + float(bits)
+        return plane_lambda * fit.change(weights) + float(bits)
 
     own = _descended(np.clip(np.round(fit.best()), -FARTHEST, FARTHEST), cost)
-    costs = KIND_BITS[plane] + [0.0, worth * fit.change(usual), cost(own)]  # only the last sends its weights
+    costs = KIND_BITS[plane] + [0.0, plane_lambda * fit.change(usual), cost(own)]  # only the last sends its weights
     kind = int(np.argmin(costs))
     return float(costs[kind]), kind, (none, usual, own)[kind]
 

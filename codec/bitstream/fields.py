@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The syntax of an .ncm stream: tables of fields, and the few codes that fields are written in.
+"""The codes that fields of an .ncm stream are written in, and tables of such fields packed into bytes and read back.
 
-Writer, reader, `codec info` and docs/stream.md all go by these tables, so they cannot disagree.
+Writer, reader, `codec info` and docs/stream.md all go by the tables of syntax.py, so they cannot disagree.
 """
 
 import reprlib
@@ -30,18 +30,21 @@ class Cursor:
 
     @property
     def left(self) -> int:
-        """Bytes not read yet."""
+        """Number of bytes that have not been read yet."""
         return len(self._data) - self.position
 
     def take(self, size: int) -> bytes:
-        """The next `size` bytes."""
+        """The next `size` bytes. StreamError if fewer are left."""
         if size > self.left:
             raise self.fail(f"wanted {size} bytes at {self.position}, {self.left} are left")
         self.position += size
         return self._data[self.position - size : self.position]
 
     def uint(self) -> int:
-        """A varint below 2^63."""
+        """The next number: a varint of seven bits a byte, low bits first, below 2^63.
+
+        StreamError if it is larger or ends too early.
+        """
         value = 0
         for shift in range(0, 70, 7):
             byte = self.take(1)[0]
@@ -51,7 +54,11 @@ class Cursor:
         raise self.fail(f"the number that ends at {self.position} is too large")
 
     def uints(self, count: int) -> Iterator[int]:
-        """A list of `count` numbers; see `put_uints`."""
+        """The next `count` numbers, one after another.
+
+        They are coded as varint(64 * least + width), then each minus the least in `width` bits, low bits first.
+        For no numbers there are no bytes. StreamError if there are more than MAX_LIST or the bytes end too early.
+        """
         if not 0 <= count <= MAX_LIST:
             raise self.fail(f"a list of {count} numbers at {self.position}")
         least, width = divmod(self.uint() if count else 0, 64)
@@ -101,7 +108,7 @@ def zigzag(value: int) -> int:
 
 
 def unzigzag(value: int) -> int:
-    """The inverse of zigzag."""
+    """0, 1, 2, 3, 4, ... as 0, -1, 1, -2, 2, ..."""
     return -(value + 1 >> 1) if value & 1 else value >> 1
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What each picture of a stream cost."""
+"""What each picture of a stream cost, from a unit that was written or read."""
 
 from typing import NamedTuple
 

@@ -38,7 +38,7 @@ class Lost(NamedTuple):
 
 
 def checksum(data: bytes | memoryview) -> bytes:
-    """CRC-32, low byte first."""
+    """The CRC-32 of some bytes, as zlib computes it: four bytes, the lowest first."""
     return crc32(data).to_bytes(CRC_BYTES, "little")
 
 

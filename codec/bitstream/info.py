@@ -26,7 +26,7 @@ class StreamInfo:
 
     @property
     def plan(self) -> str:
-        """The schedule as letters; see `plan_letters`."""
+        """Kinds of all pictures in display order, a line for each I: I, P, B, and b for B-frames without bits."""
         return plan_letters((frame.kind, frame.bits) for frame in self.frames)
 
     def text(self) -> str:
@@ -39,7 +39,7 @@ class StreamInfo:
         return "\n".join([*head, "", *table, *(f"damage: {line}" for line in self.damage)])
 
     def csv(self) -> str:
-        """The table alone, comma-separated."""
+        """A line for each picture in display order, after a line of names: poc, pts, kind, mode, bits, offset."""
         lines = [",".join(map(str, cells)) for cells in self._cells()]
         return "\n".join(["poc,pts,kind,mode,bits,offset", *lines])
 
@@ -49,13 +49,16 @@ class StreamInfo:
 
 
 def info(src: str | Path) -> StreamInfo:
-    """The header and the frames of a stream at a path, '-' = standard input. InputError, StreamError as for decode."""
+    """The header and a record of each picture of the stream at a path, '-' = standard input; nothing is decoded.
+
+    InputError if it cannot be opened, StreamError if it is not an .ncm stream.
+    """
     with reading(src) as (_, reader):
         return read_info(reader)
 
 
 def read_info(reader: StreamReader) -> StreamInfo:
-    """The same from a reader, which is read to its end."""
+    """The header and a record of each picture from a reader, which is read to its end."""
     frames: list[FrameRecord] = []
     pts: list[int] = []
     damage: list[str] = []

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Writing and reading .ncm streams.
+"""Reading .ncm streams, whole or damaged, from files and pipes.
 
-    with path.open("wb") as file:                    with path.open("rb") as file:
-        writer = StreamWriter(file, header)              reader = StreamReader(file)
-        for unit in units:                               for unit in reader.units():
-            writer.write(unit)                               ...  # unit.damage says what it lacks
-        writer.finish()                                  reader.damage, reader.truncated
+    with path.open("rb") as file:
+        reader = StreamReader(file)
+        for unit in reader.units():
+            ...  # unit.damage says what it lacks
+        reader.damage, reader.truncated
 
 A reader never stops at damage: it goes on with the next good packet, and the pictures of all units together are
 0, 1, 2, ... without a gap or a repeat. Pictures whose segment is lost come in a unit without anchors.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The syntax of an .ncm stream, as tables.
+"""The syntax of an .ncm stream as tables: the fields of the file header and of every kind of packet.
 
 Writer, reader, `codec info` and docs/stream.md all go by these tables, so they cannot disagree.
 """
@@ -23,7 +23,7 @@ FULL_STRENGTH = 8  # of the post-filter: what its network says
 
 
 class Kind(IntEnum):
-    """What a packet holds."""
+    """Kinds of packets; a packet's first byte is MARK with its kind in the low bits."""
 
     SEGMENT = 1
     ANCHORS = 2
@@ -33,7 +33,7 @@ class Kind(IntEnum):
 
 
 def picture_count(values: Values) -> int:
-    """Pictures of a segment."""
+    """Number of pictures of a segment, by the fields of its SEGMENT packet: leading B-frames, the I, and all gaps."""
     return int(values["leading"] + 1 + sum(values["gaps"]))
 
 
@@ -67,7 +67,7 @@ SEGMENT = (
         MAX_PICTURES - 1,
         count=lambda v: v["anchors"] - 1,
     ),
-    Field("noise", "byte", "quality of the decoded anchors: PSNR in quarters of a dB, 0 = unknown", 0, 255),
+    Field("anchor_quality", "byte", "quality of the decoded anchors: PSNR in quarters of a dB, 0 = unknown", 0, 255),
     Field(
         "extras",
         "byte",
@@ -131,7 +131,7 @@ BFRAMES = (
     Field(
         "modes",
         "uints",
-        "what each has besides: 2 blocks that copy the references, 4 filters; a sum",
+        "what each has besides: 2 motion-compensated blocks, 4 Wiener filters; a sum",
         0,
         255,
         count=lambda v: v["count"],
@@ -175,7 +175,7 @@ PACKETS = {
 
 
 def syntax_markdown() -> str:
-    """The tables of docs/stream.md."""
+    """Markdown of the tables in docs/stream.md: the codes, the file header, and the fields of each kind of packet."""
     codes = "\n".join(f"| {name} | {code.meaning} |" for name, code in CODES.items())
     parts = ["## Codes\n\n| code | how it is written |\n|---|---|\n" + codes, "## File header\n\n" + _table(HEADER)]
     for kind, (fields, meaning) in PACKETS.items():

@@ -39,7 +39,7 @@ class Header:
 
     @property
     def info(self) -> VideoInfo:
-        """The video's format."""
+        """The video's format: size, frame rate, time base, bit depth and colour."""
         colour = Colour(self.matrix, self.full_range)
         return VideoInfo(self.width, self.height, self.frame_rate, self.time_base, self.bit_depth, colour)
 
@@ -77,18 +77,18 @@ class Damage(NamedTuple):
 class Unit:
     """A segment and all that the stream holds of it; `coded` are the B-frames that should have a payload.
 
-    `pts` is one time a picture and `hashes` one hash a picture or none, in display order; `anchors` are in coding
-    order, numbered from `first_anchor` in display order. `noise` is the anchors' PSNR in quarters of a dB, 0 = unknown,
-    and `strengths` is of the filter that they are shown by, in eighths for each plane; () if there is none.
-    A damaged unit lacks what `damage` says. `offset` is its SEGMENT packet's in the stream, `offsets` are those of the
-    packets with the pictures' bytes, by POC.
+    `pts` is one time a picture and `hashes` one hash a picture or none, in display order. `anchor_packets` are in
+    coding order, numbered from `first_anchor` in display order; `anchor_quality_qdb` is the PSNR of what they decode to
+    in quarters of a dB, 0 = unknown. `strengths` is of the filter that anchors are shown by, in eighths for each plane;
+    () if there is none. A damaged unit lacks what `damage` says. `offset` is its SEGMENT packet's in the stream,
+    `offsets` are those of the packets with the pictures' bytes, by POC.
     """
 
     segment: Segment
     first_anchor: int
     pts: tuple[int, ...]
-    noise: int = 0
-    anchors: list[AnchorPacket] = field(default_factory=list)
+    anchor_quality_qdb: int = 0
+    anchor_packets: list[AnchorPacket] = field(default_factory=list)
     bframes: dict[int, BFramePacket] = field(default_factory=dict)
     hashes: tuple[bytes, ...] = ()
     coded: frozenset[int] = frozenset()
@@ -100,7 +100,7 @@ class Unit:
     @property
     def stop_anchor(self) -> int:
         """One past the number of the last anchor."""
-        return self.first_anchor + len(self.segment.anchors)
+        return self.first_anchor + len(self.segment.anchor_pocs)
 
     @property
     def payload_order(self) -> list[int]:
@@ -110,14 +110,14 @@ class Unit:
     @property
     def sizes(self) -> dict[int, int]:
         """How many bytes each picture has, by POC; B-frames without a payload are absent."""
-        pocs = self.anchor_pocs
-        anchors = {pocs[anchor.index]: len(anchor.data) for anchor in self.anchors}
+        pocs = self.pocs_by_anchor
+        anchors = {pocs[anchor.index]: len(anchor.data) for anchor in self.anchor_packets}
         return anchors | {poc: len(bframe.data) for poc, bframe in self.bframes.items()}
 
     @property
-    def anchor_pocs(self) -> dict[int, int]:
+    def pocs_by_anchor(self) -> dict[int, int]:
         """The picture of each anchor by the anchor's number."""
-        return dict(enumerate(self.segment.anchors, self.first_anchor))
+        return dict(enumerate(self.segment.anchor_pocs, self.first_anchor))
 
 
 class Content(NamedTuple):
@@ -132,8 +132,8 @@ def contents(unit: Unit, header: Header) -> list[Content]:
     """The packets of a unit. ValueError if something in it cannot be written or does not fit its segment."""
     check_unit(unit)
     packets = [Content(Kind.SEGMENT, _segment_body(unit, header))]
-    anchor_pocs = unit.anchor_pocs
-    for anchors in groups(unit.anchors, lambda anchor: len(anchor.data)):
+    anchor_pocs = unit.pocs_by_anchor
+    for anchors in groups(unit.anchor_packets, lambda anchor: len(anchor.data)):
         pocs = tuple(anchor_pocs[anchor.index] for anchor in anchors)
         packets.append(Content(Kind.ANCHORS, _anchors_body(anchors), pocs))
     for bframes in groups([unit.bframes[poc] for poc in unit.payload_order], lambda bframe: len(bframe.data)):
@@ -148,14 +148,16 @@ def check_unit(unit: Unit) -> None:
     """ValueError if the parts of a unit do not fit each other."""
     segment, count = unit.segment, len(unit.segment.pocs)
     bframes = {picture.poc for picture in segment.bframes()}
-    indices = sorted(anchor.index for anchor in unit.anchors)
+    indices = sorted(anchor.index for anchor in unit.anchor_packets)
     problems = {
         "a segment has no picture or too many": not 0 < count <= syntax.MAX_PICTURES,
         "pts is not one time a picture": len(unit.pts) != count,
         "pts do not increase": any(a >= b for a, b in pairwise(unit.pts)),
         "pts are out of range": any(abs(time) > syntax.MAX_TIME for time in unit.pts),
         "anchors are not one for each anchor of the segment": indices != [*range(unit.first_anchor, unit.stop_anchor)],
-        "an anchor is key without being the I": any(a.key != (a.index == unit.first_anchor) for a in unit.anchors),
+        "an anchor is key without being the I": any(
+            a.key != (a.index == unit.first_anchor) for a in unit.anchor_packets
+        ),
         "coded is not the set of B-frames with a payload": not unit.bframes.keys() == unit.coded <= bframes,
         "a B-frame is filed under another poc": any(poc != b.poc for poc, b in unit.bframes.items()),
         "hashes are neither none nor one a picture": len(unit.hashes) not in (0, count),
@@ -188,9 +190,9 @@ def _segment_body(unit: Unit, header: Header) -> bytes:
         "first_anchor": unit.first_anchor,
         "intra": segment.intra,
         "leading": segment.leading,
-        "anchors": len(segment.anchors),
+        "anchors": len(segment.anchor_pocs),
         "gaps": list(segment.gaps),
-        "noise": unit.noise,
+        "anchor_quality": unit.anchor_quality_qdb,
         "extras": HASHED * bool(unit.hashes) + POSTFILTER * bool(unit.strengths),
         "strengths": list(unit.strengths),
         "shift": drift[0],
@@ -211,7 +213,7 @@ def read_segment(body: bytes, header: Header) -> tuple[Unit, bool]:
     if any(a >= b for a, b in pairwise(pts)) or max(-pts[0], pts[-1]) > syntax.MAX_TIME:
         raise StreamError("SEGMENT packet: presentation times do not increase or are out of range")
     coded = (picture.poc for picture, flag in zip(segment.bframes(), values["coded"], strict=True) if flag)
-    unit = Unit(segment, values["first_anchor"], pts, values["noise"], coded=frozenset(coded))
+    unit = Unit(segment, values["first_anchor"], pts, values["anchor_quality"], coded=frozenset(coded))
     return replace(unit, strengths=tuple(values["strengths"])), bool(values["extras"] & HASHED)
 
 
@@ -230,12 +232,12 @@ def add_anchors(unit: Unit, body: bytes) -> None:
     """Put the anchors of a packet into their unit. StreamError if they are not of this unit or are there already."""
     values = unpack(syntax.ANCHORS, body, "ANCHORS packet")
     indices = list(accumulate(values["steps"], lambda index, step: index + 1 + step, initial=values["first"]))
-    distinct = {*indices, *(anchor.index for anchor in unit.anchors)}
+    distinct = {*indices, *(anchor.index for anchor in unit.anchor_packets)}
     ours = range(unit.first_anchor, unit.stop_anchor)
-    if len(distinct) != len(indices) + len(unit.anchors) or any(index not in ours for index in indices):
+    if len(distinct) != len(indices) + len(unit.anchor_packets) or any(index not in ours for index in indices):
         raise StreamError("ANCHORS packet: anchors that are there already or belong elsewhere")
     parts = _split(values["data"], values["lengths"], "ANCHORS packet")
-    unit.anchors += [
+    unit.anchor_packets += [
         AnchorPacket(index, index == unit.first_anchor, data) for index, data in zip(indices, parts, strict=True)
     ]
 
@@ -276,12 +278,12 @@ def add_hashes(unit: Unit, body: bytes) -> None:
 
 def missing(unit: Unit, *, hashed: bool) -> list[Damage]:
     """What a unit lacks of what its SEGMENT packet promised."""
-    have = {anchor.index for anchor in unit.anchors}
-    anchors = [poc for index, poc in unit.anchor_pocs.items() if index not in have]
+    have = {anchor.index for anchor in unit.anchor_packets}
+    anchors = [poc for index, poc in unit.pocs_by_anchor.items() if index not in have]
     payloads = unit.coded - unit.bframes.keys()
     damage = []
     if anchors:
-        damage.append(Damage(anchors[0], f"{len(anchors)} of {len(unit.segment.anchors)} anchors are missing"))
+        damage.append(Damage(anchors[0], f"{len(anchors)} of {len(unit.segment.anchor_pocs)} anchors are missing"))
     if payloads:
         damage.append(Damage(min(payloads), f"{len(payloads)} of {len(unit.coded)} B-frame payloads are missing"))
     if hashed and not unit.hashes:

@@ -1,5 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Writing .ncm streams."""
+"""Writing .ncm streams, front to back, the index last.
+
+    with path.open("wb") as file:
+        writer = StreamWriter(file, header)
+        for unit in units:
+            writer.write(unit)
+        writer.finish()
+
+A unit that does not go on where the last one ended is refused, and nothing of it is written.
+"""
 
 from collections import Counter
 from dataclasses import replace

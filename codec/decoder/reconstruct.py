@@ -34,16 +34,16 @@ class Shown(NamedTuple):
 class Reconstructor:
     """Decode the segments of one video in order; remembers the last anchor, which leading B-frames refer to."""
 
-    def __init__(self, info: VideoInfo, anchors: AnchorCodec, predictor: Predictor) -> None:
+    def __init__(self, info: VideoInfo, anchor_codec: AnchorCodec, predictor: Predictor) -> None:
         self.info = info
-        self.codec = anchors
+        self.anchor_codec = anchor_codec
         self.predictor = predictor
         self._last: Shown | None = None
 
     def decoded(self, unit: Unit) -> dict[int, Yuv420]:
         """The anchors of a segment by POC as their codec decodes them; those that were lost are absent."""
-        decoded = self.codec.decode(unit.anchors, self.info)
-        pocs = unit.segment.anchors
+        decoded = self.anchor_codec.decode(unit.anchor_packets, self.info)
+        pocs = unit.segment.anchor_pocs
         return {pocs[index - unit.first_anchor]: picture for index, picture in decoded.items()}
 
     def anchors(self, unit: Unit) -> dict[int, Anchor]:
@@ -52,7 +52,7 @@ class Reconstructor:
         if not unit.strengths:
             return unfiltered(decoded)
         try:
-            changes = changes_of(self.predictor, decoded, unit.noise)
+            changes = changes_of(self.predictor, decoded, unit.anchor_quality_qdb)
         except StreamError as error:
             unit.damage.append(Damage(unit.segment.first, str(error)))
             return unfiltered(decoded)
@@ -87,7 +87,7 @@ class Reconstructor:
     def _fill(self, shown: dict[int, Shown], unit: Unit, low: int, high: int, write: WriteOne | None) -> None:
         """Add the B-frames between two anchors to `shown`."""
         references: dict[int, Tensor] = {}
-        anchors = shown[low].decoded, shown[high].decoded
+        anchor_pictures = shown[low].decoded, shown[high].decoded
 
         def reference(poc: int) -> Tensor:
             if poc not in references:
@@ -98,8 +98,8 @@ class Reconstructor:
             past, future = (shown[poc] for poc in picture.refs)
             pts = unit.pts[picture.poc - unit.segment.first]
             time = (pts - past.frame.pts) / (future.frame.pts - past.frame.pts)
-            noise, span = noise_level(unit.noise), future.poc - past.poc
-            interval = Interval(reference(past.poc), reference(future.poc), time, noise, anchors, span)
+            noise, span = noise_level(unit.anchor_quality_qdb), future.poc - past.poc
+            interval = Interval(reference(past.poc), reference(future.poc), time, noise, anchor_pictures, span)
             lost = past.concealed or future.concealed
             made = write(interval, picture.poc) if write else self._bframe(unit, picture, interval, lost=lost)
             shown[picture.poc] = Shown(picture.poc, "B", Frame(pts, made), lost, made)
@@ -120,9 +120,9 @@ def unfiltered(decoded: dict[int, Yuv420]) -> dict[int, Anchor]:
     return {poc: Anchor(picture, picture) for poc, picture in decoded.items()}
 
 
-def changes_of(predictor: Predictor, decoded: dict[int, Yuv420], noise: int) -> dict[int, Planes]:
-    """What the model's filter would add to anchors, by POC; noise is their PSNR in quarter dB. StreamError as there."""
-    level = noise_level(noise)
+def changes_of(predictor: Predictor, decoded: dict[int, Yuv420], quality_qdb: int) -> dict[int, Planes]:
+    """What the model's filter would add to anchors, by POC; `quality_qdb` is their PSNR in quarter dB. StreamError."""
+    level = noise_level(quality_qdb)
     return {poc: predictor.change(picture, level) for poc, picture in decoded.items()}
 
 
@@ -133,6 +133,6 @@ def postfiltered(
     return {poc: Anchor(plain, predictor.changed(plain, changes[poc], strengths)) for poc, plain in decoded.items()}
 
 
-def noise_level(quarter_db: int) -> float:
+def noise_level(quality_qdb: int) -> float:
     """RMS error in [0,1] units from a PSNR in quarter dB, 0 = unknown."""
-    return 10 ** (-quarter_db / 80) if quarter_db else 0.0
+    return 10 ** (-quality_qdb / 80) if quality_qdb else 0.0

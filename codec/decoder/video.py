@@ -8,9 +8,8 @@ from types import TracebackType
 from ..anchors.registry import anchor_codec
 from ..bitstream.reader import reading
 from ..device import choose_device
-from ..encoder.settings import PathLike
 from ..errors import DamageError, InputError, StreamError
-from ..files import target_of
+from ..files import PathLike, target_of
 from ..models.open import load_fingerprint, predictor
 from ..progress import Progress, quiet
 from ..video.picture import Frame
@@ -41,12 +40,12 @@ class Video:
             self.info = self.header.info
             self.frame_count = self._reader.picture_count()
             self.model = load_fingerprint(self.header.fingerprint, self.header.model, choose_device(device))
-            anchors = anchor_codec(anchor or self.header.anchor_codec, decoder=anchor_decoder)
-            if anchors.name != self.header.anchor_codec:
+            codec = anchor_codec(anchor or self.header.anchor_codec, decoder=anchor_decoder)
+            if codec.name != self.header.anchor_codec:
                 need = f"its anchors are of {self.header.anchor_codec!r}; leave --anchor out or give that one"
-                raise InputError(f"{self.name}: --anchor is {anchors.name!r}, but {need}")
+                raise InputError(f"{self.name}: --anchor is {codec.name!r}, but {need}")
             self.predictor = predictor(self.model, self.info)
-            self._decoder = Decoder(self._reader, Reconstructor(self.info, anchors, self.predictor))
+            self._decoder = Decoder(self._reader, Reconstructor(self.info, codec, self.predictor))
             self._stack = stack.pop_all()
 
     @property
@@ -72,7 +71,7 @@ class Video:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the stream's file; standard input stays open. No frames can be read afterwards."""
         self._stack.close()
 
 
@@ -89,8 +88,9 @@ def decode(
     """Decode an .ncm stream into a video file and return the number of frames.
 
     dst is src with the suffix .dec.yuv if absent; .yuv, .y4m, .mkv, .mp4 and '-' (y4m) are written losslessly unless
-    `video_codec` names another PyAV encoder. `anchor` and `anchor_decoder` are as for Video. Raises a CodecError; after
-    a DamageError the output is there, with the damaged pictures concealed.
+    `video_codec` names another PyAV encoder. `anchor` is the .toml file that defines the anchors' codec, anchor_decoder
+    the path of its decoder; both only where needed.
+    Raises a CodecError; after a DamageError the output is there, with the damaged pictures concealed.
     """
     target = target_of(src, dst, ".dec.yuv")
     count = 0

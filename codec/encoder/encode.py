@@ -2,46 +2,45 @@
 """Encode a video file into an .ncm stream: source, anchors, B-frames and writer put together."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..anchors.protocol import AnchorCodec
 from ..anchors.registry import anchor_codec
-from ..bframe.block_motion import Blocks
 from ..bframe.model import Model
 from ..bframe.predictor import Predictor
-from ..bframe.records import Choice, Interval, Score
 from ..bitstream.frame_record import FrameRecord
 from ..bitstream.units import Header
 from ..bitstream.writer import StreamWriter
 from ..decoder.reconstruct import Reconstructor
 from ..device import choose_device
 from ..errors import InputError, ModelError
-from ..files import replacing, target_of
-from ..gop.periods import arranged, every, periods
+from ..files import PathLike, replacing, target_of
+from ..gop.periods import Period, arranged, every, periods
 from ..gop.structure import longest_group
 from ..models.open import load, predictor
 from ..models.registry import DEFAULT_CODEC
-from ..progress import Progress, quiet
+from ..progress import Counter, Progress, quiet
 from ..video.metrics import MS_SSIM_SHORTEST, compare
-from ..video.picture import Frame, VideoInfo, Yuv420
+from ..video.picture import Frame, VideoInfo
 from ..video.reader import VideoSource, open_source
 from ..video.writer import VideoSink, open_sink
 from .distortion import DistortionMeter
-from .rate_control import meet
+from .rate_control import Goal, meet
 from .rdo.anchor_passes import AnchorPasses
-from .rdo.candidates import CandidateCoder, PricedWrite
+from .rdo.candidates import CandidateCoder
 from .rdo.gop_decision import GopDecision
 from .report import FrameRow, Summary, frame_row
-from .segments import CodedSegment, Encoder, Prepared, WriteBFrame, code_anchors
-from .settings import EncodeSettings, PathLike, measure_of
+from .segments import CodedPeriod, WriteBFrame, code_anchors, finished
+from .settings import EncodeSettings
 
 if TYPE_CHECKING:
-    from ..bframe.coder import BFrameCoder
+    pass
 
 
 def encode(
@@ -60,7 +59,7 @@ def encode(
     """
     settings = replace(settings or EncodeSettings(), **changes)
     target = None if settings.dry_run else target_of(src, dst, ".ncm")
-    goal = settings.goal
+    goal = Goal.of_settings(settings)
     if goal is None:
         return _encode_once(src, target, settings, progress)
     if str(src) == "-":
@@ -76,7 +75,7 @@ def encode(
 
 def _encode_once(src: PathLike, target: str | None, settings: EncodeSettings, progress: Progress) -> Summary:
     """One pass over the video, at a quality that is given; without a target the stream is thrown away."""
-    anchors = _anchors(settings)
+    anchor_codec = _anchor_codec(settings)
     model = load(settings.model_name, choose_device(settings.device))
     with ExitStack() as stack:
         source = stack.enter_context(_open(src, settings))
@@ -84,8 +83,8 @@ def _encode_once(src: PathLike, target: str | None, settings: EncodeSettings, pr
         sink = stack.enter_context(open_sink(settings.recon, source.info)) if settings.recon else None
         table = stack.enter_context(replacing(settings.csv)) if settings.csv else None
         total = min((n for n in (source.frame_count, settings.frames) if n is not None), default=None)
-        job = _Job(settings, source.info, anchors, model, progress, total)
-        summary = job.run(islice(source, settings.frames), file, sink)
+        encoder = Encoder(settings, source.info, anchor_codec, model, Counter(progress, total))
+        summary = encoder.run(islice(source, settings.frames), file, sink)
         if not summary.rows:
             raise InputError(f"{source.name}: it holds no frames; there is nothing to encode")
         if table is not None:
@@ -93,23 +92,16 @@ def _encode_once(src: PathLike, target: str | None, settings: EncodeSettings, pr
         return summary
 
 
-class _Job:
+class Encoder:
     """One encode, all its parts at hand."""
 
     def __init__(
-        self,
-        settings: EncodeSettings,
-        info: VideoInfo,
-        anchors: AnchorCodec,
-        model: Model,
-        progress: Progress,
-        total: int | None,
+        self, settings: EncodeSettings, info: VideoInfo, anchor_codec: AnchorCodec, model: Model, progress: Counter
     ) -> None:
-        self.settings, self.info, self.anchors, self.model = settings, info, anchors, model
-        self.progress, self.total = progress, total
-        self.bframes = predictor(model, info)
-        self.assess = DistortionMeter(info.colour, measure_of(settings.tune), self._postfilter())
-        self.notes: dict[int, str] = {}
+        self.settings, self.info, self.anchor_codec, self.model = settings, info, anchor_codec, model
+        self.progress = progress
+        self.bframes = _bframes(settings, model, info)
+        self.meter = DistortionMeter(info.colour, settings.measure, self._postfilter())
         if settings.structural and min(info.width, info.height) < MS_SSIM_SHORTEST:
             raise InputError(f"--tune {settings.tune} needs sides of {MS_SSIM_SHORTEST} and more; take psnr")
 
@@ -126,85 +118,64 @@ class _Job:
 
     def run(self, frames: Iterable[Frame], file: BinaryIO, sink: VideoSink | None) -> Summary:
         """Code all frames into a file."""
-        segments, write = self._measured(frames) if self.settings.measured else self._plain(frames)
-        encoder = Encoder(Reconstructor(self.info, self.anchors, self.bframes), self.assess, write)
+        source = periods(frames, self.settings.intra_period)
+        decided = self._by_cost(source) if self.settings.measured else self._in_order(source)
+        reconstructor = Reconstructor(self.info, self.anchor_codec, self.bframes)
         writer = StreamWriter(file, self._header())
         reconstruct = self.settings.metrics or sink is not None
         rows: list[FrameRow] = []
-        for segment in encoder.encode(segments, reconstruct=reconstruct, hashes=self.settings.hashes):
-            rows += self._store(segment, writer, sink)
-            self.progress(len(rows), self.total)
+        for period in decided:
+            coded = finished(
+                period,
+                reconstructor,
+                reconstruct=reconstruct,
+                hashes=self.settings.hashes,
+                done=self.progress.one_more,
+            )
+            rows += self._store(coded, writer, sink)
+            self.progress.reached(len(rows))
         if rows:
             writer.finish()
         return Summary(self.info, writer.bytes_written, tuple(rows))
 
-    def _plain(self, frames: Iterable[Frame]) -> tuple[Iterator[Prepared], WriteBFrame | None]:
-        """Segments in a given order, and what codes B-frames at the slope of the anchor encoder's table."""
+    def _in_order(self, source: Iterable[Period]) -> Iterator[CodedPeriod]:
+        """Segments in a given order, B-frames to be coded at the slope of the anchor encoder's table."""
         distance = self.settings.distance
         assert distance is not None
-        sources = arranged(periods(frames, self.settings.intra_period), every(distance))
-        segments = code_anchors(self.anchors, self.info, sources)
-        if self.settings.mode == "bitfree":
-            return segments, None
-        coder, slope = _coder(self.bframes), self.anchors.slope * 2**self.settings.b_offset
+        write: WriteBFrame | None = None
+        if self.settings.mode != "bitfree":
+            slope = self.anchor_codec.slope * 2**self.settings.b_offset
+            write = partial(self.bframes.write, slope=slope, effort=self.settings.effort)
+        reconstructor = Reconstructor(self.info, self.anchor_codec, self.bframes)
+        for segment, unit in code_anchors(self.anchor_codec, self.info, arranged(source, every(distance))):
+            decoded = reconstructor.decoded(unit)
+            coded = self.meter.filtered(self.meter.measured(segment, unit, decoded))
+            yield CodedPeriod(source=segment, unit=coded.unit, anchors=coded.anchors, write=write)
 
-        def write(interval: Interval, source: Yuv420, poc: int) -> Choice:
-            choice = coder.write(interval, source, poc, slope=slope, effort=self.settings.effort)
-            self.progress(poc, self.total)
-            return choice
-
-        return segments, write
-
-    def _measured(self, frames: Iterable[Frame]) -> tuple[Iterator[Prepared], WriteBFrame]:
-        """Segments and B-frames at what quality is worth in this video."""
+    def _by_cost(self, source: Iterable[Period]) -> Iterator[CodedPeriod]:
+        """Segments and B-frames by the lambda that is measured on this video."""
         settings = self.settings
-        tracks = AnchorPasses(self.info, self.anchors, settings.intra_period, self.assess)
-        surveyor = CandidateCoder(tracks, self.bframes, self._priced_write(), settings.b_offset)
-        order = GopDecision(surveyor, settings.distance, settings.maxrate)
-        self.notes = order.notes
-        return order.segments(periods(frames, settings.intra_period)), order.write
+        passes = AnchorPasses(self.info, self.anchor_codec, settings.intra_period, self.meter)
+        coder = CandidateCoder(
+            passes,
+            self.bframes,
+            b_offset=settings.b_offset,
+            effort=settings.effort,
+            structural=settings.structural,
+        )
+        return GopDecision(coder, settings.distance, settings.maxrate).decisions(source)
 
-    def _priced_write(self) -> PricedWrite:
-        if self.settings.mode == "bitfree":
-            return lambda interval, source, poc, slope, score, give_up, start: self.bframes.write_none(interval, score)
-        coder = _coder(self.bframes)
-
-        def write(
-            interval: Interval,
-            source: Yuv420,
-            poc: int,
-            slope: float,
-            score: Score,
-            give_up: Callable[[float], bool],
-            start: Blocks | None,
-        ) -> Choice:
-            choice = coder.write(
-                interval,
-                source,
-                poc,
-                slope=slope,
-                effort=self.settings.effort,
-                score=score,
-                structural=self.settings.structural,
-                give_up=give_up,
-                start=start,
-            )
-            self.progress(poc, self.total)
-            return choice
-
-        return write
-
-    def _store(self, coded: CodedSegment, writer: StreamWriter, sink: VideoSink | None) -> list[FrameRow]:
+    def _store(self, period: CodedPeriod, writer: StreamWriter, sink: VideoSink | None) -> list[FrameRow]:
         """Write a segment to the stream and its pictures to the reconstruction; a row a picture."""
-        records: dict[int, FrameRecord] = {record.poc: record for record in writer.write(coded.unit)}
-        shown = {picture.poc: picture.frame for picture in coded.shown}
+        records: dict[int, FrameRecord] = {record.poc: record for record in writer.write(period.unit)}
+        shown = {picture.poc: picture.frame for picture in period.shown}
         rows = []
-        for poc in coded.unit.segment.pocs:
-            source = coded.source.at(poc)
+        for poc in period.unit.segment.pocs:
+            source = period.source.at(poc)
             measured = self.settings.metrics
             quality = compare(source.picture, shown[poc].picture, self.info.colour) if measured else None
-            trials, note = coded.trials.get(poc, []), self.notes.pop(poc, "")
-            rows.append(frame_row(records[poc], source.pts, quality, trials, note))
+            trials = period.decisions[poc].trials if poc in period.decisions else []
+            rows.append(frame_row(records[poc], source.pts, quality, trials, period.notes.get(poc, "")))
             if sink is not None:
                 sink.write(shown[poc])
         return rows
@@ -218,14 +189,14 @@ class _Job:
             mode=self.settings.mode,
             gop=self.settings.schedule,
             intra_period=self.settings.intra_period,
-            anchor_codec=self.anchors.name,
-            anchor_settings=self.anchors.describe(),
+            anchor_codec=self.anchor_codec.name,
+            anchor_settings=self.anchor_codec.describe(),
             model=self.model.name,
             fingerprint=self.model.fingerprint,
         )
 
 
-def _anchors(settings: EncodeSettings) -> AnchorCodec:
+def _anchor_codec(settings: EncodeSettings) -> AnchorCodec:
     distance = settings.distance or 1
     longest = longest_group(settings.intra_period, distance)
     codec = anchor_codec(
@@ -247,11 +218,11 @@ def _open(src: PathLike, settings: EncodeSettings) -> VideoSource:
     return open_source(src, size=settings.size, frame_rate=settings.frame_rate, pixel_format=settings.pixel_format)
 
 
-def _coder(bframes: Predictor) -> "BFrameCoder":
-    """What codes B-frames. ModelError if the model is a network alone."""
-    from ..bframe.coder import BFrameCoder  # CompressAI takes seconds to import
-
-    if not isinstance(bframes, BFrameCoder):
-        need = f"--mode bitneed needs one that codes, such as {DEFAULT_CODEC!r}"
-        raise ModelError(f"model {bframes.model.name!r} only predicts; {need}")
-    return bframes
+def _bframes(settings: EncodeSettings, model: Model, info: VideoInfo) -> Predictor:
+    """What makes B-frames in this mode. ModelError if they are to be coded and the model only predicts."""
+    if settings.mode == "bitfree":
+        return Predictor(model, info)
+    if model.codec is None:
+        need = f"--mode {settings.mode} needs one that codes, such as {DEFAULT_CODEC!r}; or give --mode bitfree"
+        raise ModelError(f"model {model.name!r} only predicts; {need}")
+    return predictor(model, info)

@@ -14,10 +14,11 @@ from itertools import pairwise
 import numpy as np
 
 from .report import Summary
+from .settings import EncodeSettings
 
 PROBES = (-2.0, 0.0, 2.0)  # octaves around the default quality
 REACH = 8.0  # octaves either way that are looked at
-RATE_TOLERANCE, PSNR_TOLERANCE = math.log2(1.02), 0.05  # 2 %, dB: nearer is not worth another pass
+RATE_TOLERANCE, PSNR_TOLERANCE = math.log2(1.02), 0.05  # 2 %, dB: nearer than that, no other pass is made
 PASSES = 4
 
 
@@ -28,18 +29,24 @@ class Goal:
     bitrate: int | None = None
     psnr: float | None = None
 
+    @classmethod
+    def of_settings(cls, settings: EncodeSettings) -> "Goal | None":
+        """What the quality is searched for, if it is not given."""
+        wanted = settings.bitrate is not None or settings.target_psnr is not None
+        return cls(settings.bitrate, settings.target_psnr) if wanted else None
+
     @property
     def value(self) -> float:
-        """What `of` should be."""
+        """What `of` should return: log2 of the bits a second that are wanted, or the PSNR in dB."""
         return math.log2(self.bitrate) if self.bitrate else float(self.psnr or 0)
 
     @property
     def tolerance(self) -> float:
-        """How far `of` may be from it."""
+        """How far an encode may be from `value`, in its unit: 2 % of the rate as log2, or 0.05 dB."""
         return RATE_TOLERANCE if self.bitrate else PSNR_TOLERANCE
 
     def of(self, summary: Summary) -> float:
-        """Where an encode stands, on a scale that rises with quality."""
+        """Where an encode stands: log2 of its bits a second, or its mean RGB PSNR in dB."""
         return math.log2(1000 * summary.kbits_per_second) if self.bitrate else summary.mean("psnr_rgb")
 
 

@@ -36,7 +36,7 @@ class FrameRow:
 def frame_row(
     record: FrameRecord, pts: int, quality: Quality | None, trials: Sequence[Trial] = (), considered: str = ""
 ) -> FrameRow:
-    """The row of one picture."""
+    """The row of one picture, with PSNR-RGB and bits of every attempt to code it; NaN where quality is None."""
     row = FrameRow(record.poc, pts, record.kind, mode_name(record), record.bits, record.offset)
     tried = " ".join(f"{8 * len(trial.data)}:{psnr(trial.error):.3f}" for trial in trials)
     return replace(row, tried=tried, considered=considered, **(asdict(quality) if quality else {}))
@@ -52,7 +52,7 @@ class Summary:
 
     @property
     def frames(self) -> int:
-        """Number of pictures."""
+        """Number of pictures in the video."""
         return len(self.rows)
 
     @property
@@ -96,7 +96,7 @@ class Summary:
 
     @property
     def plan(self) -> str:
-        """The schedule as letters; see `plan_letters`."""
+        """Kinds of all pictures in display order, a line for each I: I, P, B, and b for B-frames without bits."""
         return plan_letters((row.kind, row.bits) for row in self.rows)
 
     def csv(self) -> str:

@@ -34,7 +34,7 @@ class SourceSegment:
 
     @property
     def pts(self) -> tuple[int, ...]:
-        """One time a picture."""
+        """Presentation time of each picture in display order, in units of the video's time base."""
         return tuple(frame.pts for frame in self.frames)
 
     def at(self, poc: int) -> Frame:

@@ -9,7 +9,7 @@ from ..video.picture import Yuv420
 SHORT_SIDE = 48  # pictures are compared at about this size
 BLOCK, REACH = 8, 4  # block size and motion search at that size: about a twelfth of the picture each way
 RATIO = 0.75  # a cut where the past predicts a block hardly better than the block's own mean does
-LEAST_DIFFERENCE = 4.0  # in 8-bit levels: below this mean difference there is no cut worth the name
+LEAST_DIFFERENCE = 4.0  # in 8-bit levels: below this mean difference there is no cut
 
 Small = NDArray[np.float32]
 

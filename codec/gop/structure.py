@@ -35,7 +35,7 @@ class Picture:
 
     @property
     def kind(self) -> str:
-        """I, P or B."""
+        """The kind as a letter: I without references, P with one, B with two."""
         return "IPB"[len(self.refs)]
 
 
@@ -48,7 +48,7 @@ class Segment:
     leading: int = 0
 
     @property
-    def anchors(self) -> tuple[int, ...]:
+    def anchor_pocs(self) -> tuple[int, ...]:
         """POCs of the anchors in display order."""
         return tuple(accumulate(self.gaps, initial=self.intra))
 
@@ -69,7 +69,7 @@ class Segment:
 
     def spans(self) -> list[tuple[int, int]]:
         """The pairs of neighbouring anchors with B-frames between them; the first may start in the segment before."""
-        anchors = self.anchors if not self.leading else (self.first - 1, *self.anchors)
+        anchors = self.anchor_pocs if not self.leading else (self.first - 1, *self.anchor_pocs)
         return [(low, high) for low, high in pairwise(anchors) if high - low > 1]
 
     def bframes(self) -> list[Picture]:
@@ -78,7 +78,7 @@ class Segment:
 
     def pictures(self) -> list[Picture]:
         """All pictures, anchors first. An anchor's references are its encoder's affair; P stands for all but the I."""
-        anchors = [Picture(self.intra), *(Picture(high, refs=(low,)) for low, high in pairwise(self.anchors))]
+        anchors = [Picture(self.intra), *(Picture(high, refs=(low,)) for low, high in pairwise(self.anchor_pocs))]
         return anchors + self.bframes()
 
 

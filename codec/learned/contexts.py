@@ -27,7 +27,7 @@ class ContextPyramid(nn.Module):
         self.up_quarter, self.up_half = upsampling(third, second), upsampling(second, first)
 
     def mine(self, stack: Tensor) -> Contexts:
-        """The three contexts of a stack (B,C,H/2,W/2)."""
+        """The contexts at 1/2, 1/4 and 1/8 of the picture, from a stack (B,C,H/2,W/2) of what both sides have."""
         half = self.at_half(stack)
         quarter = self.at_quarter(half)
         eighth = self.at_eighth(quarter)

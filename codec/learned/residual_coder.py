@@ -65,8 +65,10 @@ class ResidualCoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """What was decoded (B,3,H,W), and features of it (B,widths[0],H/2,W/2); x is None where it is read.
 
-        exact (B,C,H/8,W/8): what scales may depend on. rdoq_lambda (B,1,1,1) or (B,1,H,W): bits that the writer gives
-        for a pixel's squared error, the mean over colours; None: the nearest symbols. Errors: LatentCoder.
+        exact (B,C,H/8,W/8): what scales may depend on. rdoq_lambda (B,1,1,1) or (B,1,H,W) is lambda for RDOQ: bits for
+        a pixel's squared error, the mean over colours; None: the nearest symbols.
+        ValueError for input that does not fit the model, EntropyError for a string that does not, RuntimeError for
+        writing or reading in training mode.
         """
         eighth = contexts[2]
         y = None if x is None else self._encode(x, contexts)

@@ -23,7 +23,7 @@ class BlockTransform(nn.Module):
             return F.conv2d(x.float(), self.analysis, stride=self.size)
 
     def decode(self, y: Tensor) -> Tensor:
-        """Blocks from coefficients."""
+        """Samples (B,C,H,W), float32, from coefficients (B,latents,H/size,W/size)."""
         with torch.autocast(y.device.type, enabled=False):
             return F.conv_transpose2d(y.float(), self.synthesis, stride=self.size)
 

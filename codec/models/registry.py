@@ -35,7 +35,10 @@ def find(name: str) -> Path:
 
 
 def find_fingerprint(fingerprint: bytes, name: str, *, beside: Path | None = None) -> Path:
-    """The weights file with this fingerprint; see `load_fingerprint`."""
+    """The path of the weights file with this fingerprint, among those installed and in the folder `beside`.
+
+    ModelError, with the model's name, if there is none.
+    """
     nearby = sorted(beside.glob("*.safetensors")) if beside else []
     for path in (*weights_files().values(), *nearby):
         if fingerprint_of(path) == fingerprint:

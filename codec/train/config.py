@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Everything that decides a training run, read from one TOML file with the tables [model] and [train]."""
+"""Recipes: everything that decides a training run, read from one TOML file.
+
+That of a network has the tables [model] and [train]; that of a codec has [codec], [train] and one of its own.
+"""
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from ncm import NcmConfig
 
@@ -14,7 +18,7 @@ from .losses import TERMS
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """One training run. Rates, freezes and missing names are patterns as in file names: `flow.block?.*`."""
+    """One training run. Names in rates, freeze and may_be_missing are shell patterns, such as `flow.block?.*`."""
 
     model: NcmConfig = field(default_factory=NcmConfig)
 
@@ -77,11 +81,79 @@ class TrainConfig:
         if self.supervise not in ("frame", "coarse"):
             raise InputError(f"train.supervise is {self.supervise!r}; it is 'frame' or 'coarse'")
 
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The recipe in a TOML file; its files become relative to where we are. InputError names what is wrong."""
+        config = cls.of(read_tables(path), str(path))
+        sources = {"base", "init"} & {field.name for field in fields(cls)}
+        found: dict[str, Any] = {name: _beside(path, getattr(config, name)) for name in sources}
+        return replace(config, **found)
 
-def load_config(path: Path) -> TrainConfig:
-    """The run that a TOML file describes; `init` becomes relative to where we are. InputError names what is wrong."""
-    config = config_from(read_tables(path), str(path))
-    return replace(config, init=beside(path, config.init))
+    @classmethod
+    def of(cls, tables: Mapping[str, Any], where: str) -> Self:
+        """A recipe out of the tables `model` and `train`. InputError begins with `where`."""
+        check_tables(tables, ("model", "train"), where)
+        try:
+            model = NcmConfig(**_checked(NcmConfig, tables.get("model", {}), f"{where}: [model]"))
+        except ValueError as error:
+            raise InputError(f"{where}: [model]: {error}") from error
+        return cls(model=model, **_checked(TrainConfig, tables.get("train", {}), f"{where}: [train]"))
+
+    def tables(self) -> dict[str, Any]:
+        """The recipe as tables `model` and `train`, every default spelt out, plain enough for JSON."""
+        values = asdict(self)
+        return {"model": values.pop("model"), "train": values}
+
+    def given(self, **changes: Any) -> Self:  # noqa: ANN401
+        """This recipe with those of the changes that are neither None nor empty."""
+        return replace(self, **{name: value for name, value in changes.items() if value})
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecTraining(TrainConfig):
+    """One run of a codec: what training a network has, and what this and the kinds of codecs below it add."""
+
+    codec: Any  # its sizes, of class `sizes`
+    teacher: float = 0.0  # no codec has one
+
+    table: ClassVar[str]  # of the recipe, which holds what is not in [codec] or [train]
+    sizes: ClassVar[type]
+
+    @classmethod
+    def own(cls) -> tuple[str, ...]:
+        """The keys of the recipe's own table."""
+        general = {field.name for field in fields(CodecTraining)}
+        return tuple(field.name for field in fields(cls) if field.name not in general)
+
+    @classmethod
+    def of(cls, tables: Mapping[str, Any], where: str) -> Self:
+        """A recipe out of the tables `codec`, its own and `train`. InputError begins with `where`."""
+        check_tables(tables, ("codec", cls.table, "train"), where)
+        own = _tuples(tables.get(cls.table, {}))
+        if unknown := set(own) - set(cls.own()):
+            known = ", ".join(cls.own())
+            raise InputError(f"{where}: [{cls.table}]: unknown key {min(unknown)!r}; known are {known}")
+        train = _checked(TrainConfig, tables.get("train", {}), f"{where}: [train]")
+        try:
+            codec = cls.sizes(**_tuples(tables.get("codec", {})))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{where}: [codec]: {error}") from error
+        return cls(codec=codec, **train, **own)
+
+    def tables(self) -> dict[str, Any]:
+        """The recipe as tables `codec`, its own and `train`, every default spelt out, plain enough for JSON."""
+        train = super().tables()["train"]
+        codec, own = train.pop("codec"), {key: train.pop(key) for key in self.own()}
+        return {"codec": codec, self.table: own, "train": train}
+
+    def given(self, *, slope: float | None = None, **changes: Any) -> Self:  # noqa: ANN401
+        """This recipe with what is given; a slope makes it a model of that one lambda. InputError if it cannot be."""
+        if slope is not None:
+            try:
+                changes["codec"] = replace(self.codec, lambdas=(slope,))
+            except ValueError as error:
+                raise InputError(f"lambda {slope:g}: {error}") from error
+        return super().given(**changes)
 
 
 def read_tables(path: Path) -> dict[str, Any]:
@@ -92,26 +164,20 @@ def read_tables(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: {error}") from error
 
 
-def beside(path: Path, name: str) -> str:
+def check_tables(tables: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    """InputError if a recipe has a table that is not known."""
+    if unknown := set(tables) - set(known):
+        listed = ", ".join(f"[{name}]" for name in known)
+        raise InputError(f"{where}: unknown table [{min(unknown)}]; there are {listed}")
+
+
+def _beside(path: Path, name: str) -> str:
     """A .safetensors file named in the recipe at `path`, as seen from where we are; names of models stay."""
     return str(path.parent / name) if name.endswith(".safetensors") else name
 
 
-def config_from(tables: dict[str, Any], where: str) -> TrainConfig:
-    """A configuration out of the tables `model` and `train`; `where` is named in errors."""
-    if unknown := set(tables) - {"model", "train"}:
-        raise InputError(f"{where}: unknown table [{min(unknown)}]; there are [model] and [train]")
-    try:
-        model = NcmConfig(**_checked(NcmConfig, tables.get("model", {}), f"{where}: [model]"))
-    except ValueError as error:
-        raise InputError(f"{where}: [model]: {error}") from error
-    return TrainConfig(model=model, **_checked(TrainConfig, tables.get("train", {}), f"{where}: [train]"))
-
-
-def tables_of(config: TrainConfig) -> dict[str, Any]:
-    """The inverse of `config_from`, every default spelt out; plain enough for JSON."""
-    values = asdict(config)
-    return {"model": values.pop("model"), "train": values}
+def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
 
 def _checked(kind: type[NcmConfig | TrainConfig], table: dict[str, Any], where: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a codec's references really look like: a training cache once more, through anchor encoders at many qualities.
 
-python -m codec.train.decoded --cache CACHE --passes 2
+codec train decode-passes --cache CACHE --passes 2
 """
 
 import argparse
@@ -33,6 +33,14 @@ class Setting(NamedTuple):
 
 
 SETTINGS = (Setting("x265", "fast", 18, 38), Setting("svtav1", "8", 28, 58))
+
+
+def build_passes(cache: Path, count: int) -> None:
+    """Decoded versions of a training cache, until there are `count`. InputError if it is none; AnchorError."""
+    torch.set_num_threads(1)  # the conversions are small; the encoders have threads of their own
+    corpus = Corpus(cache)
+    for number in range(len(corpus.passes), count):
+        build_pass(corpus, number)
 
 
 def build_pass(corpus: Corpus, number: int) -> None:
@@ -88,16 +96,13 @@ def rgb_error(originals: list[Yuv420], decoded: list[Yuv420]) -> float:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; its exit status."""
+    """The command under its old name, `python -m codec.train.decoded`; its exit status."""
     parser = argparse.ArgumentParser(prog="python -m codec.train.decoded", description=__doc__.splitlines()[0])
-    parser.add_argument("--cache", type=Path, required=True, help="training cache, as codec.train.loop builds it")
+    parser.add_argument("--cache", type=Path, required=True, help="training cache, as a run makes it")
     parser.add_argument("--passes", type=int, default=2, help="how many versions of every clip in all")
-    args = parser.parse_args(argv)
-    torch.set_num_threads(1)  # the conversions are small; the encoders have threads of their own
+    arguments = parser.parse_args(argv)
     try:
-        corpus = Corpus(args.cache)
-        for number in range(len(corpus.passes), args.passes):
-            build_pass(corpus, number)
+        build_passes(arguments.cache, arguments.passes)
     except CodecError as error:
         print(f"train: {error}", file=sys.stderr)
         return error.exit_status

@@ -83,7 +83,10 @@ def _image_folders(folder: Path) -> list[Found]:
 
 
 def _vimeo90k(folder: Path) -> list[Found]:
-    """Its training list, and part of its test list to validate on; nothing if the folder is something else."""
+    """The clips of Vimeo-90k: its training list, and part of its test list to validate on.
+
+    The list is empty if the folder is something else.
+    """
     for kind, length in VIMEO_KINDS.items():
         lists = [folder / f"{kind}_{part}list.txt" for part in ("train", "test")]
         if lists[0].is_file():
@@ -94,7 +97,10 @@ def _vimeo90k(folder: Path) -> list[Found]:
 
 
 def _vimeo_clip(folder: Path, name: str, length: int, *, held_out: bool) -> Found:
-    """One sequence; every one is a scene of its own, so that all are drawn equally often, as in the paper."""
+    """The clip of one sequence of Vimeo-90k, of `length` PNG pictures.
+
+    Each is a scene of its own, so that all are drawn equally often, as in the paper.
+    """
     paths = [folder / "sequences" / name / f"im{number}.png" for number in range(1, length + 1)]
     return Found(name, name, "vimeo-90k", paths, held_out, checked=True)
 
@@ -129,7 +135,7 @@ def _decode(path: Path) -> Iterator[av.VideoFrame]:
 
 
 def _planes_of(frame: av.VideoFrame) -> Yuv420:
-    """The planes without the padding at the end of each line."""
+    """The planes of a video frame as 8-bit limited-range 4:2:0, without the padding at the end of each line."""
     frame = frame.reformat(format="yuv420p", dst_color_range="MPEG")
     planes = [
         np.frombuffer(p, np.uint8).reshape(-1, p.line_size)[: p.height, : p.width]  # type: ignore[call-overload]
@@ -139,7 +145,10 @@ def _planes_of(frame: av.VideoFrame) -> Yuv420:
 
 
 def _planes_of_rgb(frame: av.VideoFrame) -> Yuv420:
-    """The same of an image, by the codec's own conversion, without the last row or column of an odd number."""
+    """The planes of an RGB image as 8-bit limited-range 4:2:0, by the codec's own conversion.
+
+    An odd last row or column is left out.
+    """
     rgb = frame.to_ndarray(format="rgb24")[: frame.height // 2 * 2, : frame.width // 2 * 2]
     tensor = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None]
     return rgb_to_yuv(tensor / 255, Colour(), 8)

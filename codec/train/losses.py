@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -70,12 +71,12 @@ def _blur(x: Tensor) -> Tensor:
 
 
 def l1(a: Tensor, b: Tensor) -> Tensor:
-    """Mean absolute difference."""
+    """Mean absolute difference of two tensors of one shape, a scalar in their unit."""
     return (a - b).abs().mean()
 
 
 def mse(a: Tensor, b: Tensor) -> Tensor:
-    """Mean squared difference."""
+    """Mean squared difference of two tensors of one shape, a scalar in the square of their unit."""
     return (a - b).square().mean()
 
 
@@ -88,6 +89,21 @@ def charbonnier(a: Tensor, b: Tensor) -> Tensor:
 def psnr(a: Tensor, b: Tensor) -> Tensor:
     """The mean over samples of log(1 + MSE * 1e5): what a mean of PSNRs measures, without its pole at equality."""
     return torch.log1p((a - b).square().mean((1, 2, 3)) * 1e5).mean()
+
+
+def squared_error(frame: Tensor, target: Tensor) -> Tensor:
+    """The mean squared error of each sample (B,)."""
+    return (frame.float() - target).square().mean((1, 2, 3))
+
+
+def decibels(error: Tensor) -> Tensor:
+    """PSNR in dB of mean squared errors in [0,1] units, of any shape; without gradient."""
+    return -10 * torch.log10(error.detach() + 1e-10)
+
+
+def decibels_of(error: float) -> float:
+    """PSNR in dB of a mean squared error in [0,1] units."""
+    return -10 * float(np.log10(error + 1e-10))
 
 
 TERMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

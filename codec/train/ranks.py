@@ -61,7 +61,8 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         return
     if device.type == "cuda":
         if local >= torch.cuda.device_count():
-            raise InputError(f"{local + 1} processes here, but {torch.cuda.device_count()} GPUs; use --nproc-per-node")
+            count = torch.cuda.device_count()
+            raise InputError(f"{local + 1} processes here, but {count} GPUs; let torchrun start {count} per machine")
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)

@@ -1,30 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Pictures to look at: past, future, target and prediction side by side, as PNG."""
+"""Pictures to look at, as PNG."""
 
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ncm import FrameSynthesis
-
 from ..files import replacing
-from .config import TrainConfig
-from .objective import predict
-from .sampling import ValidationItem
-
-
-@torch.no_grad()
-def side_by_side(model: FrameSynthesis, item: ValidationItem, config: TrainConfig, device: torch.device) -> Tensor:
-    """One row (3,H,4W) in [0,1]: past, future, target, prediction."""
-    batch = item.batch.to(device)
-    frame = predict(model.eval(), batch, config).frame
-    row = torch.cat([batch.past, batch.future, batch.target, frame])[:, :, : item.height, : item.width]
-    return torch.cat(list(row), 2).clamp(0, 1)
 
 
 def write_png(path: Path, rgb: Tensor) -> None:

@@ -22,7 +22,8 @@ from .data import Clip, Library, is_validation
 class Triplet(NamedTuple):
     """Two references and the frame between them at `time` in (0,1); noise is the references' RGB RMS error.
 
-    To learn extrapolation, `future` is the newer reference and the frame comes after both (see FrameSynthesis.forward).
+    To learn extrapolation, `future` is the newer reference and the frame comes after both. Then `time` is how far the
+    newer reference is on the way from the older one to the frame: 1/2 for the next frame.
     """
 
     past: Yuv420
@@ -42,7 +43,7 @@ class Batch(NamedTuple):
     noise: Tensor
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on another device, pictures with channels last."""
+        """This batch on another device, pictures with channels last."""
         past, target, future = (x.to(device, memory_format=torch.channels_last) for x in self[:3])
         return Batch(past, target, future, self.time.to(device), self.noise.to(device))
 
@@ -87,9 +88,8 @@ class Sampler:
     def __init__(self, library: Library, config: TrainConfig) -> None:
         for corpus in library.corpora:
             if config.decoded and not corpus.passes:
-                raise InputError(
-                    f"train.decoded is on, but {corpus.folder} has none yet; run python -m codec.train.decoded"
-                )
+                remedy = f"run `codec train decode-passes --cache {corpus.folder}`"
+                raise InputError(f"train.decoded is on, but {corpus.folder} has no decoded pass yet; {remedy}")
         self.library, self.config = library, config
         self.sources: list[list[list[Clip]]] = []  # by source, scene and clip
         for scenes in _by_source([c for c in library.clips if not is_validation(c) and self._fits(c)]).values():
@@ -190,6 +190,10 @@ class ValidationItem(NamedTuple):
     batch: Batch
     width: int
     height: int
+
+    def error(self, frame: Tensor, original: Tensor) -> float:
+        """The mean squared error of a picture (1,3,H,W) in [0,1] without its padding."""
+        return float((frame - original)[:, :, : self.height, : self.width].square().mean())
 
 
 def validation_items(

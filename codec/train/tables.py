@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Tables of distributions by what streams hold: the work behind `codec train tables`.
 
-Training counts bits by smooth densities. The writer of the codec leaves out symbols that are not worth their bits,
-copies blocks and codes at the anchors' quality, so that what it sends has another shape, of hyper-latents above all.
+Training counts bits by smooth densities. The writer of the codec applies RDOQ, motion-compensates blocks and
+codes at the anchors' quality. So what it sends is distributed otherwise, hyper-latents above all.
 Tables belong to the weights: those made of counts cost less, and nothing else changes.
 """
 
@@ -57,7 +57,10 @@ class CountingRead(Read):
         counts.payloads += 1
 
     def decode(self, rows: list[int], lists: Lists) -> list[int]:
-        """See Read."""
+        """The next symbols, which have these rows of the tables; those of named tables are counted.
+
+        EntropyError where the string cannot hold so many.
+        """
         symbols = super().decode(rows, lists)
         if id(lists) in self._names:  # those of blocks and filters are given, and not part of the weights
             self._counts.add(self._names[id(lists)], lists, rows, symbols)

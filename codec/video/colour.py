@@ -88,7 +88,7 @@ def plane_weights(colour: Colour) -> tuple[float, float, float]:
 
 
 def crop_planes(planes: Planes, width: int, height: int) -> Planes:
-    """Of planes, those of the top left width x height of their picture."""
+    """Y, U and V of the top left width x height luma samples of a picture; odd sizes of chroma round up."""
     y, u, v = planes
     cw, ch = chroma_size(width, height)
     return y[..., :height, :width], u[..., :ch, :cw], v[..., :ch, :cw]
@@ -135,5 +135,5 @@ def packed(planes: Planes) -> Tensor:
 
 
 def unpacked(planes: Tensor) -> Planes:
-    """The inverse of `packed`."""
+    """Y (B,1,2h,2w), U and V (B,1,h,w) from planes (B,6,h,w): the four phases of luma, then U and V."""
     return F.pixel_shuffle(planes[:, :4], 2), planes[:, 4:5], planes[:, 5:]

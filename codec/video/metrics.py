@@ -38,7 +38,7 @@ class Quality:
 
 
 def psnr(mean_squared_error: float, peak: float = 1.0) -> float:
-    """dB; 100 for identical pictures."""
+    """PSNR in dB of a mean squared error; 100 at most, which is what identical pictures count as."""
     if mean_squared_error <= 0:
         return LOSSLESS_PSNR
     return min(LOSSLESS_PSNR, 10 * math.log10(peak * peak / mean_squared_error))
@@ -64,7 +64,7 @@ def structural_weight(rgb: Tensor) -> Tensor:
     """
 
     def around(x: Tensor) -> Tensor:
-        """Means over windows."""
+        """Means over windows of 11x11 samples, of the same shape; edges repeated."""
         reach = WINDOW // 2
         return F.avg_pool2d(F.pad(x, (reach,) * 4, mode="replicate"), WINDOW, 1)
 

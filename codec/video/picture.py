@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Pictures as integer 4:2:0 planes, and the only YUV <-> RGB, padding and cropping code of the project."""
+"""Pictures as integer 4:2:0 planes, and the only padding and cropping of such planes in the project."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -26,17 +26,17 @@ class Yuv420:
 
     @property
     def width(self) -> int:
-        """Columns of luma."""
+        """Width of the picture in luma samples."""
         return int(self.y.shape[1])
 
     @property
     def height(self) -> int:
-        """Rows of luma."""
+        """Height of the picture in luma samples."""
         return int(self.y.shape[0])
 
     @property
     def planes(self) -> tuple[Plane, Plane, Plane]:
-        """y, u, v."""
+        """The planes y, u and v, in this order."""
         return self.y, self.u, self.v
 
     def __eq__(self, other: object) -> bool:
@@ -81,7 +81,7 @@ class VideoInfo:
 
     @property
     def pixels(self) -> int:
-        """Of a picture."""
+        """Luma samples of a picture: width times height."""
         return self.width * self.height
 
 

@@ -9,6 +9,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from ..values import parse_frame_rate
 from .picture import Colour, Frame, VideoInfo, Yuv420, chroma_size, split_planes
 
 Y4M_MAGIC = b"YUV4MPEG2"
@@ -38,18 +39,6 @@ class RawParameters(NamedTuple):
         return RawParameters(
             self.size or other.size, self.frame_rate or other.frame_rate, self.pixel_format or other.pixel_format
         )
-
-
-def parse_frame_rate(text: str) -> Fraction:
-    """Frames a second of '25', '30000/1001' or '29.97'; decimals near an NTSC rate mean it. InputError otherwise."""
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if rate <= 0:
-        raise InputError(f"frame rate {text!r} is not a positive number; write it like 25, 29.97 or 30000/1001")
-    ntsc = Fraction(round(rate * 1001 / 1000) * 1000, 1001)
-    return ntsc if "." in text and rate.denominator > 1 and abs(rate - ntsc) < Fraction(6, 1000) else rate
 
 
 def probe_parameters(name: str) -> RawParameters:
@@ -96,7 +85,7 @@ def raw_frame_count(size: int, info: VideoInfo, name: str) -> int:
     if size % frame:
         raise InputError(
             f"{name}: {size} bytes are no whole number of {layout} frames of {frame} bytes; "
-            "the size or the pixel format is probably wrong, set them with --size and --pixel-format"
+            "the size or the pixel format is probably wrong, set them with --size and --pix-fmt"
         )
     return size // frame
 

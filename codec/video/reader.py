@@ -194,7 +194,7 @@ class _Rejoined(io.RawIOBase):
 def _refuse(options: RawParameters, name: str) -> None:
     """InputError if options for raw video are given; to ignore them would hide a mistake."""
     if options != RawParameters():
-        raise InputError(f"{name}: not raw video, it knows its own format; leave out --size, --fps and --pixel-format")
+        raise InputError(f"{name}: not raw video, it knows its own format; leave out --size, --fps and --pix-fmt")
 
 
 def _raw(file: BinaryIO, name: str, *, options: RawParameters, length: int | None) -> VideoSource:

@@ -57,7 +57,9 @@ BAD = {
 def test_bad_input(case, capfd, tmp_path):
     words, expected = BAD[case]
     before = set(tmp_path.rglob("*"))
-    status = main(["encode", "--model", "tiny", *words] if "--model" not in words else ["encode", *words])
+    status = main(
+        ["encode", "--mode", "bitfree", "--model", "tiny", *words] if "--model" not in words else ["encode", *words]
+    )
     out, err = capfd.readouterr()
     assert status == 2 and out == ""
     assert err.startswith("codec: ") and err.count("\n") == 1 and expected in err
@@ -72,7 +74,10 @@ def test_words_that_do_not_parse(words, capsys):
 
 
 def test_decode_refusals_leave_nothing(capfd, tmp_path):
-    assert main(["encode", "seq.y4m", "--model", "tiny", "--preset", "ultrafast", "--no-metrics"]) == 0
+    assert (
+        main(["encode", "seq.y4m", "--mode", "bitfree", "--model", "tiny", "--preset", "ultrafast", "--no-metrics"])
+        == 0
+    )
     for words in (["-o", "x.gif"], ["-o", "no/where.mkv"], ["-o", "x.mkv", "--video-codec", "warp"]):
         before = set(tmp_path.rglob("*"))
         assert main(["decode", "seq.ncm", *words]) == 2
@@ -80,7 +85,7 @@ def test_decode_refusals_leave_nothing(capfd, tmp_path):
 
 
 def test_info(capsys):
-    main(["encode", "seq.y4m", "--model", "tiny", "--preset", "ultrafast", "--no-metrics"])
+    main(["encode", "seq.y4m", "--mode", "bitfree", "--model", "tiny", "--preset", "ultrafast", "--no-metrics"])
     assert main(["info", "seq.ncm"]) == 0
     out = capsys.readouterr().out
     assert "5 (1 I, 2 P, 2 B)" in out and "poc" in out and "offset" in out
@@ -89,7 +94,7 @@ def test_info(capsys):
 
 
 def test_devices_and_links_are_written_not_replaced(tmp_path):
-    quick = ["--model", "tiny", "--preset", "ultrafast", "--no-metrics"]
+    quick = ["--mode", "bitfree", "--model", "tiny", "--preset", "ultrafast", "--no-metrics"]
     assert main(["encode", "seq.y4m", "-o", "/dev/null", *quick]) == 0
     assert not Path("/dev/null").is_file()
     (tmp_path / "elsewhere").mkdir()
@@ -117,7 +122,7 @@ def test_interrupted(tmp_path):
 
 
 def test_a_closed_pipe_is_no_traceback(tmp_path):
-    main(["encode", "seq.y4m", "--model", "tiny", "--preset", "ultrafast", "--no-metrics"])
+    main(["encode", "seq.y4m", "--mode", "bitfree", "--model", "tiny", "--preset", "ultrafast", "--no-metrics"])
     process = subprocess.Popen(
         [sys.executable, "-m", "codec.cli", "info", "seq.ncm"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -15,10 +15,12 @@ from recipes import RECIPE, SMALL, TINY
 import codec
 from codec.bframe.config import BFrameConfig
 from codec.models.network_file import save_network
-from codec.train import bframe, bstate, loop
 from codec.train.config import TrainConfig
 from codec.train.data import Corpus, Library
+from codec.train.loop import train_run
 from codec.train.ranks import Ranks
+from codec.train.tasks import load_task
+from codec.train.tasks.bframe import BFrameTraining
 from codec.video.reader import open_source
 from ncm import build
 
@@ -81,20 +83,19 @@ def test_golden_streams(tmp_path, name):
 
 
 @pytest.mark.parametrize("bf16", [False, True])
-@pytest.mark.parametrize("what", ["ncm", "bframe"])
+@pytest.mark.parametrize("what", ["network", "bframe"])
 def test_training_goes_on_from_its_checkpoint(tmp_path, what, bf16):
     library = Library(Corpus(tiny_cache(tmp_path / "tiny")))
     base = tmp_path / "base.safetensors"
     save_network(build(replace(TINY, pyramid=(), motion_features=0)), base)
     ranks, run = Ranks(torch.device("cuda")), tmp_path / "run"
     for steps in (1, 2):
-        if what == "ncm":
+        if what == "network":
             config = TrainConfig(model=TINY, bf16=bf16, **RECIPE)
-            state = loop.train_ncm(replace(config, steps=steps), library, run, ranks=ranks)
         else:
             codec_config = BFrameConfig(**SMALL, lambdas=(64.0, 512.0, 4096.0))
             own = {"codec": codec_config, "base": str(base), "validation_qualities": (0, 2), "rdoq_from": 0}
-            recipe = bstate.BFrameTraining(**own, teacher=0.0, bf16=bf16, **RECIPE)
-            state = bframe.train_bframe(replace(recipe, steps=steps), library, run, ranks=ranks)
+            config = BFrameTraining(**own, teacher=0.0, bf16=bf16, **RECIPE)
+        state = train_run(load_task(what), replace(config, steps=steps), library, run, ranks=ranks)
         assert state.step == steps
         assert all(p.is_cuda and p.isfinite().all() for p in state.model.parameters())

@@ -13,10 +13,13 @@ import codec
 from codec.anchors.tcm.config import TcmConfig
 from codec.bframe.config import BFrameConfig
 from codec.models.network_file import save_network
-from codec.train import bframe, bstate, loop, tcm, tstate
 from codec.train.config import TrainConfig
 from codec.train.data import Corpus, Library
+from codec.train.loop import train_run
 from codec.train.ranks import Ranks
+from codec.train.tasks import load_task
+from codec.train.tasks.bframe import BFrameTraining
+from codec.train.tasks.tcm import TcmTraining
 from ncm import build
 
 
@@ -102,16 +105,16 @@ def test_without_float64_only_what_needs_it_is_refused(tmp_path):
     assert not (tmp_path / "exact.ncm").exists()
 
 
-@pytest.mark.parametrize("what", ["ncm", "bframe", "tcm"])
+@pytest.mark.parametrize("what", ["network", "bframe", "tcm"])
 def test_training_keeps_to_the_accelerator(tmp_path, what):
     library = Library(Corpus(tiny_cache(tmp_path / "tiny")))
     save_network(build(replace(TINY, pyramid=(), motion_features=0)), tmp_path / "base.safetensors")
     with Accelerator() as accelerator:
         ranks, run = Ranks(torch.device("cuda")), tmp_path / "run"
-        if what == "ncm":
-            state = loop.train_ncm(TrainConfig(model=TINY, bf16=False, **RECIPE), library, run, ranks=ranks)
+        if what == "network":
+            config = TrainConfig(model=TINY, bf16=False, **RECIPE)
         elif what == "bframe":
-            config = bstate.BFrameTraining(
+            config = BFrameTraining(
                 codec=BFrameConfig(**SMALL, lambdas=(64.0, 512.0, 4096.0)),
                 base=str(tmp_path / "base.safetensors"),
                 teacher=0.0,
@@ -120,12 +123,9 @@ def test_training_keeps_to_the_accelerator(tmp_path, what):
                 bf16=False,
                 **RECIPE,
             )
-            state = bframe.train_bframe(config, library, run, ranks=ranks)
         else:
             widths = {**SMALL, "intra_latents": 24, "hyper": 4}
-            config = tstate.TcmTraining(
-                codec=TcmConfig(**widths, lambdas=(128.0, 2048.0)), teacher=0.0, bf16=False, **RECIPE
-            )
-            state = tcm.train_tcm(config, library, run, ranks=ranks)
+            config = TcmTraining(codec=TcmConfig(**widths, lambdas=(128.0, 2048.0)), teacher=0.0, bf16=False, **RECIPE)
+        state = train_run(load_task(what), config, library, run, ranks=ranks)
         assert state.step == 1 and all(holds(p) for p in state.model.parameters() if p.requires_grad)
     assert accelerator.calls > 1000

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from eval.curves import average, curves
 from eval.plots import AVERAGE
 from eval.rd_curves import main
 from eval.reference import published
-from eval.rows import Row, read_frames, read_rows
+from eval.rows import Row, read_frames, read_rows, table_of
 from eval.runs import stream_name
 
 RATES, QUALITIES = (0.05, 0.1, 0.2, 0.4), (30.0, 33.0, 35.5, 38.0)
@@ -71,10 +72,10 @@ def results(names=("x265", "ncm-bitfree@x265"), groups=(("a.mkv", ""),), factor=
 
 
 def test_table_of_means():
-    rows = results()
-    pairs = bdtable.references([r.codec for r in rows], None)
-    assert pairs == bdtable.references([r.codec for r in rows], "x265") == {"ncm-bitfree@x265": "x265"}
-    text = bdtable.overview(bdtable.compare(rows, pairs, "psnr_rgb"), pairs).markdown()
+    rows = table_of(results())
+    pairs = bdtable.references(rows.codec, None)
+    assert pairs == bdtable.references(rows.codec, "x265") == {"ncm-bitfree@x265": "x265"}
+    text = tables.markdown(bdtable.overview(bdtable.compare(rows, pairs, "psnr_rgb"), pairs))
     assert "| a.mkv | -10.0 % |" in text and "| **mean** | -10.0 % |" in text and "| **mean curve** | -10.0 % |" in text
     with pytest.raises(codec.InputError, match="no rows"):
         bdtable.references(["x265"], "hm")
@@ -124,11 +125,14 @@ def test_rate_at():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("x265", "--anchor x265 --gop fixed:1"),
-        ("x265:ibpb", "--anchor x265 --gop fixed:1 --anchor-params bframes=1:b-adapt=0:b-pyramid=0"),
-        ("hm:ibpb", "--anchor hm --gop fixed:1 --preset ibpb"),
-        ("x265:ibpb:slow", "--anchor x265 --gop fixed:1 --preset slow --anchor-params bframes=1:b-adapt=0:b-pyramid=0"),
-        ("x265:tune=ssim:me=star", "--anchor x265 --gop fixed:1 --anchor-params tune=ssim:me=star"),
+        ("x265", "--anchor x265 --mode bitfree --gop fixed:1"),
+        ("x265:ibpb", "--anchor x265 --mode bitfree --gop fixed:1 --anchor-params bframes=1:b-adapt=0:b-pyramid=0"),
+        ("hm:ibpb", "--anchor hm --mode bitfree --gop fixed:1 --preset ibpb"),
+        (
+            "x265:ibpb:slow",
+            "--anchor x265 --mode bitfree --gop fixed:1 --preset slow --anchor-params bframes=1:b-adapt=0:b-pyramid=0",
+        ),
+        ("x265:tune=ssim:me=star", "--anchor x265 --mode bitfree --gop fixed:1 --anchor-params tune=ssim:me=star"),
         ("ncm-auto:ms-ssim@x265:tune=ssim", "--anchor x265 --mode auto --tune ms-ssim --anchor-params tune=ssim"),
         ("ncm-bitfree@x265", "--anchor x265 --mode bitfree --gop ibpb"),
         ("ncm-bitneed:4@hm:ra", "--anchor hm --mode bitneed --gop ibpb --effort 4 --preset ra"),
@@ -136,7 +140,7 @@ def test_rate_at():
         ("ncm-auto:ms-ssim@x265", "--anchor x265 --mode auto --tune ms-ssim"),
         ("ncm-auto:ms-ssim:plain@x265", "--anchor x265 --mode auto --tune ms-ssim --no-postfilter"),
         ("ncm-bitneed:filtered@hm:ldp", "--anchor hm --mode bitneed --gop ibpb --postfilter --preset ldp"),
-        ("svtav1:filtered:9", "--anchor svtav1 --gop fixed:1 --model bframe --postfilter --preset 9"),
+        ("svtav1:filtered:9", "--anchor svtav1 --mode bitfree --gop fixed:1 --model bframe --postfilter --preset 9"),
         ("ncm-auto:2:ms-ssim@hm:ra", "--anchor hm --mode auto --effort 2 --tune ms-ssim --preset ra"),
     ],
 )
@@ -221,8 +225,8 @@ def test_plot(tmp_path, capsys):
         for name, f in zip(names, (1, 0.9), strict=False)
         for n, (rate, q) in reversed(list(enumerate(curve())))
     ]
-    assert [point.bpp for point in curves(rows, "a.mkv", "psnr_rgb")["x"]] == list(RATES)
-    assert average(rows, "psnr_rgb")["y"][0] == pytest.approx((0.9 * RATES[0], QUALITIES[0]))
+    assert [point.bpp for point in curves(table_of(rows), "a.mkv", "psnr_rgb")["x"]] == list(RATES)
+    assert average(table_of(rows), "psnr_rgb")["y"][0] == pytest.approx((0.9 * RATES[0], QUALITIES[0]))
     tables.write_rows(tmp_path / "r.csv", rows)
     words = ["plot", str(tmp_path / "r.csv"), "-o", str(tmp_path / "figures")]
     assert main(words) == 0
@@ -243,3 +247,24 @@ def test_published_points_belong_to_whole_classes():
     assert {entry.codec for entry in published(hevc, "ms_ssim")} == {"TCM", "bit-free on TCM"}
     assert [entry.codec for entry in published({"UVG"}, "psnr_rgb")] == ["LHBDC"]
     assert not published({"HEVC-B"}, "psnr_rgb") and not published({"UVG"}, "ms_ssim")
+
+
+def test_files_of_results(tmp_path, capsys):
+    """Columns that lack take defaults, unknown ones are skipped, numbers stay exact; errors are a line."""
+    rows = [replace(r, crf=float(r.crf), bpp=r.bpp / 3, settings='a, "b"', rgb="NA", frames=7) for r in results()]
+    tables.write_rows(tmp_path / "r.csv", rows)
+    assert repr(read_rows(tmp_path / "r.csv")) == repr(rows)
+    lines = (tmp_path / "r.csv").read_text().splitlines()
+    head, *old = (",".join(["more", *line.replace('"a, ""b"""', "a").split(",")[:14]]) for line in lines)
+    (tmp_path / "old.csv").write_text("\n".join([head, *old]))
+    assert repr(read_rows(tmp_path / "old.csv")) == repr([replace(r, settings="a", rgb="") for r in rows])
+    (tmp_path / "other.csv").write_text("\n".join(lines).replace(",7,", ",8,"))
+    words = ["table", str(tmp_path / "r.csv"), str(tmp_path / "r.csv")]
+    assert main(words) == 0 and main([*words, str(tmp_path / "other.csv")]) == 2
+    assert "two different rows of x265 at 0 of a.mkv" in capsys.readouterr().err
+    lacking = f"{head.replace('bpp', 'b')}\n{old[0]}"
+    for text in ("", "a,b\n1,2\n", lacking, f"{head}\n{old[0].replace(',7,', ',x,')}", f'{head}\n"'):
+        (tmp_path / "bad.csv").write_text(text)
+        assert main(["table", str(tmp_path / "bad.csv")]) == 2
+        err = capsys.readouterr().err
+        assert len(err.splitlines()) == 1 and "bad.csv: no results file" in err

@@ -13,8 +13,10 @@ import codec
 from eval import rows as records
 from eval.pictures import decoded
 from eval.rd_curves import main
+from eval.report import _middle
 from eval.rows import FrameRow, Row
 from eval.runs import stream_name
+from eval.tables import table_of
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CODECS = {"ncm-bitneed@x265": "bitneed", "x265:ibpb": "bitfree"}
@@ -76,7 +78,7 @@ def test_layers_belong_to_their_frame(results, monkeypatch, tiny_weights):
     monkeypatch.setenv("NCM_WEIGHTS", str(tiny_weights))
     clip, stream = results / "clip.y4m", results / "f.ncm"
     codec.encode(clip, stream, mode="bitfree", model="tiny", gop="fixed:4", preset="ultrafast", crf=30, metrics=False)
-    found = decoded(stream, range(FRAMES), codec.Colour("bt709"))
+    found = decoded(stream, range(FRAMES), "bt709")
     with codec.open(stream) as video:
         for poc, frame in enumerate(video):
             expected = codec.rgb_of(frame.picture, codec.Colour("bt709"))[0].permute(1, 2, 0).numpy() * 255
@@ -86,6 +88,13 @@ def test_layers_belong_to_their_frame(results, monkeypatch, tiny_weights):
             else:  # chroma was rounded and halved since
                 difference = found[poc].pictures["prediction"].astype(float) - expected
                 assert np.abs(difference).mean() < 4 and "residual" not in found[poc].pictures
+
+
+def test_the_frames_shown_are_of_the_first_period():
+    """Between the first two I, for all codecs; of a file without frames the first."""
+    rows = [FrameRow("a", "x", 20, n, "I" if n % 32 == 0 else "PB"[n % 2], 1, *[30.0] * 6) for n in range(97)]
+    assert _middle(table_of(rows, FrameRow)) == [15, 16] and _middle(table_of(rows[:9], FrameRow)) == [3, 4]
+    assert _middle(table_of([], FrameRow)) == [0, 0]
 
 
 def test_a_page_without_pictures(results, capsys):

@@ -2,8 +2,8 @@ import dataclasses
 
 import pytest
 import torch
+from warm import warm_start
 
-from codec.models.network_file import warm_start
 from codec.models.open import load as load_model
 from ncm import NcmConfig, build
 from ncm.network import blend_of, time_plane

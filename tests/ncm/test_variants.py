@@ -10,8 +10,8 @@ import torch.nn.functional as F
 
 from codec import CodecError
 from codec.models.open import load as load_model
-from codec.train import state
-from codec.train.config import load_config
+from codec.train.config import TrainConfig
+from codec.train.tasks.network import TASK
 from ncm import NcmConfig, build
 from ncm.layers import UnstridedUp
 from ncm.network import blend_of
@@ -209,8 +209,8 @@ def test_rife40_does_not_extrapolate():
 
 
 def test_lite_starts_from_blocks_of_rife5():
-    config = load_config(CONFIGS / "lite.toml")
-    lite = state.start(config, "", torch.device("cpu")).model.state_dict()
+    config = TrainConfig.load(CONFIGS / "lite.toml")
+    lite = TASK.start(config, "", torch.device("cpu")).model.state_dict()
     rife5 = load_model("rife5").network.state_dict()
     for block in ("flow.block0.", "flow.block1."):
         for name in (f"{block}conv0.1.0.weight", f"{block}convblock.5.conv.weight", f"{block}convblock.0.beta"):
@@ -222,10 +222,10 @@ def test_lite_starts_from_blocks_of_rife5():
 
 
 def test_channels_that_are_not_there_are_an_error():
-    config = load_config(CONFIGS / "lite.toml")
+    config = TrainConfig.load(CONFIGS / "lite.toml")
     for channels in ({"flow.block0.conv0.0.0.weight": [99]}, {"flow.block9.weight": [0]}):
         with pytest.raises(CodecError, match="rife5"):
-            state.start(replace(config, channels=channels), "", torch.device("cpu"))
+            TASK.start(replace(config, channels=channels), "", torch.device("cpu"))
 
 
 @pytest.mark.parametrize("features", [True, False])

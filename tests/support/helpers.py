@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 from fractions import Fraction
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from codec.video.reader import open_source
 from codec.video.writer import open_sink
 
 DATA = Path(__file__).parents[1] / "data"
-BUNNY = DATA / "bunny.mp4"
+BUNNY = Path(str(files("codec") / "sample" / "bunny.mp4"))
 
 
 def bunny_pictures(count):

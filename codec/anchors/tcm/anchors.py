@@ -65,7 +65,10 @@ class TcmAnchors:
         return False
 
     def variant(self, *, distance: int, longest_group: int, finer: float = 0.0) -> "TcmAnchors":
-        """The same at a slope 2^finer times as steep, or as near as its rates allow; spacing is nothing to it."""
+        """This codec at 2^finer times its lambda, or as near to that as its rates allow.
+
+        distance and longest_group change nothing: every picture is coded from the one before.
+        """
         lambdas = self.source.lambdas
         wanted = math.log(self.slope) + finer * math.log(2)
         level = float(np.interp(wanted, np.log(lambdas), np.arange(len(lambdas))))
@@ -76,7 +79,7 @@ class TcmAnchors:
         return set()
 
     def without(self, packets: Sequence[AnchorPacket], indices: set[int]) -> list[AnchorPacket]:
-        """A closed group without some spare packets."""
+        """The packets of a closed group but for those of these indices; of TCM no packet is disposable."""
         return [packet for packet in packets if packet.index not in indices]
 
     def describe(self) -> str:

@@ -65,11 +65,11 @@ class IntraCodec(Protocol):
     """Codes pictures (B,3,H,W), sizes multiples of 64, on a tape; x is None where they are read."""
 
     def __call__(self, tape: Tape, x: Tensor | None, *, size: tuple[int, int], quality: float | Tensor) -> Reference:
-        """The decoded pictures; size is (H, W)."""
+        """The decoded pictures (B,3,H,W), without features; size is (H, W), quality a number or one a sample."""
 
 
 class InterCodec(Protocol):
     """Codes pictures given the one before, on a tape; x is None where they are read."""
 
     def __call__(self, tape: Tape, x: Tensor | None, reference: Reference, *, quality: float | Tensor) -> Reference:
-        """The decoded pictures, and the features that the next ones may use."""
+        """The decoded pictures (B,3,H,W) as a Reference, with the features that the next ones may use."""

@@ -38,7 +38,7 @@ class KeyHead(NamedTuple):
     image_fingerprint: bytes = b""
 
     def pack(self) -> bytes:
-        """The head as bytes."""
+        """The bytes of this head, with which the payload of a key frame begins. ValueError for an unknown device."""
         name = self.image.encode()
         head = FIXED.pack(VERSION, DEVICES.index(self.device), self.level, len(name), self.fingerprint)
         return head + (name + IMAGE.pack(self.image_quality, self.image_fingerprint) if name else b"")
@@ -62,7 +62,10 @@ class KeyHead(NamedTuple):
 
 
 class Group:
-    """The state of both sides after each picture. Errors: entropy's, and ValueError for latents that are not finite."""
+    """The state of both sides after each picture.
+
+    EntropyError for strings that cannot be right, ValueError for latents that are not finite.
+    """
 
     def __init__(self, codec: Tcm, level: int, image: ImageIntra | None = None) -> None:
         """StreamError if the codec has no such level."""

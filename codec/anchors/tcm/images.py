@@ -39,10 +39,13 @@ class ImageModel(Protocol):
         """{"strings": one list of strings for each kind of latent}."""
 
     def decompress(self, strings: list[list[bytes]], shape: list[int]) -> dict[str, Any]:
-        """{"x_hat": the picture}."""
+        """{"x_hat": pictures (B,3,H,W) in [0,1]} from one list of strings for each kind of latent.
+
+        shape is (h, w) of the hyper-latents, or of the latents if the model has no others.
+        """
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All weights and tables."""
+        """All weights and entropy tables of the model, as tensors by name."""
 
 
 class ImageIntra:

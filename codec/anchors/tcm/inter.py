@@ -205,7 +205,7 @@ class PaperInter(nn.Module):
         return Reference(frame.float().clamp(0, 1), feature, warp(reference.frame, flow))
 
     def _code_motion(self, tape: Tape, x: Tensor | None, past: Tensor) -> Tensor:
-        """The decoded flow (B,2,H,W)."""
+        """The decoded flow (B,2,H,W) in pixels, from the current pictures x to `past`; x is None where it is read."""
         y = None if x is None else self.motion_encoder(self.search(x, past))
         z_hat = self._code_hyper(tape, "motion.z", y, self.motion_hyper_encoder, self.motion_density, past)
         return self.motion_decoder(self._code_latent(tape, "motion.y", y, self.motion_hyper_decoder(z_hat)))
@@ -236,7 +236,7 @@ class PaperInter(nn.Module):
 
 
 def motion_encoder() -> nn.Sequential:
-    """Flow (B,2,H,W) -> (B,128,H/16,W/16)."""
+    """The analysis transform of motion: a module from flow (B,2,H,W) in pixels to latents (B,128,H/16,W/16)."""
     parts: list[nn.Module] = []
     for channels in (2, MOTION, MOTION):
         parts += [conv3x3(channels, MOTION, stride=2), GDN(MOTION), ResBlock(MOTION, before=False), nn.LeakyReLU(0.1)]
@@ -244,7 +244,7 @@ def motion_encoder() -> nn.Sequential:
 
 
 def motion_decoder() -> nn.Sequential:
-    """(B,128,H/16,W/16) -> flow (B,2,H,W)."""
+    """The synthesis transform of motion: a module from latents (B,128,H/16,W/16) to flow (B,2,H,W) in pixels."""
     return nn.Sequential(
         deconv(MOTION, MOTION),
         nn.LeakyReLU(0.1),

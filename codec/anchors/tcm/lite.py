@@ -94,7 +94,11 @@ class LiteIntra(nn.Module):
         expect_pictures(self.picture)
 
     def forward(self, tape: Tape, x: Tensor | None, *, size: tuple[int, int], quality: float | Tensor) -> Reference:
-        """The decoded pictures (B,3,H,W)."""
+        """A Reference of the decoded pictures (B,3,H,W), clipped to [0,1], without features.
+
+        x is None where they are read; size is (H, W), quality a number or one a sample.
+        EntropyError if the string cannot be right.
+        """
         device = self.picture.blocks.analysis.device
         level = quality_vector(quality, self.qualities, 1 if x is None else len(x), device)
         plane = quality_plane(level, self.qualities)

@@ -24,7 +24,7 @@ class Tcm(nn.Module):
 
     @property
     def padding(self) -> str:
-        """How pictures are padded: with zeros as in the paper, or with their edges."""
+        """The mode of `F.pad` for pictures: "constant" (zeros) for published networks, "replicate" (edges) for lite."""
         return "replicate" if self.config.network == "lite" else "constant"
 
     def __init__(self, config: TcmConfig) -> None:
@@ -69,7 +69,7 @@ def packed(model: nn.Module) -> dict[str, Tensor]:
 
 
 def unpacked(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `packed`, up to rounding."""
+    """The state that was `packed`: floats in single precision, weights and biases of exact layers put back."""
     state = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     for name in [name for name in state if name.endswith(".weight_int")]:
         layer = name.removesuffix(".weight_int")

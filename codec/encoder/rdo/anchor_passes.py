@@ -6,134 +6,107 @@ as much for groups shorter than it was told. How it shares out bits between I an
 no way is the best in every period, so a period may also be coded anew, or by an encoder that has just coded the same.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise
-from statistics import fmean
-from typing import NamedTuple
 
 from ...anchors.protocol import AnchorCodec
-from ...bframe.records import Anchor
-from ...bitstream.units import Unit
 from ...gop.periods import Period, SourceSegment, every
 from ...gop.structure import Segment, longest_group
-from ...video.metrics import Quality
-from ...video.picture import VideoInfo, Yuv420
-from ..distortion import Assessed, DistortionMeter
+from ...video.picture import VideoInfo
+from ..coded_anchors import CodedAnchors
+from ..distortion import DistortionMeter
 from ..segments import code_anchors
-from .price import Lagrangian, Point
+from .lagrangian import Lagrangian
 
 
-class Coded(NamedTuple):
-    """The anchors of a period in one order: source and unit without leading B-frames, and by POC anchors and qualities.
+@dataclass(frozen=True, kw_only=True)
+class PeriodPasses:
+    """A period, lambda in it, and what the encoders that run on made of it.
 
-    `plain` are the qualities as the anchors' codec decodes them.
+    runs: its anchors, by their distance, as they are decoded; at distance 1 that is the encoder's own order.
     """
 
-    source: SourceSegment
-    unit: Unit
-    anchors: dict[int, Anchor]
-    qualities: dict[int, Quality]
-    plain: dict[int, Quality]
-
-    @property
-    def point(self) -> Point:
-        """Bits and qualities."""
-        return Point(8 * sum(self.unit.sizes.values()), list(self.qualities.values()))
-
-    def costs(self, price: Lagrangian) -> dict[int, float]:
-        """What each anchor costs, in bits, distortion included."""
-        return {poc: 8 * size + price.of(self.qualities[poc]) for poc, size in self.unit.sizes.items()}
-
-    def gained(self, price: Lagrangian) -> float:
-        """Bits that filtering is worth a picture, on average; 0 where they are shown as decoded."""
-        return fmean(price.of(self.plain[poc]) - price.of(quality) for poc, quality in self.qualities.items())
-
-    def expected(self, price: Lagrangian) -> float:
-        """What all costs up to the last anchor, in bits, were what lies between two as good as they are, and free.
-
-        Nothing is filtered here: that would better all ways to code the same alike.
-        """
-        worth = [price.of(quality) for _, quality in sorted(self.plain.items())]
-        gaps = self.source.segment.gaps
-        between = sum((gap - 1) * (low + high) / 2 for gap, (low, high) in zip(gaps, pairwise(worth), strict=True))
-        return 8 * sum(self.unit.sizes.values()) + sum(worth) + between
+    period: Period
+    lagrangian: Lagrangian
+    runs: Mapping[int, CodedAnchors]
 
 
 class AnchorPasses:
     """Code and measure the anchors of a video in any order."""
 
-    def __init__(self, info: VideoInfo, anchors: AnchorCodec, intra_period: int, assess: DistortionMeter) -> None:
-        self.info, self.anchors = info, anchors
+    def __init__(self, info: VideoInfo, anchor_codec: AnchorCodec, intra_period: int, meter: DistortionMeter) -> None:
+        self.info, self.anchor_codec = info, anchor_codec
         self.intra_period = intra_period
-        self.assess = assess
+        self.meter = meter
 
     @property
     def pixels(self) -> int:
-        """Of a picture."""
+        """Luma samples of a picture: width times height."""
         return self.info.pixels
 
-    def run(self, source: Iterable[Period], distance: int, *, finer: float = 0.0) -> Iterator[Coded]:
+    def run(self, source: Iterable[Period], distance: int, *, finer: float = 0.0) -> Iterator[CodedAnchors]:
         """The periods with anchors `distance` apart, at 2^finer times the wanted slope, by one encoder."""
         longest = longest_group(self.intra_period, distance)
-        codec = self.anchors.variant(distance=distance, longest_group=longest, finer=finer)
+        codec = self.anchor_codec.variant(distance=distance, longest_group=longest, finer=finer)
         plan = every(distance)
         return self._coded(codec, (core(period, plan(period)) for period in source))
 
-    def code_anew(self, period: Period, gaps: tuple[int, ...], *, finer: float = 0.0, warm: bool = False) -> Coded:
+    def code_anew(
+        self, period: Period, gaps: tuple[int, ...], *, finer: float = 0.0, warm: bool = False
+    ) -> CodedAnchors:
         """One period with these gaps between its anchors, by an encoder of its own; if `warm` it coded them before."""
         distance = max(1, round(sum(gaps) / max(1, len(gaps))))
-        codec = self.anchors.variant(distance=distance, longest_group=len(gaps) + 1, finer=finer)
+        codec = self.anchor_codec.variant(distance=distance, longest_group=len(gaps) + 1, finer=finer)
         return next(self._coded(codec, [core(period, gaps)] * (1 + warm), skip=int(warm)))
 
-    def cheapest(self, period: Period, gaps: tuple[int, ...], price: Lagrangian, running: Coded | None = None) -> Coded:
+    def cheapest(
+        self, period: Period, gaps: tuple[int, ...], lagrangian: Lagrangian, running: CodedAnchors | None = None
+    ) -> CodedAnchors:
         """One period with these gaps, of all ways to code it the one that is expected to cost least.
 
         `running` is that of an encoder which runs on; the only one if none remembers what it coded before.
         """
-        if not self.anchors.remembers:
+        if not self.anchor_codec.remembers:
             return running or self.code_anew(period, gaps)
         ways = [self.code_anew(period, gaps), self.code_anew(period, gaps, warm=True)]
-        return min(ways if running is None else [running, *ways], key=lambda way: way.expected(price))
+        return min(ways if running is None else [running, *ways], key=lagrangian.expected_cost)
 
-    def disposable(self, coded: Coded) -> set[int]:
+    def disposable(self, coded: CodedAnchors) -> set[int]:
         """POCs of the anchors that no other refers to, and that have one on either side."""
-        disposable = {coded.unit.anchor_pocs[index] for index in self.anchors.disposable(coded.unit.anchors)}
-        return disposable - {coded.source.segment.intra, coded.source.segment.stop - 1}
+        found = {coded.unit.pocs_by_anchor[index] for index in self.anchor_codec.disposable(coded.unit.anchor_packets)}
+        return found - {coded.source.segment.intra, coded.source.segment.stop - 1}
 
-    def without(self, coded: Coded, pocs: set[int]) -> Coded:
-        """The same with some spare anchors left out; those that stay are numbered anew."""
-        numbers = coded.unit.anchor_pocs
+    def without(self, coded: CodedAnchors, pocs: set[int]) -> CodedAnchors:
+        """These anchors without the disposable ones of these POCs; those that stay are numbered anew.
+
+        Decoded pictures and qualities of those that stay do not change.
+        """
+        numbers = coded.unit.pocs_by_anchor
         kept = sorted(set(numbers.values()) - pocs)
         index = {poc: coded.unit.first_anchor + place for place, poc in enumerate(kept)}
-        thin = self.anchors.without(coded.unit.anchors, {number for number, poc in numbers.items() if poc in pocs})
-        anchors = [anchor._replace(index=index[numbers[anchor.index]]) for anchor in thin]
+        thin = self.anchor_codec.without(
+            coded.unit.anchor_packets, {number for number, poc in numbers.items() if poc in pocs}
+        )
+        packets = [anchor._replace(index=index[numbers[anchor.index]]) for anchor in thin]
         segment = replace(coded.source.segment, gaps=tuple(high - low for low, high in pairwise(kept)))
-        unit = replace(coded.unit, segment=segment, anchors=anchors)
-        shown = {poc: coded.anchors[poc] for poc in kept}
-        qualities, plain = ({poc: known[poc] for poc in kept} for known in (coded.qualities, coded.plain))
-        return Coded(replace(coded.source, segment=segment), unit, shown, qualities, plain)
+        return CodedAnchors(
+            source=replace(coded.source, segment=segment),
+            unit=replace(coded.unit, segment=segment, anchor_packets=packets),
+            anchors={poc: coded.anchors[poc] for poc in kept},
+            qualities={poc: coded.qualities[poc] for poc in kept},
+            decoded_qualities={poc: coded.decoded_qualities[poc] for poc in kept},
+        )
 
-    @property
-    def measure(self) -> str:
-        """What is optimised."""
-        return self.assess.measure
+    def bits_of(self, coded: CodedAnchors, poc: int) -> float:
+        """Bits that go with a disposable anchor: not its packet's, as what hides in it for later pictures stays."""
+        return coded.bits - self.without(coded, {poc}).bits
 
-    def quality(self, source: Yuv420, shown: Yuv420) -> Quality:
-        """See DistortionMeter."""
-        return self.assess.quality(source, shown)
-
-    def shown(self, coded: Coded) -> Coded:
-        """The same as decoders will show it: its anchors filtered if that is allowed and makes them better."""
-        plain = Assessed(coded.unit, coded.anchors, coded.qualities)
-        return coded._replace(**self.assess.filtered(coded.source, plain)._asdict())
-
-    def _coded(self, codec: AnchorCodec, sources: Iterable[SourceSegment], *, skip: int = 0) -> Iterator[Coded]:
-        for source, unit, _ in islice(code_anchors(codec, self.info, sources), skip, None):
-            pictures = self.anchors.decode(unit.anchors, self.info)
-            decoded = {unit.anchor_pocs[index]: picture for index, picture in sorted(pictures.items())}
-            plain = self.assess(source, unit, decoded)
-            yield Coded(source, *plain, plain.qualities)
+    def _coded(self, codec: AnchorCodec, sources: Iterable[SourceSegment], *, skip: int = 0) -> Iterator[CodedAnchors]:
+        for source, unit in islice(code_anchors(codec, self.info, sources), skip, None):
+            pictures = self.anchor_codec.decode(unit.anchor_packets, self.info)
+            decoded = {unit.pocs_by_anchor[index]: picture for index, picture in sorted(pictures.items())}
+            yield self.meter.measured(source, unit, decoded)
 
 
 def core(period: Period, gaps: tuple[int, ...]) -> SourceSegment:

@@ -1,43 +1,42 @@
 # SPDX-License-Identifier: MIT
-"""The ways to code a period: orders coded and measured."""
+"""Candidates: the ways to code a period, each coded and measured."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import TYPE_CHECKING
 
-from ...bframe.block_motion import Blocks
 from ...bframe.predictor import Predictor
-from ...bframe.records import Anchor, Choice, Interval, Score
+from ...bframe.records import Anchor, Choice, Interval
 from ...bitstream.units import Unit
 from ...decoder.reconstruct import Reconstructor
 from ...gop.periods import Period
 from ...video.metrics import psnr
 from ...video.picture import Yuv420
+from ..coded_anchors import CodedAnchors
 from ..segments import WriteBFrame, code_bframes
-from .anchor_passes import AnchorPasses, Coded
+from .anchor_passes import AnchorPasses
+from .early_stop import Race
+from .lagrangian import Lagrangian
 from .mini_gop import NEVER
-from .price import Lagrangian
 
-# Codes a picture at a slope, judged by a score; stops at the prediction if its cost is said to be hopeless. Blocks are
-# searched for around those of an earlier attempt, if there are any.
-PricedWrite = Callable[[Interval, Yuv420, int, float, Score, Callable[[float], bool], Blocks | None], Choice]
+if TYPE_CHECKING:  # CompressAI takes seconds to import
+    from ...bframe.block_motion import Blocks
+
 LEAST_SHARE = 0.3  # of the prediction's excess over the anchors' distortion: no payload leaves less, rate included
-SEEN = 0.4  # of an order's B-frames coded, and it may be given up,
-CLEAR = 0.15  # if by then it seems to cost more than its rival by so much of that one's bits,
-LITTLE = 0.005  # or if it is not going to save so much
+LITTLE = 0.005  # of an order's bits: to save less than that is not tried
+COMES_TRUE = 0.6  # of what B-frames instead of disposable pictures should save, about the most that they do
 MORE = 2.0  # times as much as in another order is the most that filtering gains
-COMES_TRUE = 0.6  # of what B-frames instead of spare pictures should save, about the most that they do
-FEW = 0.25  # of the pictures that might be B-frames instead, coded, tell how much that saves
 UNKNOWN_PSNR = 40.0  # of anchors that carry no noise level
-# Octaves from the slope at the anchors' quality to that of B-frames, which end up to 1 dB below: what a dB is worth
-# does not change, so a unit of squared error is worth less. The best of 0, -0.7, -1.4 on foreman and carphone, and
-# with errors weighed by structure of -0.1, -0.3, -0.5 on four clips.
+# Octaves from the slope at the anchors' quality to that of B-frames, which end up to 1 dB below. In bits for a dB,
+# lambda does not change, so in bits for a unit of squared error it is lower. The best of 0, -0.7, -1.4 on foreman and
+# carphone, and with errors weighed by structure of -0.1, -0.3, -0.5 on four clips.
 B_LEVEL = {"psnr_rgb": -0.7, "ms_ssim": -0.3}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One way to code a period, measured: costs in bits by POC, and in all with those that will lead the next I."""
+    """One way to code a period, measured: J in bits by POC, and in all with those that will lead the next I."""
 
     name: str
     unit: Unit
@@ -48,70 +47,32 @@ class Candidate:
 
     @property
     def bits(self) -> int:
-        """Of all pictures, distortion left out."""
+        """Bits of all anchors and of all payloads of B-frames, framing and distortion left out."""
         payloads = [len(choice.packet.data) for choice in self.choices.values() if choice.packet is not None]
-        return 8 * (sum(len(anchor.data) for anchor in self.unit.anchors) + sum(payloads))
+        return 8 * (sum(len(anchor.data) for anchor in self.unit.anchor_packets) + sum(payloads))
 
 
-class _LostError(Exception):
-    """An order that is not worth going on with."""
-
-
-class _Contest:
-    """Whether an order under way will cost far more than its rival, supposing that it goes on as it began."""
-
-    def __init__(self, anchors: Mapping[int, float], rival: Candidate, bframes: int) -> None:
-        self.rival, self.bframes = rival, bframes
-        self.anchors = sum(cost - rival.costs[poc] for poc, cost in anchors.items())
-        self.excess: list[float] = []
-
-    def lost(self, poc: int, cost: float) -> bool:
-        """Whether it is clear after one more B-frame."""
-        self.excess.append(cost - self.rival.costs[poc])
-        expected = self.anchors + fmean(self.excess) * self.bframes
-        return len(self.excess) >= SEEN * self.bframes and expected > CLEAR * self.rival.bits
-
-
-class _Gain:
-    """Whether what B-frames in place of spare anchors save is worth going on, by what they should, by POC."""
-
-    def __init__(self, needed: float, expected: Mapping[int, float]) -> None:
-        self.needed, self.expected = needed, expected
-        self.seen: list[int] = []
-        self.saved = 0.0
-
-    def add(self, poc: int, saved: float) -> None:
-        """One more, which only counts if it saves anything."""
-        self.seen.append(poc)
-        self.saved += max(0.0, saved)
-
-    @property
-    def give_up(self) -> bool:
-        """Whether it is too little, were all others half as good again as those so far, next to what they should be."""
-        whole, so_far = sum(self.expected.values()), sum(self.expected[poc] for poc in self.seen)
-        if len(self.seen) < FEW * len(self.expected):
-            return COMES_TRUE * whole < self.needed
-        return self.saved + 1.5 * (self.saved / so_far if so_far else 1.0) * (whole - so_far) < self.needed
-
-
-def _expected(saved: Mapping[int, float], costs: Mapping[int, float], rivals: Iterable[Candidate]) -> dict[int, float]:
-    """What B-frames in place of anchors should save, in bits, by what they cost in other orders; at most all bits."""
-    known = {poc: rival.costs[poc] for rival in rivals for poc in rival.choices}
-    mean = fmean(known.values()) if known else -NEVER
-    return {poc: min(bits, max(0.0, costs[poc] - known.get(poc, mean))) for poc, bits in saved.items()}
-
-
-def _not_coded(source: Yuv420) -> Choice:
-    """For a B-frame that nobody will look at."""
-    return Choice(source, None, [], NEVER, NEVER)
+class GivenUpError(Exception):
+    """A candidate is given up: its B-frames cost so much that it will not win."""
 
 
 class CandidateCoder:
-    """Measure candidates, and estimate what was not measured."""
+    """Codes candidates, and keeps what it found in a period for the next candidate of the same period.
 
-    def __init__(self, tracks: AnchorPasses, bframes: Predictor, write: PricedWrite, b_offset: float) -> None:
-        self.tracks, self.bframes = tracks, bframes
-        self._write, self.b_offset = write, b_offset
+    `bframes` writes B-frames, at 2^b_offset times their slope and with so much effort, judged by structure if so said.
+    """
+
+    def __init__(
+        self,
+        passes: AnchorPasses,
+        bframes: Predictor,
+        *,
+        b_offset: float = 0.0,
+        effort: int = 0,
+        structural: bool = False,
+    ) -> None:
+        self.passes, self.bframes = passes, bframes
+        self.b_offset, self.effort, self.structural = b_offset, effort, structural
         self._blocks: dict[tuple[int, int], Blocks] = {}  # by POC and span, of a period
 
     def forget(self) -> None:
@@ -122,119 +83,149 @@ class CandidateCoder:
         self,
         name: str,
         period: Period,
-        coded: Coded,
-        price: Lagrangian,
-        rival: Candidate | None = None,
+        coded: CodedAnchors,
+        lagrangian: Lagrangian,
         *,
+        race: Race | None = None,
         known: Mapping[int, Choice] | None = None,
         step: int = 1,
-        spent: Callable[[int, float], bool] = lambda poc, cost: False,
     ) -> Candidate | None:
         """A period in one order with these anchors, as shown; its B-frames coded but for those `known` from before.
 
         Only one in `step` is coded, where no other refers to them. Those that are not, and those that will lead the
-        next I, count as the others on average. None if after some it is clear that the rival costs less by far, or if
-        they, with their costs in bits, have `spent` too much.
+        next I, count as the others on average. None if the race is lost before they are all coded.
         """
-        anchors, known = coded.costs(price), known or {}
+        anchor_costs, known = lagrangian.costs(coded), known or {}
         pocs = [picture.poc for picture in coded.source.segment.bframes()]
         left_out = set(pocs) - set(pocs[::step])
-        contest = None if rival is None else _Contest(anchors, rival, len(pocs))
 
         def write(interval: Interval, source: Yuv420, poc: int) -> Choice:
             if poc in left_out:
                 return _not_coded(source)
-            choice = known.get(poc) or self.code(interval, source, poc, price)
-            cost = choice.cost * self.tracks.pixels
-            if spent(poc, cost) or (contest is not None and contest.lost(poc, cost)):
-                raise _LostError
+            choice = known.get(poc) or self.code(interval, source, poc, lagrangian)
+            if race is not None:
+                race.add(poc, choice.cost * self.passes.pixels)
+                if race.lost:
+                    raise GivenUpError
             return choice
 
         try:
             choices, bframes = self._with_bframes(coded, write)
-        except _LostError:
+        except GivenUpError:
             return None
         for poc in left_out:
             del choices[poc], bframes[poc]
-        costs = anchors | bframes
+        costs = anchor_costs | bframes
         left = len(period.frames) - len(costs)
         total = sum(costs.values()) + left * fmean((bframes or costs).values())
-        return Candidate(name, coded.unit, coded.anchors, costs, choices, total)
+        return Candidate(name=name, unit=coded.unit, anchors=coded.anchors, costs=costs, choices=choices, total=total)
 
-    def alone(self, name: str, coded: Coded, price: Lagrangian, gained: float = 0.0) -> Candidate:
+    def alone(self, name: str, coded: CodedAnchors, lagrangian: Lagrangian, gained: float = 0.0) -> Candidate:
         """A period of anchors only, as its encoder made it, were each of them better by so many bits."""
-        costs = {poc: cost - gained for poc, cost in coded.costs(price).items()}
-        return Candidate(name, coded.unit, coded.anchors, costs, {}, sum(costs.values()))
+        costs = {poc: cost - gained for poc, cost in lagrangian.costs(coded).items()}
+        return Candidate(
+            name=name, unit=coded.unit, anchors=coded.anchors, costs=costs, choices={}, total=sum(costs.values())
+        )
 
-    def own(self, coded: Coded, price: Lagrangian, rivals: Sequence[Candidate], gained: float) -> Candidate:
+    def own(self, coded: CodedAnchors, lagrangian: Lagrangian, rivals: Sequence[Candidate], gained: float) -> Candidate:
         """The encoder's own order, but anchors that no other refers to become B-frames where that costs less.
 
         All other anchors stay as they are, to the bit; so do all that are left once little is to be gained, or less
         than a rival gained. They are not even filtered, which `gained` so many bits a picture in another order, where
         the rival would still be ahead.
         """
-        plain = self.alone("own", coded, price)
+        plain = self.alone("own", coded, lagrangian)
         rival = min((rival.total for rival in rivals), default=NEVER)
-        # Not the packets' bits: what is hidden in them for later pictures stays.
-        saved = {poc: self._saved(coded, poc) for poc in self.tracks.disposable(coded)}
+        saved = {poc: self.passes.bits_of(coded, poc) for poc in self.passes.disposable(coded)}
         if plain.total - MORE * gained * len(plain.costs) - sum(saved.values()) >= rival:
             return plain
-        coded = self.tracks.shown(coded)
-        own = self.alone("own", coded, price)
+        coded = self.passes.meter.filtered(coded)
+        own = self.alone("own", coded, lagrangian)
         needed = max(own.total - rival, LITTLE * own.bits)
         if sum(saved.values()) <= needed:
             return own  # so much is saved only where B-frames cost nothing and look better
-        return self._thinned(own, coded, price, _Gain(needed, _expected(saved, coded.costs(price), rivals)), saved)
+        savings = {poc: COMES_TRUE * bits for poc, bits in _expected(saved, lagrangian.costs(coded), rivals).items()}
+        lead = sum(savings.values()) - needed
+        if lead < 0:
+            return own
+        race = Race({poc: -saving for poc, saving in savings.items()}, lead)
+        return self._with_disposable_replaced(own, coded, lagrangian, race, saved)
 
-    def _thinned(
-        self, own: Candidate, coded: Coded, price: Lagrangian, gain: _Gain, saved: Mapping[int, float]
+    def _with_disposable_replaced(
+        self, own: Candidate, coded: CodedAnchors, lagrangian: Lagrangian, race: Race, saved: Mapping[int, float]
     ) -> Candidate:
-        """The encoder's own order with B-frames in place of spare anchors, which would save so many bits."""
-        disposable = set(saved)
-        worth = {poc: bits + price.of(coded.qualities[poc]) for poc, bits in saved.items()}
+        """The encoder's own order with B-frames in place of disposable anchors, which would save so many bits."""
+        gone = set(saved)
+        before = {poc: bits + lagrangian.distortion(coded.qualities[poc]) for poc, bits in saved.items()}
 
         def write(interval: Interval, source: Yuv420, poc: int) -> Choice:
-            if gain.give_up:
+            if race.lost:
                 return _not_coded(source)
-            choice = self.code(interval, source, poc, price, worth=worth[poc])
-            gain.add(poc, worth[poc] - choice.cost * self.tracks.pixels)
+            choice = self.code(interval, source, poc, lagrangian, at_most=before[poc])
+            race.add(poc, min(0.0, choice.cost * self.passes.pixels - before[poc]))
             return choice
 
-        thin = self.tracks.without(coded, disposable)
+        thin = self.passes.without(coded, gone)
         choices, bframes = self._with_bframes(thin, write)
         for low, high in thin.source.segment.spans():
             between = range(low + 1, high)
-            if sum(bframes[poc] for poc in between) >= sum(worth[poc] for poc in between):
-                disposable.difference_update(between)
-        rest = self.tracks.without(coded, disposable)
-        costs = rest.costs(price) | {poc: bframes[poc] for poc in disposable}
-        kept = {poc: choices[poc] for poc in disposable}
-        return Candidate(own.name, rest.unit, rest.anchors, costs, kept, sum(costs.values()))
+            if sum(bframes[poc] for poc in between) >= sum(before[poc] for poc in between):
+                gone.difference_update(between)
+        rest = self.passes.without(coded, gone)
+        costs = lagrangian.costs(rest) | {poc: bframes[poc] for poc in gone}
+        return Candidate(
+            name=own.name,
+            unit=rest.unit,
+            anchors=rest.anchors,
+            costs=costs,
+            choices={poc: choices[poc] for poc in gone},
+            total=sum(costs.values()),
+        )
 
-    def _with_bframes(self, coded: Coded, write: WriteBFrame) -> tuple[dict[int, Choice], dict[int, float]]:
-        """By POC what became of the B-frames of a unit, and what they cost in bits."""
-        scratch = Reconstructor(self.tracks.info, self.tracks.anchors, self.bframes)
+    def _with_bframes(self, coded: CodedAnchors, write: WriteBFrame) -> tuple[dict[int, Choice], dict[int, float]]:
+        """By POC what became of the B-frames of a unit, and their J in bits."""
+        scratch = Reconstructor(self.passes.info, self.passes.anchor_codec, self.bframes)
         _, choices = code_bframes(scratch, coded.source, coded.unit, coded.anchors, write)
-        return choices, {poc: choice.cost * self.tracks.pixels for poc, choice in choices.items()}
+        return choices, {poc: choice.cost * self.passes.pixels for poc, choice in choices.items()}
 
-    def _saved(self, coded: Coded, poc: int) -> float:
-        """Bits that go with a spare anchor."""
-        return coded.point.bits - self.tracks.without(coded, {poc}).point.bits
-
-    def code(self, interval: Interval, source: Yuv420, poc: int, price: Lagrangian, *, worth: float = NEVER) -> Choice:
-        """One B-frame, at the slope of the anchors around it; only predicted if it will cost more than it is worth."""
-        pixels = self.tracks.pixels
-        anchors = psnr(interval.noise**2) if interval.noise else UNKNOWN_PSNR
-        slope = price.slope(anchors, pixels) * 2 ** (B_LEVEL[self.tracks.measure] + self.b_offset)
-        level = -price.bits_per_db * anchors if price.measure == "psnr_rgb" else -NEVER
+    def code(
+        self, interval: Interval, source: Yuv420, poc: int, lagrangian: Lagrangian, *, at_most: float = NEVER
+    ) -> Choice:
+        """One B-frame, at the slope of the anchors around it; only predicted if it will cost more than `at_most`."""
+        pixels = self.passes.pixels
+        anchor_psnr = psnr(interval.noise**2) if interval.noise else UNKNOWN_PSNR
+        slope = lagrangian.slope(anchor_psnr, pixels) * 2 ** (B_LEVEL[self.passes.meter.measure] + self.b_offset)
+        anchor_distortion = -lagrangian.bits_per_db * anchor_psnr if lagrangian.measure == "psnr_rgb" else -NEVER
 
         def score(shown: Yuv420) -> float:
-            return price.of(self.tracks.quality(source, shown)) / pixels
+            return lagrangian.distortion(self.passes.meter.quality(source, shown)) / pixels
 
         def give_up(free: float) -> bool:
-            return level + LEAST_SHARE * max(0.0, free * pixels - level) > worth
+            return anchor_distortion + LEAST_SHARE * max(0.0, free * pixels - anchor_distortion) > at_most
 
-        choice = self._write(interval, source, poc, slope, score, give_up, self._blocks.get((poc, interval.span)))
+        choice = self.bframes.write(
+            interval,
+            source,
+            poc,
+            slope=slope,
+            score=score,
+            effort=self.effort,
+            structural=self.structural,
+            give_up=give_up,
+            start=self._blocks.get((poc, interval.span)),
+        )
         if choice.blocks is not None:
             self._blocks[poc, interval.span] = choice.blocks
         return choice
+
+
+def _expected(saved: Mapping[int, float], costs: Mapping[int, float], rivals: Iterable[Candidate]) -> dict[int, float]:
+    """What B-frames in place of anchors should save, in bits, by what they cost in other orders; at most all bits."""
+    known = {poc: rival.costs[poc] for rival in rivals for poc in rival.choices}
+    mean = fmean(known.values()) if known else -NEVER
+    return {poc: min(bits, max(0.0, costs[poc] - known.get(poc, mean))) for poc, bits in saved.items()}
+
+
+def _not_coded(source: Yuv420) -> Choice:
+    """A stand-in for a B-frame that is not coded and never shown: the source picture at infinite cost."""
+    return Choice(source, None, [], NEVER, NEVER)

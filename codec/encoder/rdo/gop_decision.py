@@ -1,156 +1,178 @@
 # SPDX-License-Identifier: MIT
 """The order of every period chosen by what it costs, the anchor encoder's own order among the choices.
 
-    periods --> own order, three qualities ----> what quality is worth
+    periods --> own order, three qualities ----> lambda
             --> anchors 2, 4, 8 apart ---------> what blocks of each length cost --> planned order
                                                                                          |
             own order, anchors 2 apart, planned order: coded and measured --> the cheapest goes into the stream
 
 The closed groups of all orders begin at the same pictures, so each may come from another. With a schedule that is
-given, only what quality is worth is measured beside it.
+given, only lambda is measured beside it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import tee
 from operator import attrgetter
-from typing import NamedTuple
 
-from ...bframe.records import Choice, Interval
 from ...bitstream.units import Unit
 from ...gop.periods import Period, SourceSegment
 from ...gop.structure import Segment, letters
-from ...video.picture import Frame, Yuv420
-from ..segments import Prepared
-from .anchor_passes import Coded
+from ...video.picture import Frame
+from ..coded_anchors import CodedAnchors
+from ..segments import CodedPeriod
+from .anchor_passes import PeriodPasses
 from .candidates import Candidate, CandidateCoder
+from .early_stop import Race
 from .gop_search import GopSearch, PeriodStatistics
-from .price import Lagrangian, lagrangian_between
+from .lagrangian import Lagrangian, lagrangian_between
 
 PROBE = 0.7  # octaves of slope from the wanted quality to each of its neighbours: 2 crf of x265
 COARSER, COARSEST = 0.35, 8.0  # octaves of slope a step, and at most, to stay below a rate
 DISTANCES = (1, 2, 4, 8)
+CLEAR = 0.15  # of the own order's bits: what the regular order may seem to lose before it is given up
 SURE = 0.01  # of an order's bits: so much dearer, and one of which half was coded is not going to win
 
 _total = attrgetter("total")
 
 
-class Survey(NamedTuple):
-    """A period, what quality is worth in it, and the ways to code it."""
-
-    period: Period
-    price: Lagrangian
-    candidates: list[Candidate]
-
-
 class GopDecision:
-    """Code a video with B-frames at the anchors' own price of quality; `distance` is None for the adaptive order."""
+    """Decides how each period of a video is coded; `distance` is None for the adaptive order."""
 
-    def __init__(self, surveyor: CandidateCoder, distance: int | None, maxrate: int | None = None) -> None:
-        self.surveyor, self.tracks = surveyor, surveyor.tracks
-        self.planner = GopSearch(surveyor.tracks, surveyor.bframes)
+    def __init__(self, coder: CandidateCoder, distance: int | None, maxrate: int | None = None) -> None:
+        self.coder, self.passes = coder, coder.passes
+        self.search = GopSearch(coder.passes, coder.bframes)
         self.distance, self.maxrate = distance, maxrate
-        self.notes: dict[int, str] = {}  # by POC: what was considered for a frame, and what became of it
-        self._choices: dict[int, Choice] = {}
-        self._price: Lagrangian | None = None
 
-    def segments(self, source: Iterable[Period]) -> Iterator[Prepared]:
-        """The segments of a video with their anchors coded."""
+    def decisions(self, source: Iterable[Period]) -> Iterator[CodedPeriod]:
+        """The periods of a video as they go into the stream.
+
+        Pictures past a period's last anchor wait for the next I, which they lead; these are not decided yet.
+        """
         waiting: tuple[Frame, ...] = ()
         number = 0
-        for survey in self._adaptive(source) if self.distance is None else self._fixed(source, self.distance):
-            best = min(survey.candidates, key=_total)
-            if self.maxrate is not None:
-                best = self._limited(survey, best, self.maxrate)
-            self._take_notes(survey, best)
-            self._choices, self._price = dict(best.choices), survey.price
-            joined, unit = _joined(survey.period, best.unit, waiting, number)
-            yield Prepared(joined, unit, best.anchors)
-            waiting = survey.period.frames[best.unit.segment.stop - survey.period.intra :]
-            number = unit.stop_anchor
-            self.surveyor.forget()
+        for passes in self._passes(source):
+            joined = _joined(self.decide(passes), waiting, number)
+            yield joined
+            own = joined.unit.segment.stop - joined.unit.segment.intra
+            waiting, number = passes.period.frames[own:], joined.unit.stop_anchor
 
-    def write(self, interval: Interval, source: Yuv420, poc: int) -> Choice:
-        """The B-frame as it was coded when its period was chosen; one that leads an I is coded here."""
-        if poc in self._choices:
-            return self._choices.pop(poc)
-        assert self._price is not None, "segments come before their B-frames"
-        return self.surveyor.code(interval, source, poc, self._price)
+    def decide(self, passes: PeriodPasses) -> CodedPeriod:
+        """The cheapest way to code a period: its anchors, its B-frames, and why."""
+        candidates = self._adaptive(passes) if self.distance is None else self._fixed(passes, self.distance)
+        best = min(candidates, key=_total)
+        if self.maxrate is not None:
+            best = self._limited(passes, best, self.maxrate)
+        self.coder.forget()
+        segment = best.unit.segment
+        return CodedPeriod(
+            source=SourceSegment(segment, passes.period.frames[: segment.stop - segment.intra]),
+            unit=best.unit,
+            anchors=best.anchors,
+            decisions=best.choices,
+            notes=_notes(passes.period, candidates, best),
+            write=partial(self.coder.code, lagrangian=passes.lagrangian),
+        )
 
-    def _limited(self, survey: Survey, best: Candidate, maxrate: int) -> Candidate:
-        """The same order at the finest quality that stays below a rate in bits a second, if one does."""
-        period, info = survey.period, self.tracks.info
-        limit = maxrate * len(period.frames) / float(info.frame_rate)
-        coarser = 0.0
-        while best.bits > limit and coarser < COARSEST:
-            coarser += COARSER
-            anchors = self.tracks.code_anew(period, best.unit.segment.gaps, finer=-coarser)
-            if anchors.point.bits < limit:
-                price = survey.price.coarser(coarser)
-                best = self.surveyor.candidate(f"{best.name}-", period, self.tracks.shown(anchors), price) or best
-        return best
+    def _passes(self, source: Iterable[Period]) -> Iterator[PeriodPasses]:
+        """Every period coded by encoders that run on, all in step."""
+        distances = DISTANCES if self.distance is None else (self.distance,)
+        periods, below, above, *copies = tee(source, 3 + len(distances))
+        coarse, fine = self.passes.run(below, 1, finer=-PROBE), self.passes.run(above, 1, finer=PROBE)
+        spaced = [self.passes.run(copy, distance) for copy, distance in zip(copies, distances, strict=True)]
+        for period, low, high, *runs in zip(periods, coarse, fine, *spaced, strict=True):
+            yield PeriodPasses(
+                period=period, lagrangian=self._lagrangian(low, high), runs=dict(zip(distances, runs, strict=True))
+            )
 
-    def _fixed(self, source: Iterable[Period], distance: int) -> Iterator[Survey]:
-        periods, for_price, copy = tee(source, 3)
-        track = self.tracks.run(copy, distance)
-        for period, price, coded in zip(periods, self._lagrangians(for_price), track, strict=True):
-            only = self.surveyor.candidate(f"fixed:{distance}", period, self.tracks.shown(coded), price)
-            yield Survey(period, price, [only] if only is not None else [])
+    def _lagrangian(self, coarse: CodedAnchors, fine: CodedAnchors) -> Lagrangian:
+        """Lambda in a period, from the encoder's own order just below and above the quality."""
+        measure, slope = self.passes.meter.measure, self.passes.anchor_codec.slope
+        return lagrangian_between(coarse, fine, measure, slope=slope, pixels=self.passes.pixels)
 
-    def _adaptive(self, source: Iterable[Period]) -> Iterator[Survey]:
-        periods, for_price, *copies = tee(source, 2 + len(DISTANCES))
-        tracks = [self.tracks.run(copy, distance) for copy, distance in zip(copies, DISTANCES, strict=True)]
-        for period, price, own, half, *wide in zip(periods, self._lagrangians(for_price), *tracks, strict=True):
-            anchors = self.tracks.shown(self.tracks.cheapest(period, half.source.segment.gaps, price, half))
-            gained = anchors.gained(price)
-            alone = self.surveyor.alone("own", own, price, gained)
-            spaced = dict(zip(DISTANCES[1:], (half, *wide), strict=True))
-            candidates = self._regular_and_planned(period, price, alone, anchors, spaced)
-            candidates.insert(0, self.surveyor.own(own, price, candidates, gained))
-            yield Survey(period, price, candidates)
+    def _fixed(self, passes: PeriodPasses, distance: int) -> list[Candidate]:
+        """The one candidate of a schedule that is given."""
+        coded = self.passes.meter.filtered(passes.runs[distance])
+        only = self.coder.candidate(f"fixed:{distance}", passes.period, coded, passes.lagrangian)
+        assert only is not None  # it has no rival
+        return [only]
+
+    def _adaptive(self, passes: PeriodPasses) -> list[Candidate]:
+        """The encoder's own order, anchors 2 apart, and the planned order, where they are any good."""
+        period, lagrangian, half = passes.period, passes.lagrangian, passes.runs[2]
+        coded = self.passes.meter.filtered(self.passes.cheapest(period, half.source.segment.gaps, lagrangian, half))
+        gain = lagrangian.filter_gain(coded)
+        alone = self.coder.alone("own", passes.runs[1], lagrangian, gain)
+        rivals = self._regular_and_planned(passes, alone, coded, gain)
+        return [self.coder.own(passes.runs[1], lagrangian, rivals, gain), *rivals]
 
     def _regular_and_planned(
-        self, period: Period, price: Lagrangian, alone: Candidate, anchors: Coded, spaced: Mapping[int, Coded]
+        self, passes: PeriodPasses, alone: Candidate, coded: CodedAnchors, gain: float
     ) -> list[Candidate]:
-        """The regular order, with these anchors, and the planned one, where they are any good.
+        """The regular order, with these anchors, and the planned one; `alone` is about what the encoder's own costs.
 
-        `alone` is about what the encoder's own order costs, `spaced` are anchors that run on, as they are decoded.
         The plan is made with half of the regular order's B-frames, and the others are left out if it turns out better.
         """
-        sample = self.surveyor.candidate("ibpb", period, anchors, price, alone, step=2)
+        period, lagrangian = passes.period, passes.lagrangian
+        race = partial(_race, alone, coded, lagrangian)
+        sample = self.coder.candidate("ibpb", period, coded, lagrangian, race=race(), step=2)
         if sample is None:
             return []
         candidates = []
-        plan = self.planner.best(PeriodStatistics(period, price, alone, sample, spaced, anchors.gained(price)))
-        if plan is not None:
-            spent = plan.budget.spent
-            planned = self.surveyor.candidate("planned", period, plan.anchors, price, alone, spent=spent)
+        statistics = PeriodStatistics(passes=passes, alone=alone, regular=sample, filter_gain=gain)
+        if (plan := self.search.best(statistics)) is not None:
+            wide, planned_race = plan
+            planned = self.coder.candidate("planned", period, wide, lagrangian, race=planned_race)
             if planned is not None:
                 candidates.append(planned)
                 if planned.total + SURE * planned.bits < sample.total:
                     return candidates
-        regular = self.surveyor.candidate("ibpb", period, anchors, price, alone, known=sample.choices)
+        regular = self.coder.candidate("ibpb", period, coded, lagrangian, race=race(), known=sample.choices)
         return [regular, *candidates] if regular is not None else candidates
 
-    def _lagrangians(self, source: Iterable[Period]) -> Iterator[Lagrangian]:
-        """What quality is worth in each period, from the encoder's own order just above and below the quality."""
-        below, above = tee(source)
-        tracks = (self.tracks.run(periods, 1, finer=finer) for periods, finer in ((below, -PROBE), (above, PROBE)))
-        measure, slope, pixels = self.tracks.measure, self.tracks.anchors.slope, self.tracks.pixels
-        for coarse, fine in zip(*tracks, strict=True):
-            yield lagrangian_between(coarse.point, fine.point, measure, slope=slope, pixels=pixels)
+    def _limited(self, passes: PeriodPasses, best: Candidate, maxrate: int) -> Candidate:
+        """The best candidate, coded in the same order at the finest quality that stays below a rate in bits a second.
 
-    def _take_notes(self, survey: Survey, best: Candidate) -> None:
-        """For every frame: the order chosen, by how much each order costs more, and what the frame costs in each."""
-        totals = " ".join(f"{other.name}={other.total - best.total:+.0f}" for other in survey.candidates)
-        for poc in range(survey.period.intra, survey.period.intra + len(survey.period.frames)):
-            costs = [f"{other.name}={other.costs[poc]:.0f}" for other in survey.candidates if poc in other.costs]
-            self.notes[poc] = f"{best.name} {letters(best.unit.segment)}; period {totals}; frame {' '.join(costs)}"
+        If no quality does, the coarsest that was coded, or the candidate as it is.
+        """
+        period, info = passes.period, self.passes.info
+        limit = maxrate * len(period.frames) / float(info.frame_rate)
+        coarser = 0.0
+        while best.bits > limit and coarser < COARSEST:
+            coarser += COARSER
+            coded = self.passes.code_anew(period, best.unit.segment.gaps, finer=-coarser)
+            if coded.bits < limit:
+                lagrangian = passes.lagrangian.coarser(coarser)
+                shown = self.passes.meter.filtered(coded)
+                best = self.coder.candidate(f"{best.name}-", period, shown, lagrangian) or best
+        return best
 
 
-def _joined(period: Period, unit: Unit, waiting: tuple[Frame, ...], number: int) -> tuple[SourceSegment, Unit]:
-    """The segment with the frames that lead it, its anchors numbered from `number` on."""
-    segment = Segment(period.intra, unit.segment.gaps, len(waiting))
-    source = SourceSegment(segment, (*waiting, *period.frames[: segment.stop - period.intra]))
-    anchors = [packet._replace(index=packet.index - unit.first_anchor + number) for packet in unit.anchors]
-    return source, replace(unit, segment=segment, first_anchor=number, pts=source.pts, anchors=anchors)
+def _race(alone: Candidate, coded: CodedAnchors, lagrangian: Lagrangian) -> Race:
+    """The regular order against the encoder's own, which may still get cheaper by B-frames of ours."""
+    costs = lagrangian.costs(coded)
+    behind = sum(cost - alone.costs[poc] for poc, cost in costs.items())
+    bframes = [picture.poc for picture in coded.source.segment.bframes()]
+    return Race({poc: alone.costs[poc] for poc in bframes}, CLEAR * alone.bits - behind)
+
+
+def _notes(period: Period, candidates: Iterable[Candidate], best: Candidate) -> dict[int, str]:
+    """For every frame: the order chosen, by how much each order costs more, and what the frame costs in each."""
+    candidates = list(candidates)
+    totals = " ".join(f"{other.name}={other.total - best.total:+.0f}" for other in candidates)
+    notes = {}
+    for poc in range(period.intra, period.intra + len(period.frames)):
+        costs = [f"{other.name}={other.costs[poc]:.0f}" for other in candidates if poc in other.costs]
+        notes[poc] = f"{best.name} {letters(best.unit.segment)}; period {totals}; frame {' '.join(costs)}"
+    return notes
+
+
+def _joined(decided: CodedPeriod, waiting: tuple[Frame, ...], number: int) -> CodedPeriod:
+    """The period with the frames that lead it, its anchors numbered from `number` on."""
+    unit: Unit = decided.unit
+    segment = Segment(unit.segment.intra, unit.segment.gaps, len(waiting))
+    source = SourceSegment(segment, (*waiting, *decided.source.frames))
+    packets = [packet._replace(index=packet.index - unit.first_anchor + number) for packet in unit.anchor_packets]
+    unit = replace(unit, segment=segment, first_anchor=number, pts=source.pts, anchor_packets=packets)
+    return replace(decided, source=source, unit=unit)

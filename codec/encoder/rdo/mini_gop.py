@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which pictures of a period are worth being anchors: the cheapest chain of blocks, found by dynamic programming.
+"""Which pictures of a period become anchors: the cheapest chain of blocks, found by dynamic programming.
 
 A block of 1, 2, 4 or 8 pictures starts at a multiple of its length and ends with the anchor that closes it; what lies
 between is B-frames. Costs are whatever the caller measures or estimates, as long as they add up.
@@ -16,13 +16,13 @@ NEVER = float("inf")
 class BlockCosts(NamedTuple):
     """What blocks of one length cost: of the picture at each offset, as anchor and as B-frame; NEVER = cannot be."""
 
-    anchors: Sequence[float]
-    bframes: Sequence[float]
+    anchor_costs: Sequence[float]
+    bframe_costs: Sequence[float]
 
     def of(self, start: int, end: int) -> float:
         """The block from one anchor to the next; one past the last picture, that is the next I and costs nothing."""
-        anchor = self.anchors[end] if end < len(self.anchors) else 0.0
-        return anchor + sum(self.bframes[start + 1 : end])
+        anchor = self.anchor_costs[end] if end < len(self.anchor_costs) else 0.0
+        return anchor + sum(self.bframe_costs[start + 1 : end])
 
 
 def best_gaps(costs: Mapping[int, BlockCosts], count: int, *, linked: bool, singles: bool = True) -> tuple[int, ...]:
@@ -59,26 +59,28 @@ def cost_of(gaps: Sequence[int], costs: Mapping[int, BlockCosts], count: int) ->
 def bframes_of(gaps: Sequence[int], costs: Mapping[int, BlockCosts], count: int) -> dict[int, float]:
     """What each B-frame of a chain of blocks costs, by offset, those past its last anchor too."""
     blocks = _blocks(gaps, costs, count)
-    return {offset: block.bframes[offset] for block, start, end in blocks for offset in range(start + 1, end)}
+    return {offset: block.bframe_costs[offset] for block, start, end in blocks for offset in range(start + 1, end)}
 
 
-def corrected(costs: Mapping[int, BlockCosts], gaps: Sequence[int], anchors: Sequence[float]) -> dict[int, BlockCosts]:
+def corrected(
+    costs: Mapping[int, BlockCosts], gaps: Sequence[int], anchor_costs: Sequence[float]
+) -> dict[int, BlockCosts]:
     """The costs of blocks after a chain of them was coded, its anchors cost so much, by offset.
 
     Anchors of each length are moved by what those in the chain were dearer than expected, on average.
     """
     more: dict[int, list[float]] = {length: [] for length in costs}
     for length, end in zip(gaps, accumulate(gaps), strict=True):
-        more[length].append(anchors[end] - costs[length].anchors[end])
+        more[length].append(anchor_costs[end] - costs[length].anchor_costs[end])
     moved = {length: fmean(found) for length, found in more.items() if found}
     return {
-        length: BlockCosts([cost + moved.get(length, 0.0) for cost in block.anchors], block.bframes)
+        length: BlockCosts([cost + moved.get(length, 0.0) for cost in block.anchor_costs], block.bframe_costs)
         for length, block in costs.items()
     }
 
 
 def _blocks(gaps: Sequence[int], costs: Mapping[int, BlockCosts], count: int) -> Iterator[tuple[BlockCosts, int, int]]:
-    """Of a chain: what blocks of that length cost, where it begins, where it ends."""
+    """For each block of a chain: the costs of blocks of its length, and the offsets where it begins and ends."""
     start = 0
     for gap in (*gaps, count - sum(gaps)):
         length = min((length for length in costs if length >= gap), default=max(costs))

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from helpers import moving, write
 
-from codec.anchors.access_units import START_CODE, access_units
-from codec.anchors.disposable import HEVC
+from codec.anchors.access_units import access_units
+from codec.anchors.disposable import disposable_hevc, without
+from codec.anchors.libav_codecs import START_CODE
 from codec.anchors.protocol import AnchorFrame
 from codec.anchors.registry import anchor_codec
 from codec.bitstream.units import AnchorPacket
@@ -31,27 +32,32 @@ def packets(tmp_path_factory):
 
 def test_hevc_pictures_in_their_order(packets):
     stream = b"".join(START_CODE + packet.data for packet in packets)
-    units = access_units(stream, "hevc")
-    assert b"".join(unit.data for unit in units) == stream
-    assert [unit.data for unit in units] == [START_CODE + packet.data for packet in packets]
-    ranks = {order: rank for rank, order in enumerate(sorted(unit.order for unit in units))}
-    assert [ranks[unit.order] for unit in units] == [packet.index for packet in packets]
+    units = access_units(stream, "hevc", 7)
+    assert units == [packet._replace(index=7 + packet.index, key=packet.index == 0) for packet in packets]
     assert [packet.index for packet in packets] != list(range(28)), "no B-frames: the test shows nothing"
-    assert {unit.order[0] for unit in units} == {0, 1, 2}
 
 
 def test_vvc_pictures_in_their_order():
     """Nine pictures of VVenC: a pyramid."""
     stream = VVC.read_bytes()
     units = access_units(stream, "vvc")
-    assert b"".join(unit.data for unit in units) == stream
-    assert [unit.order for unit in units] == [(0, poc) for poc in (0, 8, 4, 2, 1, 3, 6, 5, 7)]
+    assert b"".join(START_CODE + unit.data for unit in units) == stream
+    assert [unit.index for unit in units] == [0, 8, 4, 2, 1, 3, 6, 5, 7]
+
+
+def test_what_trails_a_picture_stays_with_it(packets):
+    """Suffix SEI, filler, and the marks of the end of sequence and stream; zeros between units are no data."""
+    for kinds in ((40,), (38, 40), (36,), (37,), (38, 36, 37)):
+        trail = b"".join(START_CODE + bytes([kind << 1, 1]) + (b"" if kind in (36, 37) else b"\x80") for kind in kinds)
+        *first, last = [packet.data for packet in packets]
+        stream = b"".join(START_CODE + data + bytes(3) for data in (*first, last + trail))
+        assert [unit.data for unit in access_units(stream, "hevc")] == [*first, last + trail]
 
 
 @pytest.mark.parametrize("codec", ["hevc", "vvc"])
 def test_bad_streams_are_refused_or_cut_somehow(packets, codec):
     good = b"".join(START_CODE + packet.data for packet in packets[:4]) if codec == "hevc" else VVC.read_bytes()
-    for bad in (b"", b"\0\0\1", b"no start code", good[40:], START_CODE + bytes(50)):
+    for bad in (b"", b"\0\0\1", b"no start code", b"no" + good, good[40:], START_CODE + bytes(50)):
         with pytest.raises(ValueError):
             access_units(bad, codec)
     rng = np.random.default_rng(3)
@@ -63,7 +69,7 @@ def test_bad_streams_are_refused_or_cut_somehow(packets, codec):
             units = access_units(bytes(data), codec)
         except ValueError:
             continue
-        assert b"".join(unit.data for unit in units) == bytes(data)
+        assert sorted(unit.index for unit in units) == list(range(len(units)))
 
 
 def test_counts_wrap():
@@ -73,18 +79,24 @@ def test_counts_wrap():
     info = VideoInfo(64, 64, Fraction(25), Fraction(1, 25))
     packets = list(codec.encode((AnchorFrame(picture, n == 0) for n in range(300)), info))
     units = access_units(b"".join(START_CODE + packet.data for packet in packets), "hevc")
-    assert [unit.order for unit in units] == [(0, packet.index) for packet in packets]
+    assert units == packets
 
 
-def test_only_the_highest_sublayer_is_spare():
+def test_only_the_highest_sublayer_is_disposable():
     """TRAIL_N of a lower sublayer may be referred to by the higher ones (H.265, table 7-1)."""
 
     def picture(index, kind, layer):
         return AnchorPacket(index, index == 0, bytes([kind << 1, layer + 1, 0x80]))
 
     flat = [picture(0, 19, 0), picture(4, 1, 0), picture(2, 1, 0), picture(1, 0, 0), picture(3, 0, 0)]
-    assert HEVC.disposable(flat) == {1, 3}
+    assert disposable_hevc(flat) == {1, 3}
     layered = [picture(0, 19, 0), picture(4, 1, 0), picture(2, 0, 1), picture(1, 2, 2), picture(3, 3, 2)]
-    assert HEVC.disposable(layered) == {1}
-    assert [packet.index for packet in HEVC.without(flat, {1, 3})] == [0, 4, 2]
-    assert HEVC.disposable([]) == set() and HEVC.disposable([AnchorPacket(0, True, b"")]) == set()
+    assert disposable_hevc(layered) == {1}
+    assert [packet.index for packet in without(flat, {1, 3})] == [0, 4, 2]
+    assert disposable_hevc([]) == set() and disposable_hevc([AnchorPacket(0, True, b"")]) == set()
+
+
+def test_nothing_is_disposable_where_nothing_can_be_decoded():
+    noise = np.random.default_rng(5).bytes(200)
+    for bad in ([], [AnchorPacket(0, True, noise)], [AnchorPacket(0, True, b""), AnchorPacket(1, False, noise)]):
+        assert anchor_codec("svtav1").disposable(bad) == set()

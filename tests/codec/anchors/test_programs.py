@@ -23,7 +23,7 @@ from codec.video.metrics import psnr
 from codec.video.picture import VideoInfo
 
 ROOT = Path(__file__).parents[3]
-FAKE = ROOT / "tests" / "support" / "fake_hm.py"
+FAKE = Path(__file__).parent / "fake_hm.py"
 REAL = os.environ.get("NCM_HM")
 KEYS = (0, 1, 6)
 
@@ -59,7 +59,7 @@ def fake(tmp_path, monkeypatch):
     folder = tmp_path / "programs here"
     folder.mkdir()
     for name in ("encoder", "decoder"):
-        words = f'exec "{sys.executable}" -SE "{FAKE}" {name} "$@"\n'
+        words = f'exec "{sys.executable}" -E "{FAKE}" {name} "$@"\n'
         script(folder / f"TApp{name.capitalize()}Static", "#!/bin/sh\n" + words)
     monkeypatch.setenv("NCM_HM", str(folder))
     return folder
@@ -200,7 +200,17 @@ def test_a_codec_of_ones_own(own, tmp_path, monkeypatch, tiny_weights, capfd):
     pictures = moving(7, 66, 50, 10)
     write(tmp_path / "seq.y4m", pictures)
     stream, shown = tmp_path / "seq.ncm", tmp_path / "shown.y4m"
-    words = ["encode", str(tmp_path / "seq.y4m"), "--model", "tiny", "--no-metrics", "--gop", "fixed:1"]
+    words = [
+        "encode",
+        str(tmp_path / "seq.y4m"),
+        "--mode",
+        "bitfree",
+        "--model",
+        "tiny",
+        "--no-metrics",
+        "--gop",
+        "fixed:1",
+    ]
     assert main([*words, "--intra-period", "4", "--anchor", str(own), "--crf", "3", "--anchor-params", "a=b"]) == 0
     assert main(["decode", str(stream), "-o", str(shown), "--anchor", str(own)]) == 0
     assert [frame.picture for frame in read(shown)] == pictures

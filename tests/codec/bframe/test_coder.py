@@ -61,7 +61,7 @@ def test_no_frame_is_worse_than_bitfree_for_what_it_costs(tmp_path):
     for qp in (8, 22, 36):
         slope = anchor_codec("x265", qp=qp).slope
         settings = {"qp": qp, "preset": "ultrafast"}
-        free = codec.encode(src, tmp_path / "free.ncm", model="small", **settings)
+        free = codec.encode(src, tmp_path / "free.ncm", mode="bitfree", model="small", **settings)
         need = codec.encode(src, tmp_path / "need.ncm", **FINE | settings)
         for a, b in zip(free.rows, need.rows, strict=True):
             costs = [slope * 10 ** (-row.psnr_rgb / 10) + row.bits / area for row in (a, b)]

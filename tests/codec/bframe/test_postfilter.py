@@ -82,14 +82,15 @@ def test_as_much_of_each_plane_is_changed_as_makes_it_better():
     noise = np.random.default_rng(0).integers(-4, 5, original.y.shape)
     decoded = Yuv420((original.y + 4 * noise).astype(np.uint8), original.u + 2, original.v + 1)
     source = SourceSegment(Segment(0, ()), (Frame(0, original),))
-    assess = DistortionMeter(Colour(), "psnr_rgb", Halving(original))
-    plain = assess(source, Unit(source.segment, 0, (0,)), {0: decoded})
+    meter = DistortionMeter(Colour(), "psnr_rgb", Halving(original))
+    plain = meter.measured(source, Unit(source.segment, 0, (0,)), {0: decoded})
     assert plain.unit.strengths == () and plain.anchors[0].shown == decoded
-    unit, anchors, qualities = assess.filtered(source, plain)
-    assert unit.strengths == (16, 0, 0) and unit.noise
-    assert np.array_equal(anchors[0].shown.y, original.y) and np.array_equal(anchors[0].shown.u, decoded.u)
-    assert anchors[0].decoded == decoded and qualities[0].psnr_y == 100
-    perfect = assess.filtered(source, assess(source, Unit(source.segment, 0, (0,)), {0: original}))
+    better = meter.filtered(plain)
+    anchor = better.anchors[0]
+    assert better.unit.strengths == (16, 0, 0) and better.unit.anchor_quality_qdb
+    assert np.array_equal(anchor.shown.y, original.y) and np.array_equal(anchor.shown.u, decoded.u)
+    assert anchor.decoded == decoded and better.qualities[0].psnr_y == 100
+    perfect = meter.filtered(meter.measured(source, Unit(source.segment, 0, (0,)), {0: original}))
     assert perfect.unit.strengths == () and perfect.anchors[0].shown == original
 
 
@@ -113,10 +114,11 @@ def test_by_structure_errors_count_where_little_varies(measure, used):
     chroma = np.full((height // 2, width // 2), 128, np.uint8)
     original, decoded = (Yuv420(plane.astype(np.uint8), chroma, chroma) for plane in (y, y + error))
     source = SourceSegment(Segment(0, ()), (Frame(0, original),))
-    assess = DistortionMeter(Colour(), measure, RightOnTheLeft(original))
-    unit, _, qualities = assess.filtered(source, plain := assess(source, Unit(source.segment, 0, (0,)), {0: decoded}))
-    after, before = (getattr(assessed[0], measure) for assessed in (qualities, plain.qualities))
-    assert bool(unit.strengths) == (after > before) == used
+    meter = DistortionMeter(Colour(), measure, RightOnTheLeft(original))
+    plain = meter.measured(source, Unit(source.segment, 0, (0,)), {0: decoded})
+    better = meter.filtered(plain)
+    after, before = (getattr(coded.qualities[0], measure) for coded in (better, plain))
+    assert bool(better.unit.strengths) == (after > before) == used
 
 
 @pytest.mark.parametrize("bit_depth", [8, 10])

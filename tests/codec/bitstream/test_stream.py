@@ -80,7 +80,7 @@ def make(segment, first_anchor, *, size, coded=(), shift=0, hashes=False, late=(
     pts = [HEADER.nominal_pts(poc) + shift for poc in segment.pocs]
     for k, delay in enumerate(late):
         pts[k] += delay
-    anchors = [AnchorPacket(first_anchor + k, k == 0, bytes([65 + k]) * size) for k in range(len(segment.anchors))]
+    anchors = [AnchorPacket(first_anchor + k, k == 0, bytes([65 + k]) * size) for k in range(len(segment.anchor_pocs))]
     bframes = {poc: BFramePacket(poc, poc % 3, 30, bytes([97 + poc]) * size) for poc in coded}
     own = tuple(hashlib.sha256(bytes([poc])).digest()[:8] for poc in segment.pocs) if hashes else ()
     return Unit(segment, first_anchor, tuple(pts), 140, anchors, bframes, own, frozenset(coded))
@@ -215,8 +215,8 @@ def check(data, units):
     for unit in again:
         if not unit.damage:
             assert unit in units
-    written = {anchor for unit in units for anchor in unit.anchors}
-    assert all(anchor in written for unit in again for anchor in unit.anchors)
+    written = {anchor for unit in units for anchor in unit.anchor_packets}
+    assert all(anchor in written for unit in again for anchor in unit.anchor_packets)
     assert all(bframe in units_payloads(units) for unit in again for bframe in unit.bframes.values())
     return again, reader
 
@@ -308,7 +308,7 @@ def test_a_lost_segment_has_a_stand_in():
         again, _ = check(bytes(broken), units)
         stand_in = again[lost]
         assert stand_in.segment.pocs == units[lost].segment.pocs
-        assert stand_in.damage[0].poc == stand_in.segment.first and stand_in.anchors == []
+        assert stand_in.damage[0].poc == stand_in.segment.first and stand_in.anchor_packets == []
         assert [unit for k, unit in enumerate(again) if k != lost] == [u for k, u in enumerate(units) if k != lost]
         if lost == 0:
             assert stand_in.pts == units[lost].pts
@@ -348,7 +348,7 @@ def test_a_long_good_packet_is_found_after_damage():
     first = next(start for start, _, kind in spans(bytes(data)) if kind == syntax.Kind.ANCHORS)
     data[first + 5000] ^= 1
     again, _ = read(bytes(data))
-    assert [anchor.index for anchor in again[0].anchors] == [1, 2, 3]
+    assert [anchor.index for anchor in again[0].anchor_packets] == [1, 2, 3]
     assert again[0].damage == [Damage(0, "1 of 4 anchors are missing")]
 
 
@@ -453,9 +453,9 @@ def test_units_that_do_not_fit_are_not_written():
         replace(first, pts=first.pts[:-1]),
         replace(first, pts=(0, 0, *first.pts[2:])),
         replace(first, pts=tuple(time + (1 << 61) for time in first.pts)),
-        replace(first, anchors=first.anchors[:-1]),
-        replace(first, anchors=[anchor._replace(key=True) for anchor in first.anchors]),
-        replace(first, noise=256),
+        replace(first, anchor_packets=first.anchor_packets[:-1]),
+        replace(first, anchor_packets=[anchor._replace(key=True) for anchor in first.anchor_packets]),
+        replace(first, anchor_quality_qdb=256),
         replace(first, hashes=(b"x",)),
         replace(first, coded=frozenset({1})),
         replace(first, coded=frozenset({1}), bframes={1: BFramePacket(3, 0, 0, b"")}),
@@ -513,5 +513,5 @@ def test_guessed_times_increase(first, count, room, know_before, know_after):
 def test_the_documentation_is_the_syntax():
     text = (Path(__file__).parents[3] / "docs" / "stream.md").read_text()
     assert text[text.index("## Codes") :] == syntax.syntax_markdown(), (
-        "run codec.syntax.syntax_markdown() into the page"
+        "run codec.bitstream.syntax.syntax_markdown() into the page"
     )

@@ -16,7 +16,7 @@ def stream(tmp_path, monkeypatch, tiny_weights):
     """A stream of three segments, with hashes, and the pictures it shows."""
     monkeypatch.setenv("NCM_WEIGHTS", str(tiny_weights))
     src = write(tmp_path / "seq.y4m", moving(FRAMES))
-    codec.encode(src, model="tiny", preset="ultrafast", intra_period=8, metrics=False, hashes=True)
+    codec.encode(src, mode="bitfree", model="tiny", preset="ultrafast", intra_period=8, metrics=False, hashes=True)
     path = tmp_path / "seq.ncm"
     with codec.open(path) as video:
         return path, [frame.picture for frame in video]

@@ -24,12 +24,12 @@ def test_segments_cover_the_video_and_carry_their_frames():
 def test_a_cut_starts_a_segment_and_is_not_bridged():
     video = frames(bunny_pictures(5) + moving(5, 416, 234))
     first, second = segments(video, distance=2, intra_period=32)
-    assert first.segment.anchors == (0, 2, 4) and second.segment.intra == 5 and not second.segment.leading
+    assert first.segment.anchor_pocs == (0, 2, 4) and second.segment.intra == 5 and not second.segment.leading
 
 
 def test_a_cut_promotes_the_picture_before_it():
     first, second = segments(frames(bunny_pictures(6) + moving(3, 416, 234)), distance=4, intra_period=32)
-    assert first.segment.anchors == (0, 4, 5) and second.segment.anchors == (6, 8)
+    assert first.segment.anchor_pocs == (0, 4, 5) and second.segment.anchor_pocs == (6, 8)
 
 
 def test_neither_fast_motion_nor_a_fade_is_a_cut():

@@ -8,10 +8,10 @@ from codec.gop.structure import Segment, anchor_distance, dyadic, schedule
 
 def test_ibpb_as_drawn_in_the_docstring():
     first = Segment(0, schedule(8, 2, linked=True))
-    assert first.anchors == (0, 2, 4, 6) and first.stop == 7
+    assert first.anchor_pocs == (0, 2, 4, 6) and first.stop == 7
     assert [p.poc for p in first.bframes()] == [1, 3, 5]
     second = Segment(8, schedule(3, 2, linked=False), leading=1)
-    assert second.anchors == (8, 10) and second.first == 7
+    assert second.anchor_pocs == (8, 10) and second.first == 7
     assert [(p.poc, p.refs) for p in second.bframes()] == [(7, (6, 8)), (9, (8, 10))]
 
 

@@ -15,10 +15,12 @@ from codec.errors import InputError, ModelError, OutputError
 from codec.models.bframe_file import load_codec
 from codec.models.network_file import save_network
 from codec.models.open import load as load_model
-from codec.train import bframe, bstate
 from codec.train.data import Corpus, Library
-from codec.train.loop import share_of_batches
+from codec.train.loop import share_of_batches, train_run, train_step
 from codec.train.ranks import Ranks
+from codec.train.sampling import validation_items
+from codec.train.tasks import bframe
+from codec.train.tasks.bframe import TASK, BFrameTraining, codec_of
 from codec.video.colour import rgb_to_yuv
 from codec.video.picture import Colour
 from entropy import Write
@@ -48,7 +50,7 @@ def base(tmp_path_factory):
 
 @pytest.fixture
 def config(base):
-    return bstate.BFrameTraining(
+    return BFrameTraining(
         codec=TINY,
         base=str(base),
         teacher=0.0,
@@ -78,8 +80,8 @@ def logged(run, name):
 
 
 def test_training_lowers_the_cost(config, library, tmp_path):
-    bframe.train_bframe(
-        replace(config, steps=60, log_every=10, ema=0.9, blocks=False), library, tmp_path / "run", ranks=ALONE
+    train_run(
+        TASK, replace(config, steps=60, log_every=10, ema=0.9, blocks=False), library, tmp_path / "run", ranks=ALONE
     )
     losses = logged(tmp_path / "run", "loss")
     assert losses[-1] < 0.8 * losses[0]
@@ -90,24 +92,22 @@ def test_training_lowers_the_cost(config, library, tmp_path):
 def test_blocks_are_copied_in_training_unless_the_recipe_says_no(config, library, tmp_path):
     for blocks in (True, False):
         run = tmp_path / str(blocks)
-        bframe.train_bframe(replace(config, steps=1, blocks=blocks), library, run, ranks=ALONE)
+        train_run(TASK, replace(config, steps=1, blocks=blocks), library, run, ranks=ALONE)
         assert any(logged(run, "bpp_blocks")) is blocks
 
 
 def test_a_run_goes_on_from_its_checkpoint(config, library, tmp_path):
-    bframe.train_bframe(replace(config, steps=2), library, tmp_path, ranks=ALONE)
-    state = bframe.train_bframe(config, library, tmp_path, ranks=ALONE)
+    train_run(TASK, replace(config, steps=2), library, tmp_path, ranks=ALONE)
+    state = train_run(TASK, config, library, tmp_path, ranks=ALONE)
     assert state.step == 4 and len(logged(tmp_path, "loss")) == 4
     assert state.config == config
 
 
 def test_a_checkpoint_holds_everything(config, library, tmp_path):
-    state = bframe.train_bframe(config, library, tmp_path, ranks=ALONE)
-    again = bstate.resume_bframe(tmp_path, ALONE.device)
+    state = train_run(TASK, config, library, tmp_path, ranks=ALONE)
+    again = TASK.resume(tmp_path, ALONE.device)
     assert again.config == state.config and again.step == 4
-    values = [
-        bframe.train_step(s, share_of_batches(replace_steps(s, 6), library, ALONE), ALONE) for s in (state, again)
-    ]
+    values = [train_step(TASK, s, share_of_batches(replace_steps(s, 6), library, ALONE), ALONE) for s in (state, again)]
     assert values[0] == values[1]
     assert all(torch.equal(a, b) for a, b in zip(state.model.parameters(), again.model.parameters(), strict=True))
     assert all(torch.equal(state.average[name], again.average[name]) for name in state.average)
@@ -119,23 +119,21 @@ def replace_steps(state, steps):
 
 
 def test_frozen_parts_stay(config, library, tmp_path):
-    before = bstate.start_bframe(config, "", ALONE.device).model.state_dict()
-    after = bframe.train_bframe(
-        replace(config, freeze=("motion.*",)), library, tmp_path, ranks=ALONE
-    ).model.state_dict()
+    before = TASK.start(config, "", ALONE.device).model.state_dict()
+    after = train_run(TASK, replace(config, freeze=("motion.*",)), library, tmp_path, ranks=ALONE).model.state_dict()
     assert torch.equal(before["motion.down.0.0.weight"], after["motion.down.0.0.weight"])
     assert not torch.equal(before["frame.down_half.0.0.weight"], after["frame.down_half.0.0.weight"])
 
 
 def test_what_is_exported_writes_streams(config, library, tmp_path):
-    state = bframe.train_bframe(config, library, tmp_path, ranks=ALONE)
-    bstate.export_bframe(state, tmp_path / "codec.safetensors")
+    state = train_run(TASK, config, library, tmp_path, ranks=ALONE)
+    TASK.export(state, tmp_path / "codec.safetensors")
     with pytest.raises(ModelError, match=r"'base', fingerprint .* not installed"):
         load_codec(tmp_path / "codec.safetensors")
     shutil.copy(config.base, tmp_path / "network.safetensors")  # beside it, it is found under any name
     codec = load_codec(tmp_path / "codec.safetensors")
     assert not any(parameter.requires_grad for parameter in codec.parameters())
-    (item,) = bstate.validation_items(library, 1, multiple=codec.multiple, decoded=True)
+    (item,) = validation_items(library, 1, multiple=codec.multiple, decoded=True)
     past, target, future, at, noise = item.batch
     tape = Write()
     with torch.no_grad():
@@ -144,7 +142,7 @@ def test_what_is_exported_writes_streams(config, library, tmp_path):
         codec(tape, context, codec.target(context, target))
     assert tape.finish()
     with pytest.raises(OutputError, match="safetensors"):
-        bstate.export_bframe(state, tmp_path / "codec.pt")
+        TASK.export(state, tmp_path / "codec.pt")
     with pytest.raises(ModelError, match="not the weights of a B-frame codec"):
         load_codec(Path(config.base))
     exported = tmp_path / "again.safetensors"
@@ -154,7 +152,7 @@ def test_what_is_exported_writes_streams(config, library, tmp_path):
 
 def test_features_of_training_are_those_of_the_codec(config, library):
     """There they come from the anchors' planes, here from the RGB of these."""
-    state = bstate.start_bframe(config, "", ALONE.device)
+    state = TASK.start(config, "", ALONE.device)
     past, _, future, _, noise = next(share_of_batches(state, library, ALONE))
     exact = bframe.exact_of(past, future, noise)
     for number in range(len(past)):
@@ -168,41 +166,39 @@ JOINT = {"joint": True, "freeze": ("network.flow.teacher.*",), "decoded": 0.5, "
 
 def test_the_network_learns_beside_the_codec(config, library, base, tmp_path):
     before = load_model(str(base)).network.state_dict()
-    state = bframe.train_bframe(replace(config, **JOINT), library, tmp_path, ranks=ALONE)
-    after = state.codec.network.state_dict()
+    state = train_run(TASK, replace(config, **JOINT), library, tmp_path, ranks=ALONE)
+    after = codec_of(state.model).network.state_dict()
     moved = {name for name in after if not torch.equal(before[name], after[name])}
     assert any(name.startswith("synthesis.") for name in moved) and any(name.startswith("flow.") for name in moved)
     assert not any("teacher" in name for name in moved)
     assert len(logged(tmp_path, "student")) == 4
-    again = bstate.resume_bframe(tmp_path, ALONE.device)
+    again = TASK.resume(tmp_path, ALONE.device)
     assert all(torch.equal(a, b) for a, b in zip(state.model.parameters(), again.model.parameters(), strict=True))
-    values = [
-        bframe.train_step(s, share_of_batches(replace_steps(s, 6), library, ALONE), ALONE) for s in (state, again)
-    ]
+    values = [train_step(TASK, s, share_of_batches(replace_steps(s, 6), library, ALONE), ALONE) for s in (state, again)]
     assert values[0] == values[1]
 
 
 def test_what_is_coded_does_not_teach_the_network(config, library, base, tmp_path):
     before = load_model(str(base)).network.state_dict()
     silent = replace(config, **JOINT, loss={"charbonnier": 0.0}, weight_decay=0.0)
-    after = bframe.train_bframe(silent, library, tmp_path, ranks=ALONE).codec.network.state_dict()
+    after = train_run(TASK, silent, library, tmp_path, ranks=ALONE).model.codec.network.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_only_samples_with_decoded_references_are_coded(config, library):
-    state = bstate.start_bframe(replace(config, **JOINT), "", ALONE.device)
+    state = TASK.start(replace(config, **JOINT), "", ALONE.device)
     batch = next(share_of_batches(state, library, ALONE))
     quality = torch.arange(4) % 3
     for noise, coded in (([0.1, 0.0, 0.2, 0.0], [0, 2]), ([0.0] * 4, [0, 1, 2, 3])):
         mixed = batch._replace(noise=torch.tensor(noise))
-        prediction = state.codec.network(mixed.past, mixed.future, mixed.time, mixed.noise)
+        prediction = codec_of(state.model).network(mixed.past, mixed.future, mixed.time, mixed.noise)
         chosen, qualities, known = bframe._to_be_coded(mixed, quality, prediction)
         assert torch.equal(chosen.target, batch.target[coded]) and torch.equal(qualities, quality[coded])
         assert torch.equal(known.frame, prediction.frame[coded]) and not known.motion.flow.requires_grad
 
 
 def test_a_network_that_learnt_is_exported_beside_its_codec(config, library, tmp_path):
-    bframe.train_bframe(replace(config, **JOINT, steps=1), library, tmp_path / "run", ranks=ALONE)
+    train_run(TASK, replace(config, **JOINT, steps=1), library, tmp_path / "run", ranks=ALONE)
     exported = tmp_path / "weights" / "mine.safetensors"
     assert main(["train", "export", "--run", str(tmp_path / "run"), "-o", str(exported.with_suffix(".pt"))]) == 2
     assert not exported.parent.exists()
@@ -220,7 +216,7 @@ def test_the_command_trains_one_lambda(base, cache, tmp_path, capsys):
     )
     words = ["train", "bframe", "--config", recipe, "--data", cache, "--run", tmp_path / "run", "--base", base]
     assert main([str(w) for w in (*words, "--lambda", 256, "--steps", 1, "--device", "cpu")]) == 0
-    state = bstate.resume_bframe(tmp_path / "run", ALONE.device)
+    state = TASK.resume(tmp_path / "run", ALONE.device)
     assert state.step == 1 and state.config.codec.lambdas == (256.0,)
 
 
@@ -238,15 +234,15 @@ def test_the_command_trains_one_lambda(base, cache, tmp_path, capsys):
 def test_recipes_with_mistakes(tmp_path, text, complaint):
     (tmp_path / "recipe.toml").write_text(text)
     with pytest.raises(InputError, match=complaint):
-        bstate.BFrameTraining.load(tmp_path / "recipe.toml")
+        BFrameTraining.load(tmp_path / "recipe.toml")
 
 
 @pytest.mark.parametrize("name", ["bframe", "bframe-joint", "bframe-lambda256", "bframe-paper"])
 def test_recipes_that_ship(name):
-    config = bstate.BFrameTraining.load(Path(__file__).parents[3] / "configs" / f"{name}.toml")
+    config = BFrameTraining.load(Path(__file__).parents[3] / "configs" / f"{name}.toml")
     assert config.codec.motion_latents and max(config.validation_qualities) < len(config.codec.lambdas)
 
 
 def test_a_run_that_is_none(tmp_path):
     with pytest.raises(InputError, match="holds no run"):
-        bstate.resume_bframe(tmp_path, ALONE.device)
+        TASK.resume(tmp_path, ALONE.device)

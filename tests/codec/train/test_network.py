@@ -17,13 +17,13 @@ from safetensors import safe_open
 from codec.cli import main
 from codec.errors import CodecError, InputError
 from codec.models.open import load as load_model
-from codec.train import decoded, losses, precision, state
-from codec.train.config import TrainConfig, config_from, load_config, tables_of
+from codec.train import decoded, losses, precision
+from codec.train.config import TrainConfig
 from codec.train.data import Corpus, Library, build_cache, find_runs, is_validation
-from codec.train.loop import share_of_batches, train_ncm, train_step
+from codec.train.loop import share_of_batches, train_run, train_step
 from codec.train.ranks import Ranks
 from codec.train.sampling import Sampler, prefetch, validation_items
-from codec.train.watch import averaged
+from codec.train.tasks import load_task
 from ncm import NcmConfig
 from ncm.ifblock import Motion
 
@@ -31,6 +31,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
 ALONE = Ranks(CPU)
+NETWORK = load_task("network")
 TINY = NcmConfig(
     widths=(8, 8, 8, 8, 8),
     pyramid=(4, 4, 4, 4),
@@ -181,19 +182,19 @@ def test_crops_larger_than_every_clip_are_an_error(library):
 
 def test_unknown_keys_and_wrong_types_are_errors():
     with pytest.raises(InputError, match="'stepps'"):
-        config_from({"train": {"stepps": 3}}, "x.toml")
+        TrainConfig.of({"train": {"stepps": 3}}, "x.toml")
     with pytest.raises(InputError, match="'widhts'"):
-        config_from({"model": {"widhts": [1]}}, "x.toml")
+        TrainConfig.of({"model": {"widhts": [1]}}, "x.toml")
     with pytest.raises(InputError, match=r"\[tarin\]"):
-        config_from({"tarin": {}}, "x.toml")
+        TrainConfig.of({"tarin": {}}, "x.toml")
     with pytest.raises(InputError, match="steps"):
-        config_from({"train": {"steps": "many"}}, "x.toml")
+        TrainConfig.of({"train": {"steps": "many"}}, "x.toml")
     with pytest.raises(InputError, match="laplacien"):
-        config_from({"train": {"loss": {"laplacien": 1.0}}}, "x.toml")
+        TrainConfig.of({"train": {"loss": {"laplacien": 1.0}}}, "x.toml")
 
 
 def test_a_configuration_survives_its_own_tables():
-    assert config_from(json.loads(json.dumps(tables_of(CONFIG))), "x") == CONFIG
+    assert TrainConfig.of(json.loads(json.dumps(CONFIG.tables())), "x") == CONFIG
 
 
 def test_shipped_configurations_load(pytestconfig):
@@ -201,7 +202,7 @@ def test_shipped_configurations_load(pytestconfig):
     recipes = [p for p in paths if {"train", "codec"} & set(tomllib.loads(p.read_text())) == {"train"}]
     assert {"base.toml", "base-synthesis.toml", "paper-stage1.toml", "paper-stage2.toml"} <= {p.name for p in recipes}
     for path in recipes:
-        load_config(path)
+        TrainConfig.load(path)
 
 
 # --- losses
@@ -247,8 +248,8 @@ def weights_of(run):
 def step_then_stop(last):
     """A training step after which, at step `last`, somebody ends the process."""
 
-    def step(run, *args):
-        result = train_step(run, *args)
+    def step(task, run, *args):
+        result = train_step(task, run, *args)
         if run.step == last:
             signal.raise_signal(signal.SIGTERM)
         return result
@@ -257,11 +258,11 @@ def step_then_stop(last):
 
 
 def test_resuming_is_exact(library, tmp_path, monkeypatch):
-    straight = train_ncm(CONFIG, library, tmp_path / "straight", ranks=ALONE)
-    with monkeypatch.scene() as patch:
+    straight = train_run(NETWORK, CONFIG, library, tmp_path / "straight", ranks=ALONE)
+    with monkeypatch.context() as patch:
         patch.setattr("codec.train.loop.train_step", step_then_stop(2))
-        assert train_ncm(CONFIG, library, tmp_path / "halves", ranks=ALONE).step == 2
-    halves = train_ncm(CONFIG, library, tmp_path / "halves", ranks=ALONE)
+        assert train_run(NETWORK, CONFIG, library, tmp_path / "halves", ranks=ALONE).step == 2
+    halves = train_run(NETWORK, CONFIG, library, tmp_path / "halves", ranks=ALONE)
     assert halves.step == straight.step == 4
     for name, value in straight.model.state_dict().items():
         assert torch.equal(value, halves.model.state_dict()[name]), name
@@ -271,27 +272,27 @@ def test_resuming_is_exact(library, tmp_path, monkeypatch):
 def test_sigterm_saves_between_two_steps(library, tmp_path, monkeypatch):
     monkeypatch.setattr("codec.train.loop.train_step", step_then_stop(1))
     before = signal.getsignal(signal.SIGTERM)
-    assert train_ncm(CONFIG, library, tmp_path / "run", ranks=ALONE).step == 1
-    assert state.resume(tmp_path / "run", CPU).step == 1
+    assert train_run(NETWORK, CONFIG, library, tmp_path / "run", ranks=ALONE).step == 1
+    assert NETWORK.resume(tmp_path / "run", CPU).step == 1
     assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_frozen_parts_do_not_move(library, tmp_path):
     config = replace(CONFIG, freeze=("flow.*",), teacher=0.0, steps=2)
-    before = weights_of(state.start(config, "", CPU))
-    after = weights_of(train_ncm(config, library, tmp_path / "run", ranks=ALONE))
+    before = weights_of(NETWORK.start(config, "", CPU))
+    after = weights_of(train_run(NETWORK, config, library, tmp_path / "run", ranks=ALONE))
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved and not any(name.startswith("flow.") for name in moved)
     with pytest.raises(InputError, match="nothing to train"):
-        state.start(replace(config, freeze=("*",)), "", CPU)
+        NETWORK.start(replace(config, freeze=("*",)), "", CPU)
 
 
 def test_stage_one_trains_the_coarse_blocks_alone(library, tmp_path):
     config = replace(
         CONFIG, supervise="coarse", freeze=("synthesis.*", "flow.block[34].*"), steps=1, warmup=0, bf16=True
     )
-    before = weights_of(state.start(config, "", CPU))
-    run = train_ncm(replace(config, coarse_ratios=(1.0,)), library, tmp_path / "run", ranks=ALONE)
+    before = weights_of(NETWORK.start(config, "", CPU))
+    run = train_run(NETWORK, replace(config, coarse_ratios=(1.0,)), library, tmp_path / "run", ranks=ALONE)
     moved = {n for n, v in weights_of(run).items() if not torch.equal(before[n], v)}
     assert any(n.startswith("flow.block0.") for n in moved)
     assert not any(n.startswith(("synthesis.", "flow.block3.", "flow.block4.")) for n in moved)
@@ -299,7 +300,7 @@ def test_stage_one_trains_the_coarse_blocks_alone(library, tmp_path):
 
 def test_rates_and_schedule():
     config = replace(CONFIG, rates={"*quality*": 3.0, "flow.*": 0.5}, warmup=10, steps=110, final=0.1, lr=1.0)
-    run = state.start(config, "", CPU)
+    run = NETWORK.start(config, "", CPU)
     assert sorted(g["factor"] for g in run.optimizer.param_groups) == [0.5, 1.0, 3.0]
     assert sum(len(g["params"]) for g in run.optimizer.param_groups) == len(list(run.model.parameters()))
     rates = []
@@ -314,21 +315,21 @@ def test_how_samples_are_grouped_changes_only_rounding(library):
     """The law of `share_of_batches`: batch x accumulate samples make a step, however they are divided."""
     results = []
     for batch, accumulate in ((4, 1), (2, 2), (1, 4)):
-        run = state.start(replace(CONFIG, batch=batch, accumulate=accumulate, clip=1e9), "", CPU)
-        results.append(train_step(run, share_of_batches(run, library, ALONE), ALONE))
+        run = NETWORK.start(replace(CONFIG, batch=batch, accumulate=accumulate, clip=1e9), "", CPU)
+        results.append(train_step(NETWORK, run, share_of_batches(run, library, ALONE), ALONE))
     for name in ("loss", "student", "teacher", "distillation", "gradient"):
         assert [r[name] for r in results] == pytest.approx([results[0][name]] * 3, rel=1e-4), name
 
 
 def test_the_average_follows_the_weights_and_is_what_is_validated():
-    run = state.start(replace(CONFIG, ema=0.5), "", CPU)
+    run = NETWORK.start(replace(CONFIG, ema=0.5), "", CPU)
     name, weight = next(iter(run.model.named_parameters()))
     before, run.step = weight.detach().clone(), 1000
     with torch.no_grad():
         weight += 1.0
     run.update_average()
     assert torch.allclose(run.average[name], before + 0.5)
-    with averaged(run) as model:
+    with run.averaged() as model:
         assert torch.equal(dict(model.named_parameters())[name], run.average[name])
     assert torch.equal(weight, before + 1.0)
     run.config, run.step = replace(CONFIG, ema=0.999), 0
@@ -340,8 +341,8 @@ def test_bf16_is_for_the_network_alone_and_not_emulated(library, monkeypatch):
     results = []
     for bf16, native in ((False, True), (True, True), (True, False)):
         monkeypatch.setattr(precision, "has_bfloat16", lambda device, native=native: native)
-        run = state.start(replace(CONFIG, bf16=bf16), "", CPU)
-        results.append(train_step(run, share_of_batches(run, library, ALONE), ALONE)["loss"])
+        run = NETWORK.start(replace(CONFIG, bf16=bf16), "", CPU)
+        results.append(train_step(NETWORK, run, share_of_batches(run, library, ALONE), ALONE)["loss"])
         kept = [
             *run.model.state_dict().values(),
             *run.average.values(),
@@ -353,9 +354,9 @@ def test_bf16_is_for_the_network_alone_and_not_emulated(library, monkeypatch):
 
 
 def test_channels_come_last_before_and_after_resuming(library, tmp_path):
-    fresh = state.start(CONFIG, "", CPU)
-    state.save(fresh, tmp_path)
-    for run in (fresh, state.resume(tmp_path, CPU)):
+    fresh = NETWORK.start(CONFIG, "", CPU)
+    fresh.save(tmp_path)
+    for run in (fresh, NETWORK.resume(tmp_path, CPU)):
         for value in (*run.model.parameters(), *run.average.values()):
             assert value.ndim < 4 or value.is_contiguous(memory_format=torch.channels_last)
     batch = Sampler(library, CONFIG).batch(0).to(CPU)
@@ -364,7 +365,13 @@ def test_channels_come_last_before_and_after_resuming(library, tmp_path):
 
 def test_sample_pictures_and_curves(library, tmp_path):
     pytest.importorskip("tensorboard")
-    train_ncm(replace(CONFIG, steps=2, samples_every=2, tensorboard=True, log_every=1), library, tmp_path, ranks=ALONE)
+    train_run(
+        NETWORK,
+        replace(CONFIG, steps=2, samples_every=2, tensorboard=True, log_every=1),
+        library,
+        tmp_path,
+        ranks=ALONE,
+    )
     (picture,) = (tmp_path / "samples").iterdir()
     assert picture.name == "step0000002-clean-clip00.mp4.png"
     with av.open(str(picture)) as container:
@@ -378,7 +385,7 @@ def test_sample_pictures_and_curves(library, tmp_path):
 
 
 def test_export_loads_strictly_and_can_start_another_run(library, tmp_path):
-    run = train_ncm(replace(CONFIG, steps=1), library, tmp_path / "run", ranks=ALONE)
+    run = train_run(NETWORK, replace(CONFIG, steps=1), library, tmp_path / "run", ranks=ALONE)
     path = tmp_path / "out.safetensors"
     assert main(["train", "export", "--run", str(tmp_path / "run"), "-o", str(path)]) == 0
     network = load_model(str(path)).network
@@ -387,19 +394,19 @@ def test_export_loads_strictly_and_can_start_another_run(library, tmp_path):
         assert torch.equal(value, run.average[name].half().float()), name
     with safe_open(path, "pt") as file:
         assert set(file.metadata()) >= {"config", "steps", "hours", "data"}
-    state.start(replace(CONFIG, init=str(path)), "", CPU)
+    NETWORK.start(replace(CONFIG, init=str(path)), "", CPU)
     bigger = replace(TINY, motion_features=8)
     with pytest.raises(CodecError, match=r"out.safetensors"):
-        state.start(replace(CONFIG, model=bigger, init=str(path)), "", CPU)
+        NETWORK.start(replace(CONFIG, model=bigger, init=str(path)), "", CPU)
 
 
 def test_init_may_lack_only_what_the_config_allows(tmp_path):
-    plain = state.start(replace(CONFIG, model=replace(TINY, quality_input=False)), "", CPU)
-    state.export(plain, tmp_path / "plain.safetensors")
+    plain = NETWORK.start(replace(CONFIG, model=replace(TINY, quality_input=False)), "", CPU)
+    NETWORK.export(plain, tmp_path / "plain.safetensors")
     config = replace(CONFIG, init=str(tmp_path / "plain.safetensors"))
     with pytest.raises(CodecError, match="quality"):
-        state.start(config, "", CPU)
-    state.start(replace(config, may_be_missing=("*quality*",)), "", CPU)
+        NETWORK.start(config, "", CPU)
+    NETWORK.start(replace(config, may_be_missing=("*quality*",)), "", CPU)
 
 
 # --- decoded anchors
@@ -409,7 +416,8 @@ def test_init_may_lack_only_what_the_config_allows(tmp_path):
 def coded(cache, tmp_path_factory):
     """The corpus with one pass of decoded anchors."""
     folder = shutil.copytree(cache, tmp_path_factory.mktemp("coded") / "cache")
-    assert decoded.main(["--cache", str(folder), "--passes", "1"]) == 0
+    assert decoded.main(["--cache", str(folder.parent)]) == 2  # no cache
+    assert main(["train", "decode-passes", "--cache", str(folder), "--passes", "1"]) == 0
     return Corpus(folder)
 
 
@@ -432,12 +440,12 @@ def test_decoded_references_come_with_their_noise(coded, tmp_path):
     assert (clean.noise == 0).all()
     half = [Sampler(library, replace(config, decoded=0.5, batch=1)).batch(n).noise.item() for n in range(40)]
     assert 8 < sum(noise > 0 for noise in half) < 32
-    train_ncm(config, library, tmp_path / "run", ranks=ALONE)
+    train_run(NETWORK, config, library, tmp_path / "run", ranks=ALONE)
     assert {"psnr_clean", "psnr_decoded"} <= {
         r.split(",")[2] for r in (tmp_path / "run" / "log.csv").read_text().split()
     }
 
 
 def test_decoded_training_without_a_pass_is_an_error(library):
-    with pytest.raises(InputError, match=r"codec\.train\.decoded"):
+    with pytest.raises(InputError, match="codec train decode-passes"):
         Sampler(library, replace(CONFIG, decoded=0.5))

@@ -11,10 +11,11 @@ from codec.bframe.postfilter import PostFilterConfig
 from codec.cli import main
 from codec.errors import InputError, ModelError
 from codec.models.open import load as load_model
-from codec.train import postfilter
 from codec.train.data import Corpus, Library
-from codec.train.loop import share_of_batches
+from codec.train.loop import share_of_batches, train_run
 from codec.train.ranks import Ranks
+from codec.train.run import read_checkpoint
+from codec.train.tasks.postfilter import TASK, AnchorSampler, PostFilterTraining, seen
 from codec.video.colour import in_levels, packed, yuv_to_rgb
 from codec.video.picture import Colour
 
@@ -40,7 +41,7 @@ def library(cache):
 
 @pytest.fixture
 def config():
-    return postfilter.PostFilterTraining(
+    return PostFilterTraining(
         codec=PostFilterConfig(width=4, blocks=1),
         base="small-bframe",
         teacher=0.0,
@@ -63,16 +64,14 @@ def logged(run, name):
 
 def test_training_takes_errors_out(config, library, tmp_path):
     larger = replace(config, codec=PostFilterConfig(width=8, blocks=1), lr=1e-2)
-    postfilter.train_postfilter(
-        replace(larger, steps=300, batch=4, log_every=50, ema=0.9), library, tmp_path, ranks=ALONE
-    )
+    train_run(TASK, replace(larger, steps=300, batch=4, log_every=50, ema=0.9), library, tmp_path, ranks=ALONE)
     losses, gains = logged(tmp_path, "loss"), logged(tmp_path, "valid_gain")
     assert losses[-1] < 0.8 * losses[0]
     assert gains[0] == 0 and gains[-1] > 1  # validated before the first step, and at the end
 
 
 def test_samples_are_decoded_frames_beside_the_same_originals(config, library):
-    batch = next(share_of_batches(postfilter.start(config, "", ALONE.device), library, ALONE, postfilter.AnchorSampler))
+    batch = next(share_of_batches(TASK.start(config, "", ALONE.device), library, ALONE, AnchorSampler))
     error = (batch.past - batch.target).square().mean((1, 2, 3)).sqrt()
     assert torch.all(error > 0.005) and torch.all(error < 0.03)  # noise of three levels, and no motion
     assert torch.equal(batch.noise, torch.full((2,), 0.012))
@@ -83,19 +82,19 @@ def test_errors_count_as_they_are_seen_in_rgb(library):
     original, decoded = library.picture(clip, 0), library.picture(clip, 0, decoded=0)
     difference = (packed(in_levels(original)) - packed(in_levels(decoded))) / 255
     rgb = (yuv_to_rgb(original, Colour()) - yuv_to_rgb(decoded, Colour())).square().mean()
-    assert float(postfilter.seen(difference)) * (255 / 219) ** 2 == pytest.approx(float(rgb), rel=0.05)
+    assert float(seen(difference)) * (255 / 219) ** 2 == pytest.approx(float(rgb), rel=0.05)
 
 
 def test_a_run_goes_on_from_its_checkpoint(config, library, tmp_path):
-    postfilter.train_postfilter(replace(config, steps=2), library, tmp_path, ranks=ALONE)
-    state = postfilter.train_postfilter(config, library, tmp_path, ranks=ALONE)
+    train_run(TASK, replace(config, steps=2), library, tmp_path, ranks=ALONE)
+    state = train_run(TASK, config, library, tmp_path, ranks=ALONE)
     assert state.step == 4 and len(logged(tmp_path, "loss")) == 4 and state.config == config
-    again = postfilter.resume(tmp_path, ALONE.device)
+    again = TASK.resume(tmp_path, ALONE.device)
     assert all(torch.equal(a, b) for a, b in zip(state.model.parameters(), again.model.parameters(), strict=True))
 
 
 def test_what_is_exported_is_the_codec_with_the_filter(config, library, tmp_path):
-    state = postfilter.train_postfilter(config, library, tmp_path / "run", ranks=ALONE)
+    state = train_run(TASK, config, library, tmp_path / "run", ranks=ALONE)
     exported = tmp_path / "mine.safetensors"
     assert main(["train", "export", "--run", str(tmp_path / "run"), "-o", str(exported)]) == 0
     before, after = load_model("small-bframe").codec, load_model(str(exported)).codec
@@ -105,12 +104,12 @@ def test_what_is_exported_is_the_codec_with_the_filter(config, library, tmp_path
     assert torch.equal(new["postfilter.last.bias"], state.average["last.bias"])
     assert load_model(str(tmp_path / "run" / "best.safetensors")).codec.postfilter is not None
     more = replace(config, init=str(exported), base=str(exported))  # the next one begins where this one stands
-    assert torch.equal(postfilter.start(more, "", ALONE.device).model.last.bias, new["postfilter.last.bias"])
+    assert torch.equal(TASK.start(more, "", ALONE.device).model.last.bias, new["postfilter.last.bias"])
     with pytest.raises(ModelError, match="sizes"):
-        postfilter.start(replace(more, codec=PostFilterConfig(width=5)), "", ALONE.device)
+        TASK.start(replace(more, codec=PostFilterConfig(width=5)), "", ALONE.device)
     with pytest.raises(ModelError, match="tiny: predicts B-frames and codes none"):
         state.config = replace(config, base="tiny")
-        postfilter.export(state, exported)
+        TASK.export(state, exported)
 
 
 def test_the_command(cache, tmp_path, capsys):
@@ -119,9 +118,9 @@ def test_the_command(cache, tmp_path, capsys):
     words = ["train", "postfilter", "--config", recipe, "--data", cache, "--run", tmp_path / "run"]
     words += ["--base", "small-bframe", "--steps", 1, "--device", "cpu"]
     assert main([str(word) for word in words]) == 0
-    state = postfilter.resume(tmp_path / "run", ALONE.device)
+    state = TASK.resume(tmp_path / "run", ALONE.device)
     assert state.step == 1 and state.config.codec == PostFilterConfig(width=4)
-    assert postfilter.is_postfilter_run(tmp_path / "run")
+    assert read_checkpoint(tmp_path / "run", ALONE.device)["task"] == "postfilter"
     recipe.write_text("[postfilter]\nbalance = 0.5\n")
     assert main([str(word) for word in words]) == 2
     assert "unknown key 'balance'" in capsys.readouterr().err
@@ -130,16 +129,16 @@ def test_the_command(cache, tmp_path, capsys):
 def test_clean_corpora_do_not_do(config, tmp_path):
     cache = tiny_cache(tmp_path / "clean")
     (cache / "pass0.json").unlink()
-    with pytest.raises(InputError, match=r"codec\.train\.decoded"):
-        postfilter.train_postfilter(config, Library(Corpus(cache)), tmp_path / "run", ranks=ALONE)
+    with pytest.raises(InputError, match="codec train decode-passes"):
+        train_run(TASK, config, Library(Corpus(cache)), tmp_path / "run", ranks=ALONE)
 
 
 def test_samples_do_not_depend_on_what_was_drawn_before(config, library):
-    sampler = postfilter.AnchorSampler(library, config)
+    sampler = AnchorSampler(library, config)
     first, again = (sampler.draw(np.random.default_rng(3)) for _ in range(2))
     assert first.past == again.past and first.target == again.target
 
 
 def test_the_shipped_recipe_loads(pytestconfig):
-    config = postfilter.PostFilterTraining.load(pytestconfig.rootpath / "configs" / "postfilter.toml")
+    config = PostFilterTraining.load(pytestconfig.rootpath / "configs" / "postfilter.toml")
     assert config.codec == PostFilterConfig() and config.base == "bframe" and config.decoded == 1.0

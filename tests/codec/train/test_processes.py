@@ -18,15 +18,16 @@ from helpers import moving, write
 
 from codec.cli import main
 from codec.errors import InputError
-from codec.train import state
-from codec.train.config import load_config
+from codec.train.config import TrainConfig
 from codec.train.data import Corpus, Library, build_cache
-from codec.train.loop import share_of_batches, train, train_ncm, train_step
+from codec.train.loop import share_of_batches, train, train_run, train_step
 from codec.train.ranks import Ranks, joined
+from codec.train.tasks import load_task
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
+NETWORK = load_task("network")
 STEPS = 10
 TINY = f"""
 [model]
@@ -55,7 +56,7 @@ from codec.train.loop import train
 
 torch.set_num_threads(1)
 config, data, run, weights = map(Path, sys.argv[1:])
-state = train(config, [data], run, steps=4, device=torch.device("cpu"))
+state = train("network", config, [data], run, steps=4, device=torch.device("cpu"))
 torch.save({"model": state.model.state_dict(), "average": state.average}, weights)
 """
 
@@ -74,7 +75,7 @@ def place(tmp_path_factory):
 
 def command(place, run, *more):
     words = ["--config", place / "tiny.toml", "--data", place / "data", "--run", run, "--device", "cpu"]
-    return ["train", "ncm", *map(str, words), *more]
+    return ["train", "network", *map(str, words), *more]
 
 
 def same(a, b):
@@ -89,13 +90,15 @@ def test_train_go_on_and_export(place, tmp_path, monkeypatch, capsys):
     assert main(command(place, run, "--steps", "1", "--threads", "1", "--init", "")) == 0
     assert {p.name for p in run.iterdir()} == {"checkpoint.pt", "log.csv", "best.safetensors"}
     assert main(command(place, run, "--steps", "2")) == 0
-    assert state.resume(run, CPU).step == 2
+    assert NETWORK.resume(run, CPU).step == 2
     assert main(["train", "export", "--run", str(run), "-o", str(tmp_path / "mine.safetensors")]) == 0
     # The exported weights are a model: something to start from, and something to code with, by name.
     monkeypatch.setenv("NCM_WEIGHTS", str(tmp_path))
     assert main(command(place, place / "again", "--steps", "1", "--init", "mine")) == 0
     clip, out = str(place / "data" / "clip0.y4m"), str(tmp_path / "out.ncm")
-    assert main(["encode", clip, "-o", out, "--model", "mine", "--frames", "3", "--no-metrics"]) == 0
+    assert (
+        main(["encode", clip, "-o", out, "--mode", "bitfree", "--model", "mine", "--frames", "3", "--no-metrics"]) == 0
+    )
 
 
 BAD = {
@@ -119,7 +122,7 @@ def test_bad_input_is_one_line(case, place, tmp_path, monkeypatch, capfd):
     (place / "bad.safetensors").write_bytes(b"nothing")
     changes, expected = BAD[case]
     words = {"--config": "tiny.toml", "--data": "cache/data", "--run": str(tmp_path / "run")} | changes
-    assert main(["train", "ncm", *(word for pair in words.items() for word in pair)]) == 2
+    assert main(["train", "network", *(word for pair in words.items() for word in pair)]) == 2
     err = capfd.readouterr().err
     assert err.startswith("codec: ") and err.count("\n") == 1 and expected in err
 
@@ -133,7 +136,7 @@ def test_exports_that_cannot_be(place, tmp_path, capfd):
         assert main(["train", "export", "--run", str(run), "-o", "x.safetensors"]) == 2
         err = capfd.readouterr().err
         assert "holds no run" in err and err.count("\n") == 1
-    state.save(state.start(load_config(place / "tiny.toml"), "", CPU), run)
+    NETWORK.start(TrainConfig.load(place / "tiny.toml"), "", CPU).save(run)
     assert main(["train", "export", "--run", str(run), "-o", str(tmp_path / "weights.pt")]) == 2
     assert ".safetensors" in capfd.readouterr().err
 
@@ -142,14 +145,18 @@ def test_exports_that_cannot_be(place, tmp_path, capfd):
 
 
 def test_a_killed_run_ends_as_if_nothing_had_happened(place):
-    straight = train_ncm(
-        load_config(place / "tiny.toml"), Library(Corpus(place / "cache/data")), place / "straight", ranks=Ranks(CPU)
+    straight = train_run(
+        NETWORK,
+        TrainConfig.load(place / "tiny.toml"),
+        Library(Corpus(place / "cache/data")),
+        place / "straight",
+        ranks=Ranks(CPU),
     )
     run, moment = place / "killed", random.uniform(1, STEPS - 3)
     kill_at(run, moment, [sys.executable, "-m", "codec.cli", *command(place, run, "--threads", "1")])
-    assert 0 < state.resume(run, CPU).step < STEPS, moment
+    assert 0 < NETWORK.resume(run, CPU).step < STEPS, moment
     assert main(command(place, run)) == 0
-    resumed = state.resume(run, CPU)
+    resumed = NETWORK.resume(run, CPU)
     assert resumed.step == STEPS
     assert same(resumed.model.state_dict(), straight.model.state_dict()), moment
     assert same(resumed.average, straight.average), moment
@@ -173,17 +180,17 @@ def kill_at(run, moment, words):
 
 def test_two_processes_are_one_that_accumulates(place, tmp_path, monkeypatch):
     """Both ranks resume, end with the same weights, and those are bit for bit what one process makes of the halves."""
-    config, library = load_config(place / "tiny.toml"), Library(Corpus(place / "cache/data"))
+    config, library = TrainConfig.load(place / "tiny.toml"), Library(Corpus(place / "cache/data"))
     run = tmp_path / "run"
-    train_ncm(replace(config, steps=2), library, run, ranks=Ranks(CPU))
-    alone = state.resume(run, CPU)
+    train_run(NETWORK, replace(config, steps=2), library, run, ranks=Ranks(CPU))
+    alone = NETWORK.resume(run, CPU)
     alone.config = replace(config, steps=4, batch=1, accumulate=2)
     batches = share_of_batches(alone, library, Ranks(CPU))
     for _ in range(2):
-        train_step(alone, batches, Ranks(CPU))
+        train_step(NETWORK, alone, batches, Ranks(CPU))
 
     first, second = train_as_two(place, run, tmp_path / "second.pt", monkeypatch)
-    assert first.step == state.resume(run, CPU).step == 4
+    assert first.step == NETWORK.resume(run, CPU).step == 4
     for weights in (second, vars(alone) | {"model": alone.model.state_dict()}):
         assert same(first.model.state_dict(), weights["model"])
         assert same(first.average, weights["average"])
@@ -201,14 +208,14 @@ def train_as_two(place, run, weights, monkeypatch):
     config, data = place / "tiny.toml", place / "cache/data"
     words = [sys.executable, "-c", SECOND_RANK, *map(str, (config, data, run, weights))]
     with subprocess.Popen(words, env=os.environ | settings | {"RANK": "1"}) as other:
-        first = train(config, [data], run, steps=4, device=CPU)
+        first = train("network", config, [data], run, steps=4, device=CPU)
     assert other.returncode == 0
     return first, torch.load(weights, weights_only=True)
 
 
 def test_ranks_share_every_sample_once(place):
-    config, library = load_config(place / "tiny.toml"), Library(Corpus(place / "cache/data"))
-    run = state.start(replace(config, batch=4, accumulate=2, steps=2), "", CPU)
+    config, library = TrainConfig.load(place / "tiny.toml"), Library(Corpus(place / "cache/data"))
+    run = NETWORK.start(replace(config, batch=4, accumulate=2, steps=2), "", CPU)
     run.step = 1
     whole = torch.cat([b.past for b in share_of_batches(run, library, Ranks(CPU))])
     shares = [[b.past for b in share_of_batches(run, library, Ranks(CPU, rank, 2))] for rank in (0, 1)]
@@ -226,7 +233,7 @@ def test_without_torchrun_there_is_one_rank():
 def test_recipes_of_the_paper(pytestconfig):
     """Section 4.1 and 3.4: what is drawn, what is fixed, how long, how fast."""
     folder: Path = pytestconfig.rootpath / "configs"
-    one, two = (load_config(folder / f"paper-stage{n}.toml") for n in (1, 2))
+    one, two = (TrainConfig.load(folder / f"paper-stage{n}.toml") for n in (1, 2))
     for stage, steps in ((one, 230_000), (two, 76_000)):
         assert (stage.steps, stage.batch, stage.crop, stage.lr) == (steps, 64, 256, 3e-4)
         assert (stage.lr * stage.final, stage.weight_decay, stage.distillation) == pytest.approx((3e-5, 1e-3, 0.01))
@@ -236,7 +243,7 @@ def test_recipes_of_the_paper(pytestconfig):
     fine = {"flow.block3", "flow.block4", "synthesis"}
     assert trained(one) == coarse | {"flow.teacher"} and one.supervise == "coarse"
     assert trained(two) == fine | {"flow.teacher"} and two.supervise == "frame"
-    flow = state.start(replace(two, init=""), "", CPU).model.flow
+    flow = NETWORK.start(replace(two, init=""), "", CPU).model.flow
     sizes = set()
     for ratio in two.coarse_ratios:
         flow.config = replace(two.model, coarse_ratio=ratio)
@@ -246,6 +253,6 @@ def test_recipes_of_the_paper(pytestconfig):
 
 def trained(config):
     """The parts whose parameters are not frozen."""
-    model = state.start(replace(config, init=""), "", CPU).model
+    model = NETWORK.start(replace(config, init=""), "", CPU).model
     names = [name.split(".") for name, parameter in model.named_parameters() if parameter.requires_grad]
     return {".".join(words[: 2 if words[0] == "flow" else 1]) for words in names}

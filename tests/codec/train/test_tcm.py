@@ -12,11 +12,11 @@ from codec.anchors.tcm.weights import Tcm, freeze_tcm, is_tcm, load_tcm, save_tc
 from codec.cli import main
 from codec.errors import InputError, ModelError, OutputError
 from codec.models.registry import find
-from codec.train import tcm, tstate
 from codec.train.data import Corpus, Library
-from codec.train.loop import share_of_batches
+from codec.train.loop import share_of_batches, train_run, train_step
 from codec.train.ranks import Ranks
 from codec.train.sampling import Batch
+from codec.train.tasks.tcm import TASK, TcmTraining
 from entropy import Write
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -42,7 +42,7 @@ def library(tmp_path_factory):
 
 @pytest.fixture
 def config():
-    return tstate.TcmTraining(codec=TINY, teacher=0.0, steps=4, validation_clips=1, log_every=1, **RECIPE)
+    return TcmTraining(codec=TINY, teacher=0.0, steps=4, validation_clips=1, log_every=1, **RECIPE)
 
 
 def logged(run, name):
@@ -51,7 +51,7 @@ def logged(run, name):
 
 
 def test_training_lowers_the_cost_of_both_parts(config, library, tmp_path):
-    tcm.train_tcm(replace(config, steps=24, batch=2, lr=5e-3, log_every=4, ema=0.9), library, tmp_path, ranks=ALONE)
+    train_run(TASK, replace(config, steps=24, batch=2, lr=5e-3, log_every=4, ema=0.9), library, tmp_path, ranks=ALONE)
     for name in ("loss", "cost_i", "cost_p"):
         values = logged(tmp_path, name)
         assert values[-1] < 0.95 * values[0]
@@ -60,18 +60,18 @@ def test_training_lowers_the_cost_of_both_parts(config, library, tmp_path):
 
 
 def test_a_run_goes_on_from_its_checkpoint(config, library, tmp_path):
-    tcm.train_tcm(replace(config, steps=2), library, tmp_path / "parts", ranks=ALONE)
-    parts = tcm.train_tcm(config, library, tmp_path / "parts", ranks=ALONE)
-    whole = tcm.train_tcm(replace(config, steps=4), library, tmp_path / "whole", ranks=ALONE)
+    train_run(TASK, replace(config, steps=2), library, tmp_path / "parts", ranks=ALONE)
+    parts = train_run(TASK, config, library, tmp_path / "parts", ranks=ALONE)
+    whole = train_run(TASK, replace(config, steps=4), library, tmp_path / "whole", ranks=ALONE)
     assert parts.step == whole.step == 4 and parts.config.codec == TINY
-    again = tstate.resume_tcm(tmp_path / "whole", ALONE.device)
+    again = TASK.resume(tmp_path / "whole", ALONE.device)
     again.config = whole.config = replace(config, steps=6)
-    values = [tcm.train_step(s, share_of_batches(s, library, ALONE), ALONE) for s in (whole, again)]
+    values = [train_step(TASK, s, share_of_batches(s, library, ALONE), ALONE) for s in (whole, again)]
     assert values[0] == values[1]
 
 
 def test_what_is_exported_writes_what_was_trained(config, library, tmp_path, capsys):
-    state = tcm.train_tcm(config, library, tmp_path, ranks=ALONE)
+    state = train_run(TASK, config, library, tmp_path, ranks=ALONE)
     path = tmp_path / "mine.safetensors"
     assert main(["train", "export", "--run", str(tmp_path), "-o", str(path)]) == 0
     model = load_tcm(path)
@@ -84,11 +84,11 @@ def test_what_is_exported_writes_what_was_trained(config, library, tmp_path, cap
         model.inter(tape, x, model.intra(tape, x, size=(64, 64), quality=1), quality=1)
     assert tape.finish()
     # Starting from it gives its weights, exact layers too, up to the rounding of what was stored.
-    warm = tstate.start_tcm(replace(config, init=str(path)), "", ALONE.device).model.state_dict()
+    warm = TASK.start(replace(config, init=str(path)), "", ALONE.device).model.state_dict()
     for name, value in state.average.items():
         assert torch.allclose(warm[name], value, atol=1e-3, rtol=1e-3), name
     with pytest.raises(ModelError, match="other sizes"):
-        tstate.start_tcm(replace(config, init=str(path), codec=TcmConfig()), "", ALONE.device)
+        TASK.start(replace(config, init=str(path), codec=TcmConfig()), "", ALONE.device)
     with pytest.raises(OutputError, match="safetensors"):
         save_tcm(model, tmp_path / "codec.pt")
     with pytest.raises(ModelError, match="not the weights of a TCM codec"):
@@ -100,11 +100,11 @@ def test_the_published_networks_learn_one_lambda(config, tmp_path):
     torch.manual_seed(0)
     codec = TcmConfig(network="paper", lambdas=(256.0,), intra_width=16)
     config = replace(config, codec=codec, lr=1e-4)
-    state = tstate.start_tcm(config, "", ALONE.device)
+    state = TASK.start(config, "", ALONE.device)
     picture = torch.rand(1, 3, 8, 8).repeat_interleave(8, 2).repeat_interleave(8, 3)
     batch = Batch(picture, picture.roll(2, 3), picture.roll(4, 3), torch.tensor([0.5]), torch.zeros(1))
     batches = iter([batch] * 4)
-    losses = [tcm.train_step(state, batches, ALONE)["loss"] for _ in range(4)]
+    losses = [train_step(TASK, state, batches, ALONE)["loss"] for _ in range(4)]
     assert losses[-1] < losses[0]
     freeze_tcm(state.model)
     save_tcm(state.model, tmp_path / "paper.safetensors")
@@ -128,10 +128,10 @@ def test_the_published_networks_learn_one_lambda(config, tmp_path):
 def test_recipes_with_mistakes(tmp_path, text, complaint):
     (tmp_path / "recipe.toml").write_text(text)
     with pytest.raises(InputError, match=complaint):
-        tstate.TcmTraining.load(tmp_path / "recipe.toml")
+        TcmTraining.load(tmp_path / "recipe.toml")
 
 
 @pytest.mark.parametrize(("name", "rates"), [("tcm-lite", 4), ("tcm", 1)])
 def test_recipes_that_ship(name, rates):
-    config = tstate.TcmTraining.load(Path(__file__).parents[3] / "configs" / f"{name}.toml")
+    config = TcmTraining.load(Path(__file__).parents[3] / "configs" / f"{name}.toml")
     assert len(config.codec.lambdas) == rates

@@ -46,7 +46,7 @@ def coded(tmp_path_factory):
             patch.setenv(name, value)
         for n, (name, (source, settings)) in enumerate(todo.items()):
             stream, recon, shown = (folder / f"{n}.{end}" for end in ("ncm", "recon.y4m", "shown.y4m"))
-            settings = {"anchor": "tcm", "model": "tiny", "recon": recon, "hashes": True} | settings
+            settings = {"anchor": "tcm", "mode": "bitfree", "model": "tiny", "recon": recon, "hashes": True} | settings
             summary = encode(source, stream, **settings)
             summaries[name] = (summary, recon, shown)
             words += [str(stream), str(shown)]

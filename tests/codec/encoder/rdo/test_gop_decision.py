@@ -58,7 +58,7 @@ def test_short_videos(tmp_path, count, gop):
 def test_what_cannot_be_foreseen_is_left_to_the_encoder_to_the_bit(tmp_path):
     src = write(tmp_path / "seq.y4m", shaking(16))
     settings = {"preset": "medium", "crf": 12, "intra_period": 8}
-    alone = codec.encode(src, tmp_path / "alone.ncm", gop="fixed:1", model="tiny", **settings)
+    alone = codec.encode(src, tmp_path / "alone.ncm", gop="fixed:1", mode="bitfree", model="tiny", **settings)
     best = codec.encode(src, tmp_path / "best.ncm", mode="auto", model="small-bframe", **settings)
     assert set(best.plan) <= set("IP\n")
     assert [row.bits for row in best.rows] == [row.bits for row in alone.rows]
@@ -85,7 +85,7 @@ def test_what_av1_saves_is_the_frame_and_not_what_hides_before_it(tmp_path):
     """Hidden frames in a spare one's packet stay, so its bits are not what is saved: never worse in both ways."""
     src = write(tmp_path / "seq.y4m", shaking(16))
     settings = {"anchor": "svtav1", "preset": "8", "crf": 20, "intra_period": 16}
-    alone = codec.encode(src, tmp_path / "alone.ncm", gop="fixed:1", model="tiny", **settings)
+    alone = codec.encode(src, tmp_path / "alone.ncm", gop="fixed:1", mode="bitfree", model="tiny", **settings)
     best = codec.encode(src, tmp_path / "best.ncm", mode="auto", model="small-bframe", **settings)
     overhead = 16 * 4
     assert best.bytes <= alone.bytes + overhead or best.mean("psnr_rgb") > alone.mean("psnr_rgb")
@@ -137,12 +137,14 @@ def test_special_sequences_are_no_worse_than_by_the_encoder_alone(tmp_path, chan
     # Where one row of CTUs is the whole picture, x265 with frame threads codes a fade differently every time.
     src = write(tmp_path / "seq.y4m", change(moving(17, 128, 128, step=2)))
     settings = {"preset": "medium", "crf": 24, "intra_period": 32}
-    alone = codec.encode(src, tmp_path / "alone.ncm", gop="fixed:1", model="tiny", **settings)
+    alone = codec.encode(src, tmp_path / "alone.ncm", gop="fixed:1", mode="bitfree", model="tiny", **settings)
     model = "small-bframe" if mode == "auto" else "tiny"
     best = codec.encode(src, tmp_path / "best.ncm", mode=mode, gop="adaptive", model=model, **settings)
     (price,) = {row.bits for row in best.rows if row.kind == "I"}
     assert price == max(row.bits for row in best.rows)  # one I: a flash and a fade are no cuts
-    finer = codec.encode(src, tmp_path / "finer.ncm", gop="fixed:1", model="tiny", **{**settings, "crf": 22})
+    finer = codec.encode(
+        src, tmp_path / "finer.ncm", gop="fixed:1", mode="bitfree", model="tiny", **{**settings, "crf": 22}
+    )
     saved, lost = alone.bytes - best.bytes, alone.mean("psnr_rgb") - best.mean("psnr_rgb")
     gain = finer.mean("psnr_rgb") - alone.mean("psnr_rgb")
     rate = (finer.bytes - alone.bytes) / gain if gain > 0.05 else 0.0
@@ -166,7 +168,7 @@ def test_a_dry_run_writes_nothing_and_prints_the_plan(tmp_path):
 
 def test_a_bit_rate_is_met_and_a_pipe_refused(tmp_path):
     src = write(tmp_path / "seq.y4m", moving(40, 96, 64, step=3))
-    summary = codec.encode(src, bitrate=60_000, model="tiny", preset="ultrafast", metrics=False)
+    summary = codec.encode(src, bitrate=60_000, mode="bitfree", model="tiny", preset="ultrafast", metrics=False)
     assert summary.kbits_per_second == pytest.approx(60, rel=0.05)
     assert (tmp_path / "seq.ncm").stat().st_size == summary.bytes
     refused = command("encode", "-", "-o", tmp_path / "x.ncm", "--bitrate", "60k", stdin=src.read_bytes())
@@ -175,7 +177,7 @@ def test_a_bit_rate_is_met_and_a_pipe_refused(tmp_path):
 
 def test_a_psnr_is_met(tmp_path):
     src = write(tmp_path / "seq.y4m", moving(16, 96, 64, step=3))
-    summary = codec.encode(src, target_psnr=36, model="tiny", preset="ultrafast")
+    summary = codec.encode(src, target_psnr=36, mode="bitfree", model="tiny", preset="ultrafast")
     assert summary.mean("psnr_rgb") == pytest.approx(36, abs=0.3)
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.encoder.rate_control import Goal, meet
+from codec.encoder.rdo.lagrangian import Lagrangian, lagrangian_between
 from codec.encoder.rdo.mini_gop import NEVER, BlockCosts, best_gaps, bframes_of, corrected, cost_of
-from codec.encoder.rdo.price import Lagrangian, Point, lagrangian_between
 from codec.video.metrics import Quality
 
 costs = st.floats(-100, 100)
@@ -74,39 +74,44 @@ def test_a_coded_chain_corrects_its_expectation_to_what_it_cost(data, count, lin
     paid = sum(anchors[end] for end in itertools.accumulate(gaps))
     assert cost_of(gaps, after, count) == pytest.approx(paid + sum(bframes_of(gaps, blocks, count).values()), abs=1e-9)
     assert all(after[length] == blocks[length] for length in blocks if length not in gaps)
-    assert all(after[length].bframes == blocks[length].bframes for length in blocks)
+    assert all(after[length].bframe_costs == blocks[length].bframe_costs for length in blocks)
 
 
 def quality(psnr, similarity=math.nan):
     return Quality(psnr, psnr, psnr, psnr, similarity)
 
 
-def test_the_price_is_the_encoders_own_and_its_slope_the_derivative():
+def point(bits, qualities):
+    """What an encoder made of some frames, as far as lambda depends on it."""
+    return SimpleNamespace(bits=bits, qualities=dict(enumerate(qualities)))
+
+
+def test_lambda_is_the_encoders_own_and_its_slope_the_derivative():
     """On an encoder that pays 1000 bits a dB a frame, moving along its curve changes no cost."""
-    coarse, fine = (Point(4 * bits, [quality(psnr)] * 4) for bits, psnr in ((2000, 30.0), (4000, 32.0)))
-    price = lagrangian_between(coarse, fine, "psnr_rgb", slope=800.0, pixels=96 * 64)
-    assert price.bits == pytest.approx(1000) == price.bits_per_db
-    assert 2000 + price.of(quality(30.0)) == pytest.approx(4000 + price.of(quality(32.0)))
+    coarse, fine = (point(4 * bits, [quality(psnr)] * 4) for bits, psnr in ((2000, 30.0), (4000, 32.0)))
+    lagrangian = lagrangian_between(coarse, fine, "psnr_rgb", slope=800.0, pixels=96 * 64)
+    assert lagrangian.bits == pytest.approx(1000) == lagrangian.bits_per_db
+    assert 2000 + lagrangian.distortion(quality(30.0)) == pytest.approx(4000 + lagrangian.distortion(quality(32.0)))
     mse, step = 10**-3.1, 1e-7
     dearer = 1000 * 10 * math.log10((mse + step) / mse)
-    assert price.slope(31.0, 96 * 64) == pytest.approx(dearer / step / (96 * 64), rel=1e-3)
+    assert lagrangian.slope(31.0, 96 * 64) == pytest.approx(dearer / step / (96 * 64), rel=1e-3)
 
 
 def test_a_lost_picture_costs_as_its_squared_error_does():
-    price = Lagrangian("psnr_rgb", bits=1000.0, bits_per_db=1000.0, level=36.0)
-    usual, edge, lost, worse = (price.of(quality(psnr)) for psnr in (36.0, 30.0, 10.0, 7.0))
+    lagrangian = Lagrangian("psnr_rgb", bits=1000.0, bits_per_db=1000.0, level=36.0)
+    usual, edge, lost, worse = (lagrangian.distortion(quality(psnr)) for psnr in (36.0, 30.0, 10.0, 7.0))
     assert edge - usual == pytest.approx(6000)
-    assert price.of(quality(29.999)) - edge == pytest.approx(1.0, rel=1e-2)  # no jump
+    assert lagrangian.distortion(quality(29.999)) - edge == pytest.approx(1.0, rel=1e-2)  # no jump
     assert lost - edge > 100_000 and worse - edge == pytest.approx(2 * (lost - edge), rel=0.02)
 
 
 @pytest.mark.parametrize("second", [30.0, 29.0])
 def test_where_the_curve_says_nothing_the_table_counts(second):
-    coarse, fine = (Point(bits, [quality(psnr, 0.9)]) for bits, psnr in ((2000, 30.0), (2100, second)))
+    coarse, fine = (point(bits, [quality(psnr, 0.9)]) for bits, psnr in ((2000, 30.0), (2100, second)))
     for measure in ("psnr_rgb", "ms_ssim"):
-        price = lagrangian_between(coarse, fine, measure, slope=50.0, pixels=6144)
+        lagrangian = lagrangian_between(coarse, fine, measure, slope=50.0, pixels=6144)
         psnr = (30.0 + second) / 2
-        assert price.slope(psnr, 6144) == pytest.approx(50.0) and 0 < price.bits < math.inf
+        assert lagrangian.slope(psnr, 6144) == pytest.approx(50.0) and 0 < lagrangian.bits < math.inf
 
 
 @pytest.mark.parametrize("wanted", [60_000, 250_000, 1_000_000])

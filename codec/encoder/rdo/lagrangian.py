@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""The Lagrangian J = R + lambda * D by which all ways to code the same pictures are compared.
+
+Lambda is measured on the video itself. The anchor encoder codes a period alone at two qualities around the wanted one.
+Between them it pays so many bits for a unit of quality. Whatever buys quality for less is taken, and so is whatever
+saves bits at a better rate. Moving along the encoder's own curve is then neither gain nor loss, so what decisions add
+up to is a gain in BD-rate against that encoder.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import fmean
+
+from ...video.metrics import Quality
+from ..coded_anchors import CodedAnchors
+
+NEPERS = math.log(10) / 10  # of mean squared error in a dB
+DEEP = 6.0  # dB below the video a picture may be for a dB to count as any other; further down squared errors count
+TRUST = 8.0  # a measured rate further than this factor from the table's is an accident (nothing moves, say)
+
+
+@dataclass(frozen=True)
+class Lagrangian:
+    """Lambda: `bits` a frame for a unit of `measure`, and for a dB of RGB PSNR, around the video's `level` in dB."""
+
+    measure: str
+    bits: float
+    bits_per_db: float
+    level: float
+
+    def distortion(self, quality: Quality) -> float:
+        """Lambda * D of a frame, in bits: less the better it is; only differences mean anything.
+
+        In decibels a lost picture, a flash say, would be cheap: the mean over frames hardly feels it.
+        """
+        value = float(getattr(quality, self.measure))
+        lacking = self.level - DEEP - value
+        if self.measure == "psnr_rgb" and lacking > 0:
+            value -= (math.exp(NEPERS * lacking) - 1) / NEPERS - lacking
+        return -self.bits * value
+
+    def costs(self, coded: CodedAnchors) -> dict[int, float]:
+        """J of each anchor, in bits, by POC."""
+        return {poc: 8 * size + self.distortion(coded.qualities[poc]) for poc, size in coded.unit.sizes.items()}
+
+    def filter_gain(self, coded: CodedAnchors) -> float:
+        """Bits that filtering the anchors saves a picture, on average; 0 where they are shown as decoded."""
+        return fmean(
+            self.distortion(coded.decoded_qualities[poc]) - self.distortion(quality)
+            for poc, quality in coded.qualities.items()
+        )
+
+    def expected_cost(self, coded: CodedAnchors) -> float:
+        """J up to the last anchor, in bits, were what lies between two anchors as good as they are, and free.
+
+        Nothing is filtered here: that would better all ways to code the same alike.
+        """
+        distortions = [self.distortion(quality) for _, quality in sorted(coded.decoded_qualities.items())]
+        gaps = coded.source.segment.gaps
+        between = sum(
+            (gap - 1) * (low + high) / 2 for gap, (low, high) in zip(gaps, pairwise(distortions), strict=True)
+        )
+        return coded.bits + sum(distortions) + between
+
+    def coarser(self, octaves: float) -> "Lagrangian":
+        """Where a bit buys so many octaves more quality."""
+        return replace(self, bits=self.bits * 2**-octaves, bits_per_db=self.bits_per_db * 2**-octaves)
+
+    def slope(self, psnr: float, pixels: int) -> float:
+        """-dR/dD at this PSNR, in bits a pixel for a unit of MSE."""
+        return self.bits_per_db / (NEPERS * pixels * 10 ** (-psnr / 10))
+
+
+def lagrangian_between(
+    coarse: CodedAnchors, fine: CodedAnchors, measure: str, *, slope: float, pixels: int
+) -> Lagrangian:
+    """Lambda between two points of an encoder's curve; `slope`, its table's, stands in where they tell nothing."""
+    psnr = (_total(coarse, "psnr_rgb") + _total(fine, "psnr_rgb")) / (2 * len(fine.qualities))
+    expected = slope * NEPERS * pixels * 10 ** (-psnr / 10)
+    per_db = _ratio(coarse, fine, "psnr_rgb")
+    if not expected / TRUST < per_db < expected * TRUST:
+        per_db = expected
+    bits = per_db if measure == "psnr_rgb" else _ratio(coarse, fine, measure)
+    if not 0 < bits < math.inf:  # as if MS-SSIM's distance from 1 fell with the squared error
+        bits = per_db / (NEPERS * max(1 - _total(fine, measure) / len(fine.qualities), 1e-4))
+    return Lagrangian(measure, bits, per_db, psnr)
+
+
+def _ratio(coarse: CodedAnchors, fine: CodedAnchors, measure: str) -> float:
+    """Bits for a unit of a measure between two points; infinite if it does not rise."""
+    gain = _total(fine, measure) - _total(coarse, measure)
+    return (fine.bits - coarse.bits) / gain if gain > 0 else math.inf
+
+
+def _total(coded: CodedAnchors, measure: str) -> float:
+    """The sum over frames of one measure."""
+    return math.fsum(getattr(quality, measure) for quality in coded.qualities.values())
