@@ -40,10 +40,11 @@ if TYPE_CHECKING:
         StreamError,
         VersionError,
     )
+    from .files import replacing
     from .models.open import load as load_model
     from .models.open import predictor
     from .version import __version__
-    from .video.metrics import Quality, compare, rgb_of
+    from .video.metrics import Quality, compare, psnr, rgb_of
     from .video.picture import Colour, Frame, VideoInfo, Yuv420
     from .video.reader import VideoSource, open_source
     from .video.writer import open_sink
@@ -65,7 +66,8 @@ _ROOMS = {
     "errors": "AnchorError CodecError DamageError InputError ModelError OutputError StreamError VersionError",
     "models.open": "load_model predictor",
     "version": "__version__",
-    "video.metrics": "Quality compare rgb_of",
+    "files": "replacing",
+    "video.metrics": "Quality compare psnr rgb_of",
     "video.picture": "Colour Frame VideoInfo Yuv420",
     "video.reader": "VideoSource open_source",
     "video.writer": "open_sink",
@@ -111,6 +113,8 @@ __all__ = [
     "open_sink",
     "open_source",
     "predictor",
+    "psnr",
+    "replacing",
     "rgb_of",
     "verify",
 ]

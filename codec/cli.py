@@ -6,7 +6,9 @@ Nothing here loads torch before a command needs it, so that `codec --help` answe
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -27,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 1 (decoded with damage), 2 (refused) or 130 (interrupted)."""
     arguments = _parser().parse_args(argv)
     keep_freed_memory()
+    _leave_nothing_behind()
     try:
         status: int = arguments.command(arguments)
         sys.stdout.flush()
@@ -41,6 +44,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED_PIPE
     return status
+
+
+def _leave_nothing_behind() -> None:
+    """Have SIGTERM and SIGHUP end the process as an exception does: files that are not complete are removed."""
+
+    def stop(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):  # SIGHUP is not known everywhere
+                signal.signal(getattr(signal, name), stop)
 
 
 def _parser() -> argparse.ArgumentParser:

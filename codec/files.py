@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: MIT
 """Files that appear whole or not at all."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import BinaryIO
 
 from .errors import InputError, OutputError
 
 PathLike = str | Path
+LONGEST_NAME = 255  # bytes of a file name
 
 
 class Place:
@@ -26,7 +29,21 @@ class Place:
         self._direct = self.target.exists() and not self.target.is_file()
         if not self._direct:
             self.target = self.target.resolve()
-        self.path = self.target if self._direct else self.target.with_name(f".{self.target.name}.part")
+        self.path = self.target if self._direct else _partial(self.target)
+
+    def open(self) -> BinaryIO:
+        """The file, empty. OSError if it cannot be made, FileExistsError if there is one of its partial name."""
+        return self.path.open("wb" if self._direct else "xb")
+
+    def reserve(self) -> None:
+        """Make an empty file for somebody else to write; OSError if the folder forbids it. Does nothing for a pipe."""
+        if not self._direct:
+            self.open().close()
+
+    def settle(self, file: BinaryIO) -> None:
+        """Wait until the disk has the file; else a power cut could leave its new name on an empty one."""
+        if not self._direct:
+            os.fsync(file.fileno())
 
     def commit(self) -> None:
         """Give the file its name. OSError if that fails."""
@@ -38,6 +55,13 @@ class Place:
         if not self._direct:
             with suppress(OSError):
                 self.path.unlink(missing_ok=True)
+
+
+def _partial(target: Path) -> Path:
+    """A hidden name beside a target that no other run has; of at most 255 bytes, as file systems ask for."""
+    mark = f".{token_hex(4)}.part"
+    stem = target.name.encode()[: LONGEST_NAME - len(mark) - 1].decode(errors="ignore")
+    return target.with_name(f".{stem}{mark}")
 
 
 @contextmanager
@@ -52,8 +76,10 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
         return
     place = Place(path)
     try:
-        with place.path.open("wb") as file:
+        with place.open() as file:
             yield file
+            file.flush()
+            place.settle(file)
         place.commit()
     except OSError as err:
         raise OutputError(

@@ -6,14 +6,14 @@ SSIM has a Gaussian window of 11 and sigma 1.5 that also spans the channels, edg
 measure so (`ssim_matlab`), and with them most papers since. A window within each channel gives other figures.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LOSSLESS_MSE = 1e-10  # what identical pictures count as, 100 dB, so that means stay finite
+import codec
+
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2
 
@@ -33,7 +33,7 @@ def round_to_bytes(rgb: Tensor) -> Tensor:
 def score(prediction: Tensor, target: Tensor) -> Score:
     """Both measures of RGB (1,3,H,W) in [0,1]."""
     mse = float((prediction - target).square().mean())
-    return Score(-10 * math.log10(max(mse, LOSSLESS_MSE)), ssim(prediction, target))
+    return Score(codec.psnr(mse), ssim(prediction, target))
 
 
 def ssim(a: Tensor, b: Tensor) -> float:

@@ -101,9 +101,8 @@ def measure(point: Point, settings: Settings) -> tuple[Row, list[FrameRow]]:
         info, size = codec.info(stream), stream.stat().st_size
         frames = _frames(point, info, decoded, settings.rgb)
         if settings.keep:
-            part = settings.keep / f".{stream.name}.part"
-            part.write_bytes(stream.read_bytes())
-            part.replace(settings.keep / stream.name)
+            with codec.replacing(settings.keep / stream.name) as file:
+                file.write(stream.read_bytes())
     return _row(point, settings, info, frames, size, encoded=encoded, decoded=took), frames
 
 

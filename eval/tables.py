@@ -43,9 +43,8 @@ def write_rows(path: Path, rows: Sequence[R]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole: beside first, then renamed."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    with codec.replacing(path) as file:
+        file.write(text.encode())
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -3,7 +3,6 @@
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -99,11 +98,6 @@ def squared_error(frame: Tensor, target: Tensor) -> Tensor:
 def decibels(error: Tensor) -> Tensor:
     """PSNR in dB of mean squared errors in [0,1] units, of any shape; without gradient."""
     return -10 * torch.log10(error.detach() + 1e-10)
-
-
-def decibels_of(error: float) -> float:
-    """PSNR in dB of a mean squared error in [0,1] units."""
-    return -10 * float(np.log10(error + 1e-10))
 
 
 TERMS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

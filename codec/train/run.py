@@ -3,7 +3,6 @@
 
 import copy
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from ..errors import InputError, OutputError
+from ..errors import InputError
+from ..files import replacing
 from .config import TrainConfig
 
 CHECKPOINT = "checkpoint.pt"
@@ -83,7 +83,7 @@ class Run(Generic[ModelT, ConfigT]):
         return model
 
     def save(self, folder: Path) -> None:
-        """Write the checkpoint beside the old one and rename: whenever we are stopped, one of them is whole."""
+        """Write the checkpoint in place of the old one; whenever we are stopped, one of them is whole. OutputError."""
         content = {
             "format": FORMAT,
             "task": self.task,
@@ -94,15 +94,8 @@ class Run(Generic[ModelT, ConfigT]):
             "data": self.data,
             **{name: getattr(self, name) for name in COUNTERS},
         }
-        part = folder / f"{CHECKPOINT}.part"
-        try:
-            with part.open("wb") as file:
-                torch.save(content, file)
-                file.flush()
-                os.fsync(file.fileno())  # else a power cut could leave the new name on an empty file
-            part.replace(folder / CHECKPOINT)
-        except OSError as error:
-            raise OutputError(f"{folder / CHECKPOINT}: cannot be written ({error.strerror or error})") from error
+        with replacing(folder / CHECKPOINT) as file:
+            torch.save(content, file)
 
     def restore(self, content: Mapping[str, Any]) -> None:
         """Put this fresh run where that of a checkpoint stood."""

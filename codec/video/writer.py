@@ -116,7 +116,7 @@ def open_sink(path: str | Path, info: VideoInfo, *, video_codec: str | None = No
         _refuse(video_codec, name)
     try:
         with _reporting(name):
-            place.path.touch()  # FFmpeg opens its file only at the first frame, too late to complain of the directory
+            place.reserve()  # FFmpeg opens its file only at the first frame, too late to complain of the directory
             writer = _writer(place.path, info, suffix, video_codec)
         return VideoSink(info, writer, name=name, place=place)
     except BaseException:

@@ -26,10 +26,11 @@ from ...models.open import load as load_model
 from ...models.registry import DEFAULT_MODEL, find
 from ...models.store import check_name
 from ...video.colour import luma_levels
+from ...video.metrics import psnr
 from ...video.picture import Colour
 from ..config import CodecTraining
 from ..data import Library
-from ..losses import decibels, decibels_of, reconstruction, squared_error
+from ..losses import decibels, reconstruction, squared_error
 from ..precision import mixed_precision
 from ..run import Run
 from ..sampling import Batch, ValidationItem, validation_items
@@ -245,7 +246,7 @@ def measure(
         slope, bpp = model.config.lambdas[quality], float(tape.total()) / pixels
         motion = float(tape.total("motion")) / pixels if model.motion else 0.0
         mse, free, mean = (item.error(x, target) for x in (done.frame, done.predicted, (past + future) / 2))
-        row = {"bpp": bpp, "bpp_motion": motion, "psnr": decibels_of(mse), "psnr_free": decibels_of(free)}
+        row = {"bpp": bpp, "bpp_motion": motion, "psnr": psnr(mse), "psnr_free": psnr(free)}
         costs = {"cost": slope * mse + bpp, "cost_free": slope * free, "cost_mean": slope * mean}
         rows.append(row | costs)
     return rows

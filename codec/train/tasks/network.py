@@ -14,6 +14,7 @@ from ncm.network import Prediction, blend_of, time_plane
 
 from ...models.network_file import save_network
 from ...models.registry import find
+from ...video.metrics import psnr
 from ..config import TrainConfig
 from ..data import Library
 from ..losses import distillation, reconstruction
@@ -122,4 +123,4 @@ def psnr_of(model: FrameSynthesis, item: ValidationItem, config: TrainConfig, de
     batch = item.batch.to(device)
     difference = predict(model, batch, config).frame - batch.target
     error = difference[:, :, : item.height, : item.width].square().mean()
-    return -10 * float(torch.log10(error + 1e-10))
+    return psnr(float(error))

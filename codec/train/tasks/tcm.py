@@ -17,9 +17,10 @@ from ...anchors.tcm.config import Reference, TcmConfig
 from ...anchors.tcm.weights import Tcm, freeze_tcm, load_tcm, save_tcm
 from ...errors import ModelError
 from ...models.registry import find
+from ...video.metrics import psnr
 from ..config import CodecTraining
 from ..data import Library
-from ..losses import decibels, decibels_of, squared_error
+from ..losses import decibels, squared_error
 from ..precision import mixed_precision
 from ..run import Run, put_parameters
 from ..sampling import Batch, ValidationItem, validation_items
@@ -147,8 +148,8 @@ def measure(model: Tcm, item: ValidationItem, device: torch.device) -> list[dict
                 reference = model.inter(tape, picture, reference, quality=quality)
             errors.append(item.error(reference.frame, picture))
             bits.append(float(tape.total()) / pixels)
-        psnr = [decibels_of(error) for error in errors]
+        decibel = [psnr(error) for error in errors]
         cost = float(np.mean([slope * error + bpp for error, bpp in zip(errors, bits, strict=True)]))
-        row = {"bpp_i": bits[0], "psnr_i": psnr[0], "bpp_p": sum(bits[1:]) / 2, "psnr_p": sum(psnr[1:]) / 2}
+        row = {"bpp_i": bits[0], "psnr_i": decibel[0], "bpp_p": sum(bits[1:]) / 2, "psnr_p": sum(decibel[1:]) / 2}
         rows.append(row | {"cost": cost})
     return rows
