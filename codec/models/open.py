@@ -34,6 +34,8 @@ def load_file(path: Path, device: str | torch.device = "cpu") -> Model:
     """The model in a weights file. ModelError if it holds none, or is damaged."""
     if store.holds(path, store.TCM):
         raise ModelError(f"{path}: codes anchors and predicts no B-frames; it is for --anchor tcm, not for --model")
+    if store.holds(path, store.NEIGHBOUR):
+        raise ModelError(f"{path}: filters decoded pictures and predicts no B-frames; the codec does not use it yet")
     if store.holds(path, store.BFRAME):
         from .bframe_file import load_codec  # CompressAI takes seconds to import
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Weights files of all kinds: safetensors whose metadata hold the sizes of the network, as JSON, and notes.
 
-The key of the sizes tells the kind: "config" a network that predicts, "bframe" a B-frame codec, "tcm" a TCM codec.
+The key of the sizes tells the kind: "config" a network that predicts, "bframe" a B-frame codec, "tcm" a TCM codec, and
+"neighbour" a filter that sees neighbouring pictures.
 """
 
 import json
@@ -21,8 +22,13 @@ from ..files import replacing
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-NETWORK, BFRAME, TCM = "config", "bframe", "tcm"
-KINDS = {NETWORK: "a frame-synthesis network", BFRAME: "a B-frame codec", TCM: "a TCM codec"}
+NETWORK, BFRAME, TCM, NEIGHBOUR = "config", "bframe", "tcm", "neighbour"
+KINDS = {
+    NETWORK: "a frame-synthesis network",
+    BFRAME: "a B-frame codec",
+    TCM: "a TCM codec",
+    NEIGHBOUR: "a filter that sees neighbouring pictures",
+}
 ConfigT = TypeVar("ConfigT")
 
 

@@ -60,6 +60,8 @@ def _add_tables(parser: argparse.ArgumentParser) -> None:
 def _add_decode_passes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, required=True, metavar="DIR", help="training cache, as a run makes it")
     parser.add_argument("--passes", type=_count, default=2, metavar="N", help="versions of every clip in all (2)")
+    what = "code the missing versions by stronger encoders, half of the clips without leaving pictures out"
+    parser.add_argument("--strong", action="store_true", help=what)
     parser.set_defaults(command=_decode_passes)
 
 
@@ -127,5 +129,5 @@ def _tables(arguments: argparse.Namespace) -> int:
 def _decode_passes(arguments: argparse.Namespace) -> int:
     from .decoded import build_passes
 
-    build_passes(arguments.cache, arguments.passes)
+    build_passes(arguments.cache, arguments.passes, strong=arguments.strong)
     return 0

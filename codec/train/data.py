@@ -23,6 +23,7 @@ from .folders import Found, find_clips, read_pictures
 DUPLICATE = 0.2  # mean absolute luma difference of neighbouring frames below which one repeats the other
 CUT = 40.0  # ... and above which a new shot has begun
 VALIDATION_PART = 0.04  # of the scenes
+APART = 2  # frames from one to the next that was coded with it, in a decoded pass that does not say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +93,16 @@ class Library:
 
 
 class DecodedPass:
-    """One decoded version of a corpus: every clip at some quality, with its RGB RMS error in [0,1] units."""
+    """One decoded version of a corpus: every clip at some quality, with its RGB RMS error in [0,1] units.
+
+    `distance` is how far apart pictures are that were coded together: 2 where even and odd ones were coded apart.
+    """
 
     def __init__(self, folder: Path, name: str) -> None:
         self.samples: NDArray[np.uint8] = np.memmap(folder / f"{name}.yuv", np.uint8, "r")
-        self.noise: dict[str, float] = {
-            clip: entry["noise"] for clip, entry in json.loads((folder / f"{name}.json").read_text()).items()
-        }
+        entries = json.loads((folder / f"{name}.json").read_text())
+        self.noise: dict[str, float] = {clip: entry["noise"] for clip, entry in entries.items()}
+        self.distance: dict[str, int] = {clip: entry.get("distance", APART) for clip, entry in entries.items()}
 
 
 def is_validation(clip: Clip) -> bool:

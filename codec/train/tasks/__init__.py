@@ -31,6 +31,7 @@ TASKS = {
     "postfilter": Listed(
         "the post-filter of a B-frame codec", ("codec", "postfilter", "train"), base="the codec that carries it"
     ),
+    "neighbour": Listed("a post-filter that sees neighbouring pictures", ("codec", "neighbour", "train")),
     "tcm": Listed("a TCM codec of anchors", ("codec", "tcm", "train"), rates=True),
 }
 

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""Where parts of a picture are in a neighbouring one: block matching, coarse to fine, and sampling along it.
+
+No network, and no weights. Both pictures are at hand as they were decoded, so that their motion needs no guessing.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..video.colour import unpacked
+
+
+class Stage(NamedTuple):
+    """One search: of pictures `shrink` times smaller, so many samples to all sides, a vector for every `block`."""
+
+    shrink: int
+    radius: int
+    block: int  # samples wide and high
+    fractions: bool  # whether vectors end between samples
+
+
+STAGES = (Stage(4, 6, 2, False), Stage(2, 2, 4, True), Stage(1, 2, 4, True))
+FARTHEST = sum(stage.shrink * stage.radius for stage in STAGES)  # samples of luma, but for fractions
+AROUND = 3  # blocks, across, whose errors count for the one in the middle
+SMALLEST = 1e-6
+
+
+def aligned(current: Tensor, neighbour: Tensor) -> Tensor:
+    """The packed planes (B,6,h,w) of a neighbour, each sample taken from where the current picture's luma finds it."""
+    (here, _, _), (luma, _, _) = unpacked(current), unpacked(neighbour)
+    flow = match(here, luma)
+    chroma = sampled(neighbour[:, 4:], F.avg_pool2d(flow, 2) / 2)
+    return torch.cat([F.pixel_unshuffle(sampled(luma, flow), 2), chroma], 1)
+
+
+def match(current: Tensor, neighbour: Tensor) -> Tensor:
+    """Vectors (B,2,H,W), x first, in samples, from each sample of luma (B,1,H,W) to its like in the neighbour's."""
+    height, width = current.shape[2:]
+    flow = current.new_zeros(len(current), 2, -(-height // STAGES[0].shrink), -(-width // STAGES[0].shrink))
+    before = STAGES[0].shrink
+    for stage in STAGES:
+        small, other = (_shrunk(picture, stage.shrink) for picture in (current, neighbour))
+        flow = _enlarged(flow, before // stage.shrink, small)
+        flow = flow + _search(small, sampled(other, flow, mode="bilinear"), stage)
+        before = stage.shrink
+    return flow
+
+
+def sampled(picture: Tensor, flow: Tensor, *, mode: str = "bicubic") -> Tensor:
+    """A picture (B,C,H,W) at p + flow(p), edges repeated; bilinear weights would blur what is between samples."""
+    height, width = picture.shape[2:]
+    steps = flow.new_tensor([2 / max(width - 1, 1), 2 / max(height - 1, 1)])
+    grid = flow * steps.view(1, 2, 1, 1)
+    grid[:, 0] += torch.linspace(-1, 1, width, device=flow.device)
+    grid[:, 1] += torch.linspace(-1, 1, height, device=flow.device).unsqueeze(1)
+    grid = grid.permute(0, 2, 3, 1)
+    return F.grid_sample(picture, grid, mode=mode, padding_mode="border", align_corners=True)
+
+
+def _search(current: Tensor, neighbour: Tensor, stage: Stage) -> Tensor:
+    """Vectors (B,2,H,W) of at most `radius` to the least mean absolute difference of blocks around each sample."""
+    costs = _costs(current, neighbour, stage)
+    best = costs.argmin(1, keepdim=True)
+    across = 2 * stage.radius + 1
+    vector = torch.cat([best % across, best // across], 1).to(costs) - stage.radius
+    if stage.fractions:
+        vector = vector + torch.cat([_fraction(costs, best, across, step) for step in (1, across)], 1)
+    return _enlarged(vector, stage.block, current, factor=1)
+
+
+def _costs(current: Tensor, neighbour: Tensor, stage: Stage) -> Tensor:
+    """Mean absolute differences (B,n*n,H/block,W/block) at all n*n places, row by row."""
+    height, width = current.shape[2:]
+    padded = F.pad(neighbour, (stage.radius,) * 4, mode="replicate")
+    places = range(2 * stage.radius + 1)
+    views = [padded[..., y : y + height, x : x + width] for y in places for x in places]
+    blocks = F.avg_pool2d((torch.cat(views, 1) - current).abs_(), stage.block, ceil_mode=True)
+    return F.avg_pool2d(blocks, AROUND, 1, AROUND // 2, count_include_pad=False)
+
+
+def _fraction(costs: Tensor, best: Tensor, across: int, step: int) -> Tensor:
+    """How far (B,1,h,w), from -0.5 to 0.5, beside the best place a parabola through it and both neighbours is least.
+
+    A step of 1 is along x, one of `across` along y. Nothing at the edge of the search.
+    """
+    place = best % across if step == 1 else best // across
+    inside = (place > 0) & (place < across - 1)
+    before, here, after = (costs.gather(1, (best + move).clamp(0, costs.shape[1] - 1)) for move in (-step, 0, step))
+    curve = (before + after - 2 * here).clamp(min=SMALLEST)
+    return torch.where(inside, (before - after) / (2 * curve), 0.0).clamp(-0.5, 0.5)
+
+
+def _shrunk(picture: Tensor, factor: int) -> Tensor:
+    """Means of squares of a picture, those at its edge cut off."""
+    return F.avg_pool2d(picture, factor, ceil_mode=True) if factor > 1 else picture
+
+
+def _enlarged(vectors: Tensor, times: int, like: Tensor, *, factor: int | None = None) -> Tensor:
+    """Vectors for a picture so many times larger, as large as another; they grow as well unless a factor is given."""
+    if times == 1:
+        return vectors
+    height, width = like.shape[2:]
+    larger = F.interpolate(vectors, scale_factor=times, mode="bilinear", align_corners=False)
+    return larger[..., :height, :width] * (times if factor is None else factor)

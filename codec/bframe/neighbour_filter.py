@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""A post-filter that sees the neighbouring decoded pictures too: what one picture lost, the others may have kept.
+
+It is the post-filter of `postfilter`, with more to look at: its neighbours, aligned with the picture. No stream names
+it yet, and neither encoder nor decoder uses it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..learned.layers import zeroed
+from ..video.colour import in_levels, packed
+from ..video.picture import Yuv420
+from .alignment import aligned
+from .postfilter import LOUD, QUIET, USUAL, Block, PostFilter, PostFilterConfig
+
+PLANES = 6  # of a packed picture
+TRUSTED = 3.0  # RMS difference from the picture, by its noise, at which a neighbour counts by 1/e
+AROUND = 5  # samples of packed planes, across, over which the difference is measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeighbourConfig(PostFilterConfig):
+    """Sizes of a filter that sees neighbours. An unknown key is a TypeError, a senseless value a ValueError."""
+
+    reach: int = 2  # neighbours on each side
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reach < 1:
+            raise ValueError(f"reach {self.reach} must be 1 and more")
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Where neighbours are, in the order in which the filter sees them: -1, 1, -2, 2 and so on."""
+        return tuple(side * away for away in range(1, self.reach + 1) for side in (-1, 1))
+
+
+class Weighed(NamedTuple):
+    """An aligned neighbour less the picture, by the noise and times the trust (B,6,h,w); the trust (B,1,h,w), to 1."""
+
+    difference: Tensor
+    trust: Tensor
+
+
+class NeighbourFilter(nn.Module):
+    """Tells errors from what was in the picture, by its neighbours too; it can start where a `PostFilter` stands."""
+
+    def __init__(self, config: NeighbourConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.first = nn.Conv2d(PLANES + 1, config.width, 3, padding=1)
+        self.beside = zeroed(nn.Conv2d(len(config.places) * (PLANES + 1), config.width, 3, padding=1, bias=False))
+        self.gain = zeroed(nn.Conv2d(1, config.width, 1))
+        self.blocks = nn.Sequential(*(Block(config.width) for _ in range(config.blocks)))
+        self.last = zeroed(nn.Conv2d(config.width, PLANES, 3, padding=1))
+        self.shares = zeroed(nn.Conv2d(config.width, 2 * len(config.places), 3, padding=1))
+
+    def start_from(self, known: PostFilter) -> None:
+        """Take the weights of a filter of single pictures: ours, fresh, then answers what it does.
+
+        ValueError unless it has the same width and no more blocks.
+        """
+        if known.config.width != self.config.width or known.config.blocks > self.config.blocks:
+            raise ValueError(f"a filter of {known.config} does not fit into one of {self.config}")
+        self.load_state_dict(known.state_dict(), strict=False)
+
+    def forward(self, planes: Tensor, differences: Sequence[Tensor], noise: Tensor) -> Tensor:
+        """What is to be added to packed planes (B,6,h,w) in [0,1]; noise (B,) is their RMS error in RGB.
+
+        `differences` are those of the function of that name, as many as the config has places.
+        """
+        noise = noise.view(-1, 1, 1, 1)
+        level = noise.clamp(QUIET, LOUD).log() + USUAL
+        given = torch.cat([planes - 0.5, level.expand(-1, 1, *planes.shape[2:])], 1)
+        near = [weighed(difference / noise.clamp(min=QUIET)) for difference in differences]
+        beside = torch.cat([part for neighbour in near for part in neighbour], 1)
+        features = F.relu(self.first(given) + self.beside(beside)) * (1 + self.gain(level))
+        features = self.blocks(features)
+        change = self.last(features).float()
+        return (change + self._pull(change, near, self.shares(features).float())) * noise
+
+    def _pull(self, change: Tensor, near: Sequence[Weighed], shares: Tensor) -> Tensor:
+        """What neighbours move a picture by (B,6,h,w) that `change` has been added to, by their shares (B,2n,h,w)."""
+        pull = torch.zeros_like(change)
+        for neighbour, share in zip(near, torch.split(shares, 2, 1), strict=True):
+            share = share[:, [0, 0, 0, 0, 1, 1]]  # one for luma, one for chroma
+            pull = pull + share * (neighbour.difference - neighbour.trust * change)
+        return pull
+
+
+def planes_of(picture: Yuv420) -> Tensor:
+    """Packed planes (1,6,h,w) in [0,1] of a picture with even sizes."""
+    return packed(in_levels(picture)) / ((1 << picture.bit_depth) - 1)
+
+
+def differences(planes: Tensor, neighbours: Sequence[Tensor | None]) -> list[Tensor]:
+    """Packed neighbours (B,6,h,w) in [0,1], aligned with a picture, less this; zero where None says there is none."""
+    return [torch.zeros_like(planes) if one is None else aligned(planes, one) - planes for one in neighbours]
+
+
+def weighed(difference: Tensor) -> Weighed:
+    """How far to trust a neighbour, by its difference (B,6,h,w) in units of the noise; not at all if there is none."""
+    squares = difference[:, :4].square().mean(1, keepdim=True)
+    around = F.avg_pool2d(squares, AROUND, 1, AROUND // 2, count_include_pad=False)
+    there = difference.flatten(1).any(1).view(-1, 1, 1, 1)
+    trust = torch.exp(-around / TRUSTED**2) * there
+    return Weighed(difference * trust, trust)

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: MIT
+"""The post-filter that sees neighbouring decoded pictures; a weights file of its own is exported.
+
+Any decoded pass will do. Those of strong encoders are what it is for: `codec train decode-passes --strong`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...bframe.alignment import FARTHEST, aligned
+from ...bframe.neighbour_filter import PLANES, NeighbourConfig, NeighbourFilter, planes_of
+from ...errors import ModelError
+from ...models import store
+from ...models.neighbour_file import load_neighbour, save_neighbour
+from ...models.open import load_file
+from ...models.registry import find
+from ..config import CodecTraining, TrainConfig
+from ..data import Clip, Library
+from ..precision import mixed_precision
+from ..run import Run, put_parameters
+from ..sampling import Batch, Sampler, ValidationItem, validation_clips
+from ..task import Items, Task, Validation
+from .postfilter import FAINT, seen
+
+CPU = torch.device("cpu")
+MARGIN = FARTHEST // 2 + 1  # samples of packed planes around a crop, in which it is found in its neighbours
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeighbourTraining(CodecTraining):
+    """One run: what training a network has (`loss`, `supervise`, `distances`, the teacher are not used), and this.
+
+    `init` is a codec whose post-filter it starts from, or a filter of this kind.
+    """
+
+    codec: NeighbourConfig = field(default_factory=NeighbourConfig)
+    missing: float = 0.1  # part of the samples that lack the neighbours of one side or of both
+
+    table = "neighbour"
+    sizes = NeighbourConfig
+
+
+class Turn(NamedTuple):
+    """A square of packed planes, and how it is turned; `size` and corners are in their samples."""
+
+    x: int
+    y: int
+    size: int
+    flip_x: bool
+    flip_y: bool
+    transposed: bool
+
+    def __call__(self, planes: Tensor) -> Tensor:
+        """The square of packed planes (B,6,h,w)."""
+        planes = planes[..., self.y : self.y + self.size, self.x : self.x + self.size]
+        # The four planes of luma are its even and odd columns of even, then of odd rows; they turn with it.
+        if self.flip_x:
+            planes = planes.flip(-1)[:, [1, 0, 3, 2, 4, 5]]
+        if self.flip_y:
+            planes = planes.flip(-2)[:, [2, 3, 0, 1, 4, 5]]
+        if self.transposed:
+            planes = planes.transpose(-1, -2)[:, [0, 2, 1, 3, 4, 5]]
+        return planes
+
+
+class NeighbourSampler(Sampler):
+    """Packed planes in place of pictures: `past` as decoded, `target` as they were, and `future`, the neighbours.
+
+    These are (B,6*n,h,w) for n places, zero where there are none; `time` means nothing. `past` and `future` have
+    `MARGIN` samples more on each side: `compared` makes of them what the filter sees.
+    """
+
+    config: NeighbourTraining
+
+    def __init__(self, library: Library, config: TrainConfig) -> None:
+        assert isinstance(config, NeighbourTraining)
+        super().__init__(library, config)
+
+    def batch(self, number: int) -> Batch:
+        """The batch of this number."""
+        size, seed = self.config.batch, self.config.seed
+        drawn = [self.sample(np.random.default_rng((seed, n))) for n in range(number * size, (number + 1) * size)]
+        return Batch(*(torch.cat(parts) for parts in zip(*drawn, strict=True)))
+
+    def sample(self, rng: np.random.Generator) -> Batch:
+        """One picture, cropped and turned at random, time perhaps reversed, neighbours perhaps taken away."""
+        clip, first = self._draw_frames(rng, 2)
+        version = int(rng.choice(_versions(self.library, clip)))
+        turn = _drawn_turn(rng, clip, self.config)
+        backwards, lacks = bool(rng.random() < 0.5), _drawn_lacks(rng, self.config.missing)
+        decoded, original = _pictures(self.library, clip, version, first + 1)
+        near = _neighbours(self.library, clip, version, first + 1, self.config.codec)
+        if backwards:  # places take turns, past and future
+            near = [near[place ^ 1] for place in range(len(near))]
+        near = [planes * (not lacks[place % 2]) for place, planes in enumerate(near)]
+        wide = turn._replace(size=turn.size + 2 * MARGIN)
+        past, *future = (wide(F.pad(planes, (MARGIN,) * 4, "replicate")) for planes in (decoded, *near))
+        noise = self.library.passes(clip)[version].noise[clip.name]
+        return _batch_of(past, turn(original), torch.cat(future, 1), noise)
+
+    def _fits(self, clip: Clip) -> bool:
+        return super()._fits(clip) and bool(_versions(self.library, clip))
+
+
+NeighbourRun = Run[NeighbourFilter, NeighbourTraining]
+
+
+class NeighbourTask(Task[NeighbourFilter, NeighbourTraining]):
+    """Learns to take out errors of decoded pictures. The score is what it gains on them, in dB of RGB PSNR."""
+
+    name = "neighbour"
+    recipe = NeighbourTraining
+    sampler = NeighbourSampler
+
+    def build(self, config: NeighbourTraining, device: torch.device) -> NeighbourFilter:
+        """The filter. ModelError unless `init`, if any, holds a filter that it can start from."""
+        model = NeighbourFilter(config.codec)
+        if config.init:
+            _start(model, find(config.init))
+        return model.to(device).to(memory_format=torch.channels_last)
+
+    def losses(self, run: NeighbourRun, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
+        """What is left of the errors by their noise, which is minimised, and the gain in dB, about."""
+        batch = compared(batch)
+        with mixed_precision(batch.past.device, run.config.bf16):
+            change = run.model(batch.past, torch.split(batch.future, PLANES, 1), batch.noise)
+        error, noise = batch.target - batch.past, batch.noise.clamp(min=FAINT).square()
+        before, after = seen(error) / noise, seen(error - change) / noise
+        return {"loss": after.mean(), "gain": 10 * torch.log10(before.mean() / after.detach().mean())}
+
+    def items(self, run: NeighbourRun, library: Library) -> Items:
+        """Whole decoded pictures, `past`, of held-out clips."""
+        device = next(run.model.parameters()).device
+        found = islice(_held_out(library, run.config.codec), run.config.validation_clips)
+        return {"pictures": [item._replace(batch=compared(item.batch.to(device)).to(CPU)) for item in found]}
+
+    def validate(self, run: NeighbourRun, items: Items, device: torch.device) -> Validation:
+        """The mean gain in dB of filtering held-out pictures, which is the score."""
+        with run.averaged() as model:
+            gains = [gain(model, item.batch.to(device)) for item in items["pictures"]]
+        mean = float(np.mean(gains))
+        line = f"{mean:+.4f} dB on held-out pictures, from {min(gains):+.3f} to {max(gains):+.3f}"
+        return Validation(mean, {"valid_gain": mean}, [line])
+
+    def export(self, run: NeighbourRun, path: Path) -> None:
+        """Write the averaged weights. OutputError if they cannot be written."""
+        model = NeighbourFilter(run.config.codec)
+        put_parameters(model, run.average)
+        save_neighbour(model, path, **run.notes)
+
+
+TASK = NeighbourTask()
+
+
+@torch.no_grad()
+def compared(batch: Batch) -> Batch:
+    """What the filter sees of neighbours in their place, `future`; margins of `past`, if any, are cut off."""
+    margin = (batch.past.shape[-1] - batch.target.shape[-1]) // 2
+
+    def cut(planes: Tensor) -> Tensor:
+        return planes[..., margin : planes.shape[-2] - margin, margin : planes.shape[-1] - margin]
+
+    found = []
+    for neighbour in torch.split(batch.future, PLANES, 1):
+        there = neighbour.flatten(1).any(1).view(-1, 1, 1, 1)
+        found.append(cut((aligned(batch.past, neighbour) - batch.past) * there))
+    return batch._replace(past=cut(batch.past), future=torch.cat(found, 1))
+
+
+@torch.no_grad()
+def gain(model: NeighbourFilter, batch: Batch) -> float:
+    """By how many dB of RGB PSNR the filter betters decoded pictures, before they are rounded, in float32.
+
+    The batch is one that `compared` has made.
+    """
+    error = batch.target - batch.past
+    left = error - model(batch.past, torch.split(batch.future, PLANES, 1), batch.noise)
+    return 10 * float(torch.log10(seen(error).mean() / seen(left).mean()))
+
+
+def _start(model: NeighbourFilter, path: Path) -> None:
+    """Weights of a file's filter into a fresh one. ModelError if it holds none that fits."""
+    if store.holds(path, store.NEIGHBOUR):
+        known = load_neighbour(path)
+        if known.config != model.config:
+            raise ModelError(f"{path}: its filter has not the recipe's sizes")
+        model.load_state_dict(known.state_dict())
+        return
+    codec = load_file(path).codec
+    if codec is None or codec.postfilter is None:
+        raise ModelError(f"{path}: neither a B-frame codec with a post-filter nor a filter that sees neighbours")
+    try:
+        model.start_from(codec.postfilter)
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def _versions(library: Library, clip: Clip) -> list[int]:
+    """The decoded passes that have a clip."""
+    return [number for number, made in enumerate(library.passes(clip)) if clip.name in made.noise]
+
+
+def _pictures(library: Library, clip: Clip, version: int, frame: int) -> tuple[Tensor, Tensor]:
+    """Packed planes of a frame, as decoded and as it was."""
+    return planes_of(library.picture(clip, frame, decoded=version)), planes_of(library.picture(clip, frame))
+
+
+def _neighbours(library: Library, clip: Clip, version: int, frame: int, config: NeighbourConfig) -> list[Tensor]:
+    """Packed planes of a decoded frame's neighbours; zero for those beyond a cut, or outside the clip."""
+    first, last = next(run for run in clip.runs if run[0] <= frame <= run[1])
+    away = library.passes(clip)[version].distance[clip.name]
+    none = torch.zeros(1, PLANES, clip.height // 2, clip.width // 2)
+    places = [frame + place * away for place in config.places]
+    return [planes_of(library.picture(clip, at, decoded=version)) if first <= at <= last else none for at in places]
+
+
+def _batch_of(decoded: Tensor, original: Tensor, near: Tensor, noise: float) -> Batch:
+    return Batch(decoded, original, near, torch.zeros(1), torch.tensor([noise]))
+
+
+def _drawn_turn(rng: np.random.Generator, clip: Clip, config: NeighbourTraining) -> Turn:
+    size = config.crop // 2
+    x, y = (int(rng.integers(side // 2 - size + 1)) for side in (clip.width, clip.height))
+    flip_x, flip_y, transposed = (bool(v) for v in rng.random(3) < 0.5)
+    return Turn(x, y, size, flip_x, flip_y, transposed and config.transpose)
+
+
+def _drawn_lacks(rng: np.random.Generator, missing: float) -> tuple[bool, bool]:
+    """Whether past and future neighbours are taken away."""
+    if rng.random() >= missing:
+        return False, False
+    return [(True, False), (False, True), (True, True)][rng.integers(3)]
+
+
+def _held_out(library: Library, config: NeighbourConfig) -> Iterator[ValidationItem]:
+    """The middle frame of held-out clips in all their decoded versions, one clip a scene, both neighbours there."""
+    for clip in validation_clips(library):
+        first, last = max(clip.runs, key=lambda run: run[1] - run[0])
+        for version in _versions(library, clip):
+            made = library.passes(clip)[version]
+            if last - first < 2 * made.distance[clip.name]:
+                continue
+            middle = (first + last) // 2
+            near = torch.cat(_neighbours(library, clip, version, middle, config), 1)
+            batch = _batch_of(*_pictures(library, clip, version, middle), near, made.noise[clip.name])
+            yield ValidationItem(f"{clip.name}-{version}", batch, clip.width, clip.height)

@@ -1,0 +1,160 @@
+"""Alignment of neighbouring pictures, and the filter that sees them: it starts level, and what ships is better."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers import bunny_pictures
+
+from codec.bframe.alignment import aligned, match, sampled
+from codec.bframe.neighbour_filter import NeighbourConfig, NeighbourFilter, differences, planes_of, weighed
+from codec.bframe.postfilter import PostFilter, PostFilterConfig
+from codec.models.neighbour_file import load_neighbour
+from codec.models.open import load as load_model
+from codec.models.registry import find
+from codec.train.decoded import Setting, code, rgb_error
+from codec.train.tasks.postfilter import seen
+from codec.video.colour import packed
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def pattern(height=96, width=128, *, seed=0):
+    """Smooth noise (1,1,H,W) in [0,1], which matches only itself."""
+    noise = torch.rand(1, 1, height, width, generator=torch.Generator().manual_seed(seed))
+    smooth = F.avg_pool2d(noise, 5, 1, 2, count_include_pad=False)
+    return (smooth - smooth.min()) / (smooth.max() - smooth.min())
+
+
+def picture(*, seed=0):
+    """Packed planes (1,6,48,64) of a pattern."""
+    y = pattern(seed=seed)
+    return packed((y, F.avg_pool2d(y, 2), 1 - F.avg_pool2d(y, 2)))
+
+
+# --- alignment
+
+
+@pytest.mark.parametrize("size", [(96, 128), (94, 122), (101, 117)])
+@pytest.mark.parametrize("move", [(0, 0), (5, -3), (-14, 8)])
+def test_match_finds_whole_moves(move, size):
+    right, down = move
+    current = pattern(*size)
+    found = match(current, torch.roll(current, (down, right), (2, 3)))
+    assert found.shape == (1, 2, *size)
+    assert (found[..., 32:-32, 32:-32] - torch.tensor(move).view(1, 2, 1, 1)).abs().median() < 0.2
+
+
+def test_match_finds_fractions():
+    current = pattern()
+    neighbour = sampled(current, torch.full((1, 2, 96, 128), 0.5))  # what is at p was at p + 1/2
+    found = match(current, neighbour)[..., 16:-16, 16:-16]
+    assert (found + 0.5).abs().median() < 0.1
+
+
+@pytest.mark.parametrize("size", [(48, 64), (47, 61), (5, 7)])  # halves of the picture's
+def test_a_picture_is_aligned_with_itself(size):
+    planes = picture()[..., : size[0], : size[1]]
+    found = aligned(planes, planes)
+    assert found.shape == planes.shape
+    assert (found - planes).abs().mean() < 0.01  # fractions of blocks are not exactly 0
+
+
+def test_even_a_tiny_picture_is_aligned():
+    planes = picture()[..., :1, :1]
+    assert aligned(planes, planes).isfinite().all()
+
+
+def test_pictures_of_a_batch_are_aligned_each_by_itself():
+    one, other = picture(), picture(seed=1)
+    both = aligned(torch.cat([one, other]), torch.cat([other, one]))
+    assert torch.allclose(both, torch.cat([aligned(one, other), aligned(other, one)]), atol=1e-5)
+
+
+# --- the filter
+
+
+def test_reach_must_be_positive():
+    assert NeighbourConfig().places == (-1, 1, -2, 2)
+    with pytest.raises(ValueError, match="reach"):
+        NeighbourConfig(reach=0)
+
+
+def test_missing_neighbours_differ_by_nothing():
+    near = differences(picture(), [None, picture(seed=1)])
+    assert not near[0].any()
+    assert near[1].any()
+
+
+def test_neighbours_that_differ_much_are_not_trusted():
+    small, large, none = (weighed(torch.full((1, 6, 8, 8), size)).trust for size in (0.5, 20.0, 0.0))
+    assert small.min() > 0.9
+    assert large.max() < 1e-3
+    assert not none.any()  # there is none
+
+
+@torch.no_grad()
+def answered_by(model, near):
+    return model(picture(), near, torch.tensor([0.02]))
+
+
+def test_a_filter_starts_level_with_the_one_that_sees_one_picture():
+    codec = load_model("bframe").codec
+    model = NeighbourFilter(NeighbourConfig(blocks=5))
+    assert not answered_by(model, differences(picture(), [picture(seed=n) for n in range(4)])).any()
+    model.start_from(codec.postfilter)
+    near = differences(picture(), [picture(seed=n) for n in range(4)])
+    with torch.no_grad():
+        expected = codec.postfilter(picture(), torch.tensor([0.02]))
+    assert expected.any() and torch.allclose(answered_by(model, near), expected, atol=1e-6)
+    for wrong in (PostFilterConfig(width=4), PostFilterConfig(blocks=6)):
+        with pytest.raises(ValueError, match="does not fit"):
+            model.start_from(PostFilter(wrong))
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_neighbour(find("neighbour"))
+
+
+def test_a_missing_neighbour_changes_nothing(shipped):
+    """Neither its own weights nor what lies in its place count."""
+    near = differences(picture(), [picture(), None, None, None])
+    before = answered_by(shipped, near)
+    changed = NeighbourFilter(shipped.config)
+    changed.load_state_dict(shipped.state_dict())
+    with torch.no_grad():
+        changed.beside.weight[:, 7:] += 1  # of the places -2, 1 and 2
+        changed.shares.weight[2:] += 1
+    assert torch.allclose(answered_by(changed, near), before, atol=1e-6)
+    there = differences(picture(), [picture(), picture(), None, None])
+    assert not torch.allclose(answered_by(changed, there), before, atol=1e-3)
+
+
+def test_a_neighbour_that_shows_something_else_changes_little(shipped):
+    alone = answered_by(shipped, differences(picture(), [None] * 4))
+    beside_others = answered_by(shipped, differences(picture(), [1 - picture()] * 4))
+    assert (alone - beside_others).abs().mean() < 0.1 * alone.abs().mean()
+
+
+def test_the_filter_answers_the_same_again(shipped):
+    near = differences(picture(), [picture(seed=n) for n in range(4)])
+    again = differences(picture(), [picture(seed=n) for n in range(4)])
+    assert torch.equal(answered_by(shipped, near), answered_by(shipped, again))
+
+
+@torch.no_grad()
+def test_what_ships_betters_pictures_by_more_than_the_filter_of_one(shipped):
+    originals = bunny_pictures(9)
+    decoded = code(originals, Setting("x265", "medium", 30, 30), 30, 1)
+    noise = torch.tensor([rgb_error(originals, decoded)])
+    alone = load_model("bframe").codec.postfilter
+    rows = [planes_of(one) for one in decoded]
+    left = torch.zeros(3)
+    for at in (3, 4, 5):
+        error = planes_of(originals[at]) - rows[at]
+        near = differences(rows[at], [rows[at + place] for place in shipped.config.places])
+        parts = (error, error - alone(rows[at], noise), error - shipped(rows[at], near, noise))
+        left += torch.stack([seen(part).mean() for part in parts])
+    plain, single, neighbours = (-10 * torch.log10(left)).tolist()
+    assert single > plain + 0.05
+    assert neighbours > single + 0.02

@@ -1,0 +1,166 @@
+"""Training the filter that sees neighbouring pictures: on a tiny corpus, on weak and on strong passes."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from corpus import tiny_cache
+
+from codec.bframe.neighbour_filter import PLANES, NeighbourConfig, differences, planes_of
+from codec.cli import main
+from codec.errors import InputError, ModelError
+from codec.models.neighbour_file import load_neighbour
+from codec.train.data import Corpus, Library
+from codec.train.loop import train_run
+from codec.train.ranks import Ranks
+from codec.train.sampling import Batch, CropAndTurn, turned
+from codec.train.tasks.neighbour import MARGIN, TASK, NeighbourSampler, NeighbourTraining, Turn, compared
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+ALONE = Ranks(torch.device("cpu"))
+
+
+@pytest.fixture(autouse=True)
+def weights(monkeypatch, tiny_weights):
+    monkeypatch.setenv("NCM_WEIGHTS", str(tiny_weights))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tiny_cache(tmp_path_factory.mktemp("corpora") / "tiny")
+
+
+@pytest.fixture
+def library(cache):
+    return Library(Corpus(cache))
+
+
+@pytest.fixture
+def config():
+    return NeighbourTraining(
+        codec=NeighbourConfig(width=4, blocks=1),
+        decoded=1.0,
+        steps=4,
+        batch=2,
+        crop=32,
+        lr=5e-3,
+        warmup=1,
+        bf16=False,
+        validation_clips=1,
+        log_every=1,
+    )
+
+
+def logged(run, name):
+    rows = [line.split(",") for line in (run / "log.csv").read_text().splitlines()]
+    return [float(value) for _, _, key, value in rows if key == name]
+
+
+def test_training_takes_errors_out(config, library, tmp_path):
+    train_run(TASK, replace(config, steps=30, lr=1e-2, log_every=10, ema=0.8), library, tmp_path, ranks=ALONE)
+    losses, gains = logged(tmp_path, "loss"), logged(tmp_path, "valid_gain")
+    assert losses[-1] < 0.8 * losses[0]
+    assert gains[0] == 0 and gains[-1] > 0.5  # validated before the first step, and at the end
+    assert load_neighbour(tmp_path / "best.safetensors").config == config.codec
+
+
+@pytest.mark.parametrize("flags", [(a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)])
+def test_packed_planes_turn_as_pictures_do(flags, library):
+    flip_x, flip_y, transposed = map(bool, flags)
+    picture = library.picture(library.clips[0], 0)
+    expected = planes_of(turned(picture, CropAndTurn(8, 4, 32, flip_x, flip_y, transposed)))
+    assert torch.equal(Turn(4, 2, 16, flip_x, flip_y, transposed)(planes_of(picture)), expected)
+
+
+def test_crops_are_compared_as_whole_pictures_are(library):
+    """But for the grid of blocks, and for what the margin repeats of the picture's edge."""
+    here, beside = (planes_of(library.picture(library.clips[0], frame, decoded=0)) for frame in (2, 3))
+    turn = Turn(10, 6, 8, False, False, False)
+    wide = turn._replace(size=8 + 2 * MARGIN)
+    past, future = (wide(F.pad(planes, (MARGIN,) * 4, "replicate")) for planes in (here, beside))
+    nothing = torch.zeros_like(past)
+    batch = compared(Batch(past, turn(here), torch.cat([future, nothing], 1), torch.zeros(1), torch.ones(1)))
+    assert torch.equal(batch.past, turn(here))
+    found, none = batch.future.split(PLANES, 1)
+    assert not none.any()
+    whole = turn(differences(here, [beside])[0])
+    still = turn(beside - here)
+    assert (found - whole).abs().mean() < 0.3 * (still - whole).abs().mean()
+
+
+def test_samples_do_not_depend_on_what_was_drawn_before(config, library):
+    sampler = NeighbourSampler(library, config)
+    first, again = (sampler.sample(np.random.default_rng(3)) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    batch = compared(sampler.batch(0))
+    assert batch.past.shape == batch.target.shape == (2, PLANES, 16, 16)
+    assert batch.future.shape == (2, 4 * PLANES, 16, 16)
+    assert (batch.past - batch.target).abs().mean() < 0.02  # noise of three levels, and no motion
+    assert torch.equal(batch.noise, torch.full((2,), 0.012))
+
+
+def test_neighbours_are_as_far_as_they_were_coded(config, tmp_path):
+    """Where even and odd pictures were coded apart, two pictures away; a clip that a pass lacks is not drawn."""
+    cache = tiny_cache(tmp_path / "tiny")
+    one = replace(config, missing=0.0)
+    apart = NeighbourSampler(Library(Corpus(cache)), one)
+    found = [apart.sample(np.random.default_rng(n)).future.split(PLANES, 1) for n in range(20)]
+    assert not any(part.any() for sample in found for part in sample[2:])  # five frames: none is four away on a side
+    entries = json.loads((cache / "pass0.json").read_text())
+    entries = {name: entry | {"distance": 1} for name, entry in entries.items() if name != "clip1"}
+    (cache / "pass0.json").write_text(json.dumps(entries))
+    together = NeighbourSampler(Library(Corpus(cache)), one)
+    assert {clip.name for scenes in together.sources for scene in scenes for clip in scene} == {"clip2", "clip3"}
+    for n in range(20):
+        assert all(part.any() for part in together.sample(np.random.default_rng(n)).future.split(PLANES, 1)[:2])
+
+
+def test_a_filter_begins_where_another_stands(config, library, tmp_path):
+    state = train_run(TASK, config, library, tmp_path / "run", ranks=ALONE)
+    exported = tmp_path / "mine.safetensors"
+    TASK.export(state, exported)
+    again = TASK.start(replace(config, init=str(exported)), "", ALONE.device)
+    assert torch.equal(again.model.last.bias, state.average["last.bias"].half().float())
+    wider = replace(config, codec=NeighbourConfig(width=5))
+    with pytest.raises(ModelError, match="recipe's sizes"):
+        TASK.start(replace(wider, init=str(exported)), "", ALONE.device)
+    with pytest.raises(ModelError, match="does not fit"):
+        TASK.start(replace(wider, init="small-filtered"), "", ALONE.device)
+    with pytest.raises(ModelError, match="neither a B-frame codec with a post-filter"):
+        TASK.start(replace(config, init="tiny"), "", ALONE.device)
+
+
+def test_the_shipped_recipe_starts_where_the_shipped_codec_stands(pytestconfig):
+    config = NeighbourTraining.load(pytestconfig.rootpath / "configs" / "neighbour.toml")
+    assert config.codec == NeighbourConfig() and config.decoded == 1.0
+    assert TASK.start(config, "", ALONE.device).model.last.weight.any()
+
+
+def test_the_command_on_strong_passes(tmp_path, capsys):
+    """Passes of strong encoders, half of the clips as one sequence; then a step on them."""
+    cache = tiny_cache(tmp_path / "tiny")
+    for old in cache.glob("pass0.*"):
+        old.unlink()
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("[codec]\nwidth = 4\n[train]\nbatch = 1\ncrop = 32\nvalidation_clips = 1\ndecoded = 1.0\n")
+    words = ["train", "neighbour", "--config", recipe, "--data", cache, "--run", tmp_path / "run", "--steps", 1]
+    words = [*map(str, words), "--device", "cpu"]
+    assert main(words) == 2
+    assert "codec train decode-passes" in capsys.readouterr().err
+    assert main(["train", "decode-passes", "--cache", str(cache), "--passes", "2", "--strong"]) == 0
+    passes = Corpus(cache).passes
+    assert [list(made.distance.values()) for made in passes] == [[1, 2, 1, 2], [2, 1, 2, 1]]
+    assert all(0.001 < noise < 0.3 for made in passes for noise in made.noise.values())
+    assert main(words) == 0
+    assert TASK.resume(tmp_path / "run", ALONE.device).step == 1
+
+
+def test_clean_corpora_do_not_do(config, tmp_path):
+    cache = tiny_cache(tmp_path / "clean")
+    (cache / "pass0.json").unlink()
+    with pytest.raises(InputError, match="codec train decode-passes"):
+        train_run(TASK, config, Library(Corpus(cache)), tmp_path / "run", ranks=ALONE)
