@@ -58,7 +58,12 @@ def test_an_exception_leaves_the_old_file(tmp_path):
 def test_a_signal_leaves_nothing(tmp_path, name):
     src = write(tmp_path / "seq.y4m", moving(200, 320, 240))
     words = ["encode", str(src), "-o", str(tmp_path / "out.ncm"), "--preset", "ultrafast"]
-    process = subprocess.Popen([sys.executable, "-m", "codec", *words], stderr=subprocess.PIPE)
+
+    def heed() -> None:
+        """Or what a shell starts in the background would not hear SIGINT."""
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    process = subprocess.Popen([sys.executable, "-m", "codec", *words], stderr=subprocess.PIPE, preexec_fn=heed)
     for _ in range(600):
         if len(names(tmp_path)) > 1:
             break
