@@ -70,5 +70,8 @@ def test_a_signal_leaves_nothing(tmp_path, name):
         time.sleep(0.1)
     assert len(names(tmp_path)) > 1, "the partial file never appeared"
     process.send_signal(getattr(signal, name))
-    process.communicate(timeout=60)
+    try:
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode not in (0, 1, 2) and names(tmp_path) == ["seq.y4m"]

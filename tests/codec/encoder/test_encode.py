@@ -226,6 +226,17 @@ def test_one_and_two_threads_show_the_same(tmp_path):
     assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
 
 
+@pytest.mark.parametrize("mode", ["bitfree", "bitneed", "auto"])
+def test_progress_counts_finished_frames(tmp_path, mode):
+    """Never backwards, up to all of them."""
+    src = write(tmp_path / "seq.y4m", moving(11, 96, 64, step=2))
+    seen = []
+    model = "tiny" if mode == "bitfree" else "small-bframe"
+    settings = FAST | {"mode": mode, "model": model, "intra_period": 4}
+    codec.encode(src, progress=lambda done, total: seen.append((done, total)), **settings)
+    assert seen == sorted(seen) and seen[-1] == (11, 11) and len(seen) == len(set(seen)) > 1
+
+
 def test_memory_does_not_grow_with_the_video(tmp_path):
     """Frames in flight are bounded: count live pictures while an endless source is encoded."""
     pictures = moving(8)
