@@ -11,14 +11,12 @@ from . import store
 
 def save_neighbour(model: NeighbourFilter, path: Path, **notes: str) -> None:
     """Write a filter's weights in half precision, with its sizes and notes. OutputError if that fails."""
-    tensors = {name: value.half() for name, value in model.state_dict().items()}
-    store.write(path, tensors, store.NEIGHBOUR, model.config, notes)
+    store.write_half(path, model, store.NEIGHBOUR, model.config, notes)
 
 
 def load_neighbour(path: Path, device: str | torch.device = "cpu") -> NeighbourFilter:
     """The filter in a weights file, float32, ready for use. ModelError if the file is of another kind or damaged."""
     config, _ = store.read_config(path, store.NEIGHBOUR, NeighbourConfig)
     model = NeighbourFilter(config)
-    store.fill(model, {name: value.float() for name, value in store.read_tensors(path).items()}, path)
-    store.ready(model, device)
+    store.fill_half(model, path, device)
     return model

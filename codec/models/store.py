@@ -99,6 +99,17 @@ def write(
         file.write(serialise(data, metadata=metadata))
 
 
+def write_half(path: Path, module: nn.Module, kind: str, config: "DataclassInstance", notes: Mapping[str, str]) -> None:
+    """Write a module's weights in half precision. OutputError if they cannot be written."""
+    write(path, {name: value.half() for name, value in module.state_dict().items()}, kind, config, notes)
+
+
+def fill_half(module: nn.Module, path: Path, device: str | torch.device) -> None:
+    """Load what `write_half` wrote, as float32, ready for use. ModelError if it does not fit or is damaged."""
+    fill(module, {name: value.float() for name, value in read_tensors(path).items()}, path)
+    ready(module, device)
+
+
 def ready(module: nn.Module, device: str | torch.device) -> nn.Module:
     """The module on a device, channels last: convolutions are then a sixth faster on a CPU."""
     return module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -28,7 +28,7 @@ from ..precision import mixed_precision
 from ..run import Run, put_parameters
 from ..sampling import Batch, Sampler, ValidationItem, validation_clips
 from ..task import Items, Task, Validation
-from .postfilter import FAINT, seen
+from .postfilter import decibels, remaining
 
 CPU = torch.device("cpu")
 MARGIN = FARTHEST // 2 + 1  # samples of packed planes around a crop, in which it is found in its neighbours
@@ -132,9 +132,7 @@ class NeighbourTask(Task[NeighbourFilter, NeighbourTraining]):
         batch = compared(batch)
         with mixed_precision(batch.past.device, run.config.bf16):
             change = run.model(batch.past, torch.split(batch.future, PLANES, 1), batch.noise)
-        error, noise = batch.target - batch.past, batch.noise.clamp(min=FAINT).square()
-        before, after = seen(error) / noise, seen(error - change) / noise
-        return {"loss": after.mean(), "gain": 10 * torch.log10(before.mean() / after.detach().mean())}
+        return remaining(batch.target - batch.past, change, batch.noise)
 
     def items(self, run: NeighbourRun, library: Library) -> Items:
         """Whole decoded pictures, `past`, of held-out clips."""
@@ -181,9 +179,8 @@ def gain(model: NeighbourFilter, batch: Batch) -> float:
 
     The batch is one that `compared` has made.
     """
-    error = batch.target - batch.past
-    left = error - model(batch.past, torch.split(batch.future, PLANES, 1), batch.noise)
-    return 10 * float(torch.log10(seen(error).mean() / seen(left).mean()))
+    change = model(batch.past, torch.split(batch.future, PLANES, 1), batch.noise)
+    return decibels(batch.target - batch.past, change)
 
 
 def _start(model: NeighbourFilter, path: Path) -> None:

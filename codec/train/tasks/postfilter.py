@@ -119,8 +119,13 @@ def objective(model: PostFilter, batch: Batch, config: PostFilterTraining) -> di
     decoded, original = (_planes(pictures) for pictures in (batch.past, batch.target))
     with mixed_precision(decoded.device, config.bf16):
         change = model(decoded, batch.noise)
-    noise = batch.noise.clamp(min=FAINT).square()
-    before, after = (seen(error) / noise for error in (original - decoded, original - decoded - change))
+    return remaining(original - decoded, change, batch.noise)
+
+
+def remaining(error: Tensor, change: Tensor, noise: Tensor) -> dict[str, Tensor]:
+    """What a filter's change leaves of errors (B,6,h,w), by their noise (B,): "loss", and "gain" in dB, scalars."""
+    power = noise.clamp(min=FAINT).square()
+    before, after = seen(error) / power, seen(error - change) / power
     return {"loss": after.mean(), "gain": 10 * torch.log10(before.mean() / after.detach().mean())}
 
 
@@ -140,8 +145,12 @@ def _planes(pictures: Tensor) -> Tensor:
 def gain(model: PostFilter, batch: Batch) -> float:
     """By how many dB of RGB PSNR the filter betters decoded anchors, before they are rounded, in float32."""
     decoded, original = (_planes(pictures) for pictures in (batch.past, batch.target))
-    left = original - decoded - model(decoded, batch.noise)
-    return 10 * float(torch.log10(seen(original - decoded).mean() / seen(left).mean()))
+    return decibels(original - decoded, model(decoded, batch.noise))
+
+
+def decibels(error: Tensor, change: Tensor) -> float:
+    """By how many dB of RGB PSNR a filter's change betters pictures of these errors (B,6,h,w)."""
+    return 10 * float(torch.log10(seen(error).mean() / seen(error - change).mean()))
 
 
 def _decoded_anchors(library: Library) -> Iterator[ValidationItem]:
