@@ -17,6 +17,12 @@ def tiny_weights():
 
 
 @pytest.fixture
+def weights(monkeypatch, tiny_weights):
+    """The tiny weights are found by their names."""
+    monkeypatch.setenv("NCM_WEIGHTS", str(tiny_weights))
+
+
+@pytest.fixture
 def one_thread():
     """torch with one thread, for the sake of speed: the networks of the tests are small."""
     before = torch.get_num_threads()

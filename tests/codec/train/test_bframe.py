@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from corpus import tiny_cache
 
 from codec.bframe.config import BFrameConfig
 from codec.bframe.side_information import anchor_features, luma_plane
@@ -15,7 +14,6 @@ from codec.errors import InputError, ModelError, OutputError
 from codec.models.bframe_file import load_codec
 from codec.models.network_file import save_network
 from codec.models.open import load as load_model
-from codec.train.data import Corpus, Library
 from codec.train.loop import share_of_batches, train_run, train_step
 from codec.train.ranks import Ranks
 from codec.train.sampling import validation_items
@@ -32,11 +30,6 @@ ALONE = Ranks(torch.device("cpu"))
 TINY = BFrameConfig(
     widths=(4, 6, 8), latents=12, coder_width=8, motion_latents=8, motion_width=6, lambdas=(64.0, 512.0, 4096.0)
 )
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tiny_cache(tmp_path_factory.mktemp("corpora") / "tiny")
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +60,6 @@ def config(base):
         validation_qualities=(0, 2),
         log_every=1,
     )
-
-
-@pytest.fixture
-def library(cache):
-    return Library(Corpus(cache))
 
 
 def logged(run, name):

@@ -19,24 +19,9 @@ from codec.train.ranks import Ranks
 from codec.train.sampling import Batch, CropAndTurn, turned
 from codec.train.tasks.neighbour import MARGIN, TASK, NeighbourSampler, NeighbourTraining, Turn, compared
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "weights")
 
 ALONE = Ranks(torch.device("cpu"))
-
-
-@pytest.fixture(autouse=True)
-def weights(monkeypatch, tiny_weights):
-    monkeypatch.setenv("NCM_WEIGHTS", str(tiny_weights))
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tiny_cache(tmp_path_factory.mktemp("corpora") / "tiny")
-
-
-@pytest.fixture
-def library(cache):
-    return Library(Corpus(cache))
 
 
 @pytest.fixture

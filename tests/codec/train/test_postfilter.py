@@ -19,24 +19,9 @@ from codec.train.tasks.postfilter import TASK, AnchorSampler, PostFilterTraining
 from codec.video.colour import in_levels, packed, yuv_to_rgb
 from codec.video.picture import Colour
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "weights")
 
 ALONE = Ranks(torch.device("cpu"))
-
-
-@pytest.fixture(autouse=True)
-def weights(monkeypatch, tiny_weights):
-    monkeypatch.setenv("NCM_WEIGHTS", str(tiny_weights))
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tiny_cache(tmp_path_factory.mktemp("corpora") / "tiny")
-
-
-@pytest.fixture
-def library(cache):
-    return Library(Corpus(cache))
 
 
 @pytest.fixture

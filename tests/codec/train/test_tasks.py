@@ -9,18 +9,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from corpus import tiny_cache
 from safetensors.torch import load_file
 
 from codec.cli import main
 from codec.errors import InputError
 from codec.train.command import add_train
-from codec.train.data import Corpus, Library
 from codec.train.loop import share_of_batches, train_run, train_step
 from codec.train.ranks import Ranks
 from codec.train.tasks import TASKS, load_task
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "weights")
 
 ALONE = Ranks(torch.device("cpu"))
 TRAIN = {
@@ -42,21 +40,6 @@ SIZES = {  # a task that is not here is tested at the sizes of its own defaults
     "neighbour": {"codec": {"width": 4, "blocks": 1}},
     "tcm": {"codec": SMALL | {"intra_latents": 12, "motion_latents": 8, "motion_width": 6, "lambdas": [256.0]}},
 }
-
-
-@pytest.fixture(autouse=True)
-def weights(monkeypatch, tiny_weights):
-    monkeypatch.setenv("NCM_WEIGHTS", str(tiny_weights))
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tiny_cache(tmp_path_factory.mktemp("corpora") / "tiny")
-
-
-@pytest.fixture
-def library(cache):
-    return Library(Corpus(cache))
 
 
 @pytest.fixture(params=TASKS)
