@@ -19,11 +19,18 @@ if TYPE_CHECKING:
     from .anchors.listing import listings as anchor_listings
     from .anchors.protocol import AnchorFrame
     from .anchors.registry import anchor_codec
+    from .apps.dejitter import Smoothed, dejitter
+    from .apps.motion_blur import blur_pictures, motion_blur
+    from .apps.motion_pictures import show_motion
+    from .apps.play import play
+    from .apps.slow_motion import slow_motion
     from .bframe.model import Model
     from .bframe.predictor import Predictor
-    from .bframe.records import Interval
+    from .bframe.records import Interval, ToWrite
     from .bframe.records import Interval as Between
-    from .bitstream.info import StreamInfo, info
+    from .bitstream.info import StreamInfo
+    from .container.opening import info
+    from .container.remux import remux
     from .decoder.video import Video, decode, verify
     from .decoder.video import Video as open  # noqa: N813 (the name that users call)
     from .device import choose_device
@@ -39,38 +46,61 @@ if TYPE_CHECKING:
         OutputError,
         StreamError,
         VersionError,
+        WorkerError,
     )
     from .files import replacing
+    from .models.onnx_file import export_onnx
+    from .models.open import averaged, predictor
     from .models.open import load as load_model
-    from .models.open import predictor
+    from .parallel.cluster import Cluster, open_cluster
+    from .parallel.executor import InProcess
+    from .parallel.pool import Pool
     from .version import __version__
     from .video.metrics import Quality, compare, psnr, rgb_of
     from .video.picture import Colour, Frame, VideoInfo, Yuv420
-    from .video.reader import VideoSource, open_source
+    from .video.reader import open_source
+    from .video.source import VideoSource
+    from .video.vmaf import Vmaf, vmaf_available
     from .video.writer import open_sink
+    from .video.xpsnr import Xpsnr
 
 # Where each public name lives, and what it is called there if that is another name.
 _ROOMS = {
     "anchors.listing": "Listing anchor_listings",
     "anchors.protocol": "AnchorFrame",
     "anchors.registry": "anchor_codec",
+    "apps.dejitter": "Smoothed dejitter",
+    "apps.motion_blur": "blur_pictures motion_blur",
+    "apps.motion_pictures": "show_motion",
+    "apps.play": "play",
+    "apps.slow_motion": "slow_motion",
     "bframe.model": "Model",
     "bframe.predictor": "Predictor",
-    "bframe.records": "Between Interval",
-    "bitstream.info": "StreamInfo info",
+    "bframe.records": "Between Interval ToWrite",
+    "bitstream.info": "StreamInfo",
+    "container.opening": "info",
+    "container.remux": "remux",
+    "parallel.cluster": "Cluster open_cluster",
+    "parallel.executor": "InProcess",
+    "parallel.pool": "Pool",
     "decoder.video": "Video decode open verify",
     "device": "choose_device",
     "encoder.encode": "encode",
     "encoder.report": "Summary",
     "encoder.settings": "EncodeSettings",
-    "errors": "AnchorError CodecError DamageError InputError ModelError OutputError StreamError VersionError",
-    "models.open": "load_model predictor",
+    "errors": "AnchorError CodecError DamageError InputError ModelError OutputError StreamError "
+    "VersionError WorkerError",
+    "models.onnx_file": "export_onnx",
+    "models.open": "averaged load_model predictor",
     "version": "__version__",
     "files": "replacing",
     "video.metrics": "Quality compare psnr rgb_of",
     "video.picture": "Colour Frame VideoInfo Yuv420",
-    "video.reader": "VideoSource open_source",
+    "video.reader": "open_source",
+    "video.source": "VideoSource",
+    "video.vmaf": "Vmaf vmaf_available",
     "video.writer": "open_sink",
+    "video.xpsnr": "Xpsnr",
 }
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names.split()}
 _THERE = {"Between": "Interval", "anchor_listings": "listings", "open": "Video", "load_model": "load"}
@@ -79,44 +109,63 @@ __all__ = [
     "AnchorError",
     "AnchorFrame",
     "Between",
+    "Cluster",
     "CodecError",
     "Colour",
     "DamageError",
     "EncodeSettings",
     "Frame",
+    "InProcess",
     "InputError",
     "Interval",
     "Listing",
     "Model",
     "ModelError",
     "OutputError",
+    "Pool",
     "Predictor",
     "Quality",
+    "Smoothed",
     "StreamError",
     "StreamInfo",
     "Summary",
+    "ToWrite",
     "VersionError",
     "Video",
     "VideoInfo",
     "VideoSource",
+    "Vmaf",
+    "WorkerError",
+    "Xpsnr",
     "Yuv420",
     "__version__",
     "anchor_codec",
     "anchor_listings",
+    "averaged",
+    "blur_pictures",
     "choose_device",
     "compare",
     "decode",
+    "dejitter",
     "encode",
+    "export_onnx",
     "info",
     "load_model",
+    "motion_blur",
     "open",
+    "open_cluster",
     "open_sink",
     "open_source",
+    "play",
     "predictor",
     "psnr",
+    "remux",
     "replacing",
     "rgb_of",
+    "show_motion",
+    "slow_motion",
     "verify",
+    "vmaf_available",
 ]
 
 

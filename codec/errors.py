@@ -8,8 +8,11 @@ CodecError                  one clear line for the user; exit status 2
 │   └── VersionError        written by a newer version of the format
 ├── ModelError              weights that are missing, unknown or do not fit
 ├── AnchorError             an anchor encoder or decoder that is missing or refuses
+├── WorkerError             a worker process that fails, or workers that die
 └── DamageError             decoded, but some pictures were concealed; exit status 1
 """
+
+from collections.abc import Sequence
 
 
 class CodecError(Exception):
@@ -42,7 +45,17 @@ class AnchorError(CodecError):
     """An anchor encoder or decoder that is missing or refuses its input."""
 
 
+class WorkerError(CodecError):
+    """A worker process that fails where none should, or workers that die one after another."""
+
+
 class DamageError(CodecError):
-    """The stream was decoded, but some pictures had to be concealed."""
+    """The stream was read, but parts of it are damaged: pictures are concealed or missing."""
 
     exit_status = 1
+
+    @classmethod
+    def of(cls, name: str, problems: Sequence[str], remedy: str) -> "DamageError":
+        """The first of several problems with a stream, and how many more there are."""
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        return cls(f"{name}: {problems[0]}{more}; {remedy}")

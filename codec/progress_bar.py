@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A progress bar on a terminal."""
+"""Progress bars on a terminal."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from rich import progress
 from rich.console import Console
@@ -21,16 +21,34 @@ class _Rate(progress.ProgressColumn):
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Progress]:
-    """A bar on standard error with finished frames, frames a second, time taken and time left."""
+def progress_bars() -> Iterator[Callable[[str], AbstractContextManager[Progress]]]:
+    """What shows bars on standard error, each until its block ends; threads may show theirs side by side.
+
+    A bar has finished frames, frames a second, time taken and time left.
+    """
     columns = (
-        progress.TextColumn(what),
+        progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
         _Rate(),
         progress.TimeElapsedColumn(),
         progress.TimeRemainingColumn(),
     )
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+
+        @contextmanager
+        def bar(what: str) -> Iterator[Progress]:
+            task = bars.add_task(what, total=None)
+            try:
+                yield lambda done, total: bars.update(task, completed=done, total=total)
+            finally:
+                bars.remove_task(task)
+
+        yield bar
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Progress]:
+    """A single bar."""
+    with progress_bars() as bar, bar(what) as shown:
+        yield shown

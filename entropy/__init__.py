@@ -18,12 +18,13 @@ from .fixed import FixedTables, around_zero, choices
 from .gain import Gain
 from .hyperprior import LatentCoder, freeze, hyper_size
 from .tables import CdfTables, ScaleTables, Table
-from .tape import Coded, Estimate, Read, Tape, Write
+from .tape import Coded, DryRun, Estimate, Read, ReadMany, Tape, Write
 
 __all__ = [
     "Bottleneck",
     "CdfTables",
     "Coded",
+    "DryRun",
     "EntropyError",
     "Estimate",
     "ExactConv2d",
@@ -31,6 +32,7 @@ __all__ = [
     "Gain",
     "LatentCoder",
     "Read",
+    "ReadMany",
     "ScaleTables",
     "Table",
     "Tape",

@@ -18,7 +18,7 @@ from .exact import POSITION_BITS, ExactConv2d, to_units
 from .gain import Gain, quality_vector
 from .rounding import half_up
 from .tables import ScaleTables
-from .tape import Coded, Estimate, Tape
+from .tape import Coded, DryRun, Estimate, Tape
 
 DEPTH = 2  # halvings between latent and hyper-latent
 
@@ -42,7 +42,8 @@ def hyper_size(size: tuple[int, int]) -> tuple[int, int]:
 
 def conv(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Sequential:
     """A 3x3 convolution with its LeakyReLU."""
-    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1), nn.LeakyReLU(0.1))
+    layer = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1)
+    return nn.Sequential(layer, nn.LeakyReLU(0.1, inplace=True))
 
 
 def upsampling(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -120,7 +121,8 @@ class LatentCoder(nn.Module):
 
     `context` and `exact_context` are channels that the caller gives at the size of the latent: floats for the means;
     for the scales whole numbers, the same on every machine, 256 standing for 1 (8-bit pictures as they are, symbols
-    through `to_units`, or what an ExactConv2d answers). Call `freeze` on the trained model before writing.
+    through `to_units`, or what an ExactConv2d answers). `scale_width` is the width of the exact network, 0
+    if it is that of the others. Call `freeze` on the trained model before writing.
     """
 
     def __init__(
@@ -129,6 +131,7 @@ class LatentCoder(nn.Module):
         *,
         hyper: int | None = None,
         width: int = 64,
+        scale_width: int = 0,
         context: int = 0,
         exact_context: int = 0,
         qualities: int = 1,
@@ -144,7 +147,7 @@ class LatentCoder(nn.Module):
         self.bottleneck = Bottleneck(hyper)
         self.tables = tables or ScaleTables()
         self.means = Means(channels, hyper, width=width, context=context)
-        self.scales = Scales(channels, hyper, width=width, context=exact_context)
+        self.scales = Scales(channels, hyper, width=scale_width or width, context=exact_context)
         self.scales.start_at(self.tables.position(1.0))
         self.gain, self.inverse = Gain(qualities, channels, span=span), Gain(qualities, channels, span=1 / span)
         self.hyper_gain, self.hyper_inverse = Gain(qualities, hyper), Gain(qualities, hyper)
@@ -170,9 +173,10 @@ class LatentCoder(nn.Module):
         ValueError for input that does not fit the model, EntropyError for a string that does not, RuntimeError for
         writing or reading in training mode.
         """
-        if self.training and not isinstance(tape, Estimate):
+        if self.training and not isinstance(tape, Estimate | DryRun):
             raise RuntimeError("writing and reading need evaluation mode: in training scales are not exact")
-        batch, size = (len(y), (y.shape[2], y.shape[3])) if y is not None else (1, self._given(size))
+        size = (y.shape[2], y.shape[3]) if y is not None else self._given(size)
+        batch = next((len(x) for x in (y, context, exact_context) if x is not None), 1)
         self._check(context, self.context, size, exact=False)
         self._check(exact_context, self.exact_context, size, exact=True)
         level = quality_vector(quality, self.qualities, batch, self.gain.log_factor.device)

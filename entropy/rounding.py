@@ -15,6 +15,7 @@ class _Round(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: object, gradient: Tensor) -> Tensor:
+        """The gradient as it is."""
         return gradient
 
 
@@ -25,6 +26,7 @@ class _HalfUp(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: object, gradient: Tensor) -> Tensor:
+        """The gradient as it is."""
         return gradient
 
 
@@ -40,5 +42,7 @@ def half_up(x: Tensor) -> Tensor:
 
 def bounded(x: Tensor, low: float, high: float) -> Tensor:
     """Clip x to [low, high]; outside, only gradients that lead back inside pass (CompressAI's LowerBound, twice)."""
+    if not x.requires_grad:
+        return x.clamp(low, high)
     raised = LowerBoundFunction.apply(x, x.new_tensor(low))
     return -LowerBoundFunction.apply(-raised, x.new_tensor(-high))

@@ -7,6 +7,8 @@ Read       takes them from that string; the same calls return the same tensors
 """
 
 import struct
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Literal, NamedTuple, Protocol
 
 import torch
@@ -73,11 +75,16 @@ def quantise(y: Tensor, mean: Tensor, *, rows: Tensor, table: Table, rdoq_lambda
 @torch.no_grad()
 def _rdoq_steps(difference: Tensor, symbols: Tensor, rows: Tensor, table: Table, rdoq_lambda: float | Tensor) -> Tensor:
     """-1, 0 or 1 for each symbol: the step towards zero where it saves more bits than lambda times the added error."""
-    step = symbols.sign()
-    smaller = symbols - step
-    saved = table.bits(symbols, rows) - table.bits(smaller, rows)
-    added = (difference - smaller).square() - (difference - symbols).square()
-    return step * (rdoq_lambda * added < saved)
+    where = symbols.nonzero(as_tuple=True)  # nearly all are zero and stay so: their bits need not be known
+    nearest, row, off = symbols[where], rows[where], difference[where]
+    step = nearest.sign()
+    smaller = nearest - step
+    saved = table.bits(nearest, row) - table.bits(smaller, row)
+    added = (off - smaller).square() - (off - nearest).square()
+    worth = rdoq_lambda.expand_as(symbols)[where] if isinstance(rdoq_lambda, Tensor) else rdoq_lambda
+    steps = torch.zeros_like(symbols)
+    steps[where] = step * (worth * added < saved)
+    return steps
 
 
 def coded_elements(rows: Tensor, table: Table, mask: Tensor | None) -> Tensor:
@@ -148,6 +155,39 @@ class Estimate:
         self.bits[name] = self.bits[name] + sums if name in self.bits else sums
 
 
+class DryRun:
+    """Counts nothing and keeps nothing: symbols and values are those of `Write`, for who wants to see them alone."""
+
+    def code(
+        self,
+        name: str,
+        y: Tensor | None,
+        *,
+        mean: Tensor,
+        position: Tensor,
+        table: Table,
+        mask: Tensor | None = None,
+        rdoq_lambda: float | Tensor | None = None,
+    ) -> Coded:
+        """The symbols of y and value = mean + symbols, both of the shape of y, as `Write.code` returns them.
+
+        ValueError without y.
+        """
+        if y is None:
+            raise ValueError(f"{name}: a latent cannot be rounded without the latent")
+        rows = table.rows(position)
+        return _rounded(y, mean, coded_elements(rows, table, mask), rows=rows, table=table, rdoq_lambda=rdoq_lambda)
+
+
+def _rounded(
+    y: Tensor, mean: Tensor, coded: Tensor, *, rows: Tensor, table: Table, rdoq_lambda: float | Tensor | None
+) -> Coded:
+    """What both sides will know of y: its symbols, 0 where it is not `coded`, and value = mean + symbols."""
+    mean = precise(mean)
+    symbols = quantise(y, mean, rows=rows, table=table, rdoq_lambda=rdoq_lambda) * coded.to(mean.dtype)
+    return Coded(symbols, mean + symbols)
+
+
 # CompressAI's encoder sets aside one word a symbol and may write n/2 + 2: below four symbols it can write past its
 # memory (three words for two symbols of 16 bits each; always for none or one). Shorter streams are filled up with a
 # symbol that costs nothing.
@@ -183,11 +223,11 @@ class Write:
             raise ValueError(f"{name}: a latent cannot be written without the latent")
         if not y.isfinite().all():
             raise ValueError(f"{name}: the latent holds values that are not finite")
-        mean, rows = precise(mean), table.rows(position)
+        rows = table.rows(position)
         coded = coded_elements(rows, table, mask)
-        symbols = quantise(y, mean, rows=rows, table=table, rdoq_lambda=rdoq_lambda) * coded.to(mean.dtype)
-        self._encode(symbols[coded].int().tolist(), rows[coded].tolist(), table.lists())
-        return Coded(symbols, mean + symbols)
+        rounded = _rounded(y, mean, coded, rows=rows, table=table, rdoq_lambda=rdoq_lambda)
+        self._encode(rounded.symbols[coded].int().tolist(), rows[coded].tolist(), table.lists())
+        return rounded
 
     def finish(self) -> bytes:
         """The rANS string of all symbols that were collected, empty if there are none. To be called once, last."""
@@ -201,6 +241,15 @@ class Write:
         if symbols:
             self._encoder.encode_with_indexes(symbols, rows, *lists)
             self._count += len(symbols)
+
+
+def _parts(values: Tensor, coded: Tensor) -> list[list[int]]:
+    """The values of each sample, of those of all samples one after another; `coded` (B,...) says how many there are."""
+    if len(coded) == 1:
+        return [values.tolist()]
+    every, counts = values.tolist(), coded.flatten(1).sum(1).tolist()
+    stops = list(accumulate(counts, initial=0))
+    return [every[start:stop] for start, stop in pairwise(stops)]
 
 
 # A string of the coder begins with its last state, which seldom fills its eight bytes, low ones first: the high ones
@@ -229,6 +278,11 @@ def whole(data: bytes) -> bytes:
 # 2^31: reading three more 16-bit symbols shows both, and costs no bit in the stream.
 SLACK_PER_SYMBOL, SLACK_PER_WORD, SLACK = 24, 20, 256  # words
 MARKER = 0x5EED1D1E
+
+
+def slack(symbols: int, size: int) -> bytes:
+    """Zeros behind a string of `size` bytes, more than a decoder of so many symbols can reach."""
+    return bytes(4 * (SLACK + SLACK_PER_SYMBOL * symbols + SLACK_PER_WORD * (size // 4)))
 
 
 class Read:
@@ -260,14 +314,7 @@ class Read:
         certainly zero, are not in the string: their symbol is 0. y and `rdoq_lambda` are not looked at.
         EntropyError if the symbols cannot be right.
         """
-        mean, rows = precise(mean), table.rows(position)
-        coded = coded_elements(rows, table, mask)
-        values = self.decode(rows[coded].tolist(), table.lists())
-        if values and not -LIMIT <= min(values) <= max(values) <= LIMIT:
-            raise EntropyError(f"{name}: a symbol is beyond {LIMIT}; the string is damaged or of another model")
-        symbols = torch.zeros_like(mean)
-        symbols[coded] = torch.tensor(values, dtype=mean.dtype, device=mean.device)
-        return Coded(symbols, mean + symbols)
+        return _taken([self], name, mean=mean, position=position, table=table, mask=mask)
 
     def finish(self) -> None:
         """EntropyError unless exactly the whole string has been read."""
@@ -298,8 +345,44 @@ class Read:
 
     def _open(self, capacity: int) -> None:
         """Start again with slack for this many symbols, and go to where we were; seldom, as it doubles every time."""
-        words = SLACK + SLACK_PER_SYMBOL * capacity + SLACK_PER_WORD * (len(self._data) // 4)
-        self._decoder.set_stream(self._data + struct.pack("<I", MARKER) + bytes(4 * words))
+        self._decoder.set_stream(self._data + struct.pack("<I", MARKER) + slack(capacity, len(self._data)))
         self._capacity = capacity
         for rows, lists in self._past:
             self._decoder.decode_stream(rows, *lists)
+
+
+class ReadMany:
+    """Takes the symbols of a batch of frames, each sample from a tape of its own, as `Read` does for one."""
+
+    def __init__(self, tapes: Sequence[Read]) -> None:
+        self.tapes = tapes
+
+    def code(
+        self,
+        name: str,
+        y: Tensor | None,
+        *,
+        mean: Tensor,
+        position: Tensor,
+        table: Table,
+        mask: Tensor | None = None,
+        rdoq_lambda: float | Tensor | None = None,
+    ) -> Coded:
+        """As `Read.code`, for a sample a tape. EntropyError if the symbols of any sample cannot be right."""
+        return _taken(self.tapes, name, mean=mean, position=position, table=table, mask=mask)
+
+
+def _taken(
+    tapes: Sequence[Read], name: str, *, mean: Tensor, position: Tensor, table: Table, mask: Tensor | None
+) -> Coded:
+    mean, rows = precise(mean), table.rows(position)
+    coded = coded_elements(rows, table, mask)
+    places = coded.flatten().nonzero()[:, 0]
+    values: list[int] = []
+    for tape, part in zip(tapes, _parts(rows.flatten()[places], coded), strict=True):
+        values += tape.decode(part, table.lists())
+    if values and not -LIMIT <= min(values) <= max(values) <= LIMIT:
+        raise EntropyError(f"{name}: a symbol is beyond {LIMIT}; the string is damaged or of another model")
+    symbols = torch.zeros(mean.shape, dtype=mean.dtype, device=mean.device)
+    symbols.view(-1)[places] = torch.tensor(values, dtype=mean.dtype, device=mean.device)
+    return Coded(symbols, mean + symbols)

@@ -75,11 +75,10 @@ def measure(model: codec.Model, size: tuple[int, int], *, repeats: int) -> Cost:
     past, source, future = (_picture(size, number) for number in range(3))
     info = codec.VideoInfo(size[1], size[0], Fraction(25), Fraction(1, 25))
     coder: Any = codec.predictor(model, info)
-    references = coder.reference(past), coder.reference(future)
-    where = codec.Interval(*references, 0.5, NOISE, (past, future), 2)
+    where = codec.Interval(past, future, 0.5, NOISE, (past, future), 2)
 
     def write() -> Any:  # noqa: ANN401 (a Choice, which is the codec's own)
-        return coder.write(where, source, 1, slope=SLOPE)
+        return coder.write(codec.ToWrite(interval=where, source=source, poc=1, slope=SLOPE))
 
     written = _side(model, coder.device, write, repeats)
     choice = write()

@@ -2,6 +2,7 @@
 """Codecs by the names they have in tables, and what `codec encode` is told for each.
 
 ncm-MODE@ANCHOR       this project's codec on top of an encoder; ncm-MODE:N@ANCHOR with --effort N,
+                      ncm-MODE:fast@ANCHOR and ncm-MODE:best@ANCHOR with that preset of ours,
                       ncm-MODE:ms-ssim@ANCHOR with --tune ms-ssim, ncm-MODE:filtered@ANCHOR and ncm-MODE:plain@ANCHOR
                       with and without the post-filter of anchors where that is not its default
 ANCHOR                that encoder alone, for all frames; ANCHOR:filtered and with the post-filter of ours
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import codec
 
 NAME = re.compile(
-    r"(?:ncm-(?P<mode>\w+)(?::(?P<effort>\d+))?(?::(?P<tune>psnr|ms-ssim))?(?::(?P<shown>filtered|plain))?@)?"
+    r"(?:ncm-(?P<mode>\w+)(?::(?P<effort>\d+))?(?::(?P<preset>fast|best))?(?::(?P<tune>psnr|ms-ssim))?(?::(?P<shown>filtered|plain))?@)?"
     r"(?P<anchor>[\w.-]+)(?P<variants>(?::[\w.=-]+)*)"
 )
 # Variants that are parameters by another name; HM's `ibpb` is a preset.
@@ -65,6 +66,7 @@ class CodecName:
     anchor: str
     mode: str
     effort: str
+    preset: str
     tune: str
     shown: str
     variants: tuple[str, ...]
@@ -76,8 +78,8 @@ class CodecName:
         if match is None or (name.startswith("ncm-") and not match["mode"]):
             raise codec.InputError(f"codec {name!r} is not like ncm-bitneed@x265, ncm-bitneed:4@x265, x265 or hm:ra")
         variants = tuple(filter(None, match["variants"].split(":")))
-        mode, effort, tune, shown = (match[part] or "" for part in ("mode", "effort", "tune", "shown"))
-        return cls(name, match["anchor"], mode, effort, tune, shown, variants)
+        parts = {part: match[part] or "" for part in ("mode", "effort", "preset", "tune", "shown")}
+        return cls(name=name, anchor=match["anchor"], variants=variants, **parts)
 
     @property
     def codec_class(self) -> str:
@@ -104,6 +106,8 @@ class CodecName:
             words += ["--gop", "ibpb" if self.mode else "fixed:1"]
         if self.effort:
             words += ["--effort", self.effort]
+        if self.preset:
+            words += ["--preset", self.preset]
         if self.tune:
             words += ["--tune", self.tune]
         words += SHOWN[self.shown]
@@ -111,7 +115,7 @@ class CodecName:
             words += ["--model", codec.EncodeSettings(mode="auto").model_name, *SHOWN[FILTERED]]
         given = [NAMED.get((self.anchor, v), v) for v in self.variants if v != FILTERED]
         for preset in (v for v in given if "=" not in v):
-            words += ["--preset", preset]
+            words += ["--anchor-preset", preset]
         if params := ":".join(v for v in given if "=" in v):
             words += ["--anchor-params", params]
         return words

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What B-frames cost: seconds by component (paper, Fig. 10), parameters, multiply-accumulates by module, peak memory.
 
-    python eval/complexity.py --models base bframe --sizes 240p 480p 1080p --device cpu
+    python eval/complexity.py --models base bframe --sizes 240p 480p 1080p --device cpu --figure fig10.png
 
 For every network the making of one frame; for a B-frame codec also writing and reading one (eval/codec_cost.py).
 The first round warms up and does not count.
@@ -11,7 +11,7 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -48,13 +48,18 @@ class Cost(NamedTuple):
     memory: float
 
 
-def report(models: Sequence[codec.Model], sizes: Sequence[str], *, repeats: int) -> str:
-    """Markdown: a line a model and size, then multiply-accumulates a pixel, a line a module."""
+def report(models: Sequence[codec.Model], sizes: Sequence[str], *, repeats: int, figure: Path | None = None) -> str:
+    """Markdown: a line a model and size, then multiply-accumulates a pixel, a line a module.
+
+    `figure` is where the times are drawn. OutputError if that cannot be written.
+    """
     lines, modules = [], []
+    bars: dict[str, dict[str, float]] = {}
     for size in sizes:
         pixels = math.prod(SIZES[size])
         for model, cost in zip(models, measure(models, SIZES[size], repeats=repeats), strict=True):
             where = {"model": model.name, "size": size}
+            bars[f"{model.name}, {size}"] = cost.seconds
             seconds = {f"{name} (s)": f"{cost.seconds[name]:.4f}" for name in (*COMPONENTS, "frame")}
             counts = {
                 "GMAC": f"{cost.macs / 1e9:.1f}",
@@ -66,7 +71,27 @@ def report(models: Sequence[codec.Model], sizes: Sequence[str], *, repeats: int)
             for name, macs in cost.modules.items():
                 share = {"kMAC a pixel": f"{macs / pixels / 1e3:.2f}", "share": f"{macs / cost.macs:.1%}"}
                 modules.append({"module": name} | where | share)
+    if figure is not None:
+        draw_runtime(bars, figure)
     return f"{markdown(pd.DataFrame(lines))}\n\n{markdown(pd.DataFrame(modules))}"
+
+
+def draw_runtime(bars: Mapping[str, Mapping[str, float]], path: Path) -> None:
+    """The milliseconds of each component, a bar a network and size (paper, Fig. 10). OutputError."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 1 + 0.4 * len(bars)))
+    axis = figure.subplots()
+    start = [0.0] * len(bars)
+    for name in COMPONENTS:
+        lengths = [1000 * seconds[name] for seconds in bars.values()]
+        axis.barh(list(bars), lengths, left=start, label=name)
+        start = [a + b for a, b in zip(start, lengths, strict=True)]
+    axis.invert_yaxis()
+    axis.set_xlabel("ms a frame")
+    axis.legend(fontsize="small")
+    with codec.replacing(path) as file:
+        figure.savefig(file, format=path.suffix[1:] or "png", dpi=120, bbox_inches="tight")
 
 
 def parameters(model: codec.Model) -> int:
@@ -154,6 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", nargs="+", default=["base", "bframe"], metavar="NAME")
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=SIZES)
     parser.add_argument("--repeats", type=int, default=5, metavar="N")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="also the times as a picture: .png or .pdf")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args(argv)
     try:
@@ -166,7 +192,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from eval.runs import machine
 
     print(f"{machine(arguments.device)}, torch {torch.__version__}, float32, medians of {arguments.repeats}\n")
-    print(report(models, arguments.sizes, repeats=arguments.repeats))
+    print(report(models, arguments.sizes, repeats=arguments.repeats, figure=arguments.figure))
     if codecs := [model for model in models if model.codec is not None]:
         sizes = {name: SIZES[name] for name in arguments.sizes}
         print(f"\n{report_codecs(codecs, sizes, repeats=arguments.repeats)}")

@@ -10,6 +10,7 @@ MEASURES = {
     "psnr_yuv": "PSNR YUV 6:1:1 (dB)",
     "psnr_y": "PSNR Y (dB)",
     "ms_ssim": "MS-SSIM RGB",
+    "xpsnr": "XPSNR YUV 6:1:1 (dB)",
     "vmaf": "VMAF",
 }
 

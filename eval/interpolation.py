@@ -31,6 +31,7 @@ import codec
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from eval import complexity, published, tables, triplets
+from eval.command import run_command
 from eval.metrics import Score, round_to_bytes, score
 from eval.published import Row
 from eval.sequences import videos
@@ -50,13 +51,7 @@ class Part(NamedTuple):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the three commands and return its exit status."""
-    arguments = _parser().parse_args(argv)
-    try:
-        arguments.action(arguments)
-    except codec.CodecError as err:
-        print(f"interpolation.py: {err}", file=sys.stderr)
-        return err.exit_status
-    return 0
+    return run_command(_parser(), argv)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     runtime.set_defaults(action=_runtime)
     for command in (run, runtime):
         command.add_argument("--models", nargs="+", default=["base"], metavar="NAME")
+        command.add_argument("--tta", action="store_true", help="average with the pictures upside down (paper, A.1)")
         command.add_argument("--device", default="auto")
     return parser
 
@@ -109,7 +105,13 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _models(arguments: argparse.Namespace) -> list[codec.Model]:
     device = codec.choose_device(arguments.device)
-    return [codec.load_model(name, device) for name in arguments.models]
+    models = [codec.load_model(name, device) for name in arguments.models]
+    return [large(model) for model in models] if arguments.tta else models
+
+
+def large(model: codec.Model) -> codec.Model:
+    """A model under a name of its own that averages its answers for the pictures and for them upside down (A.1)."""
+    return replace(codec.averaged(model), name=f"{model.name} --tta")
 
 
 def _check_task(model: codec.Model, *, extrapolate: bool) -> None:
@@ -129,11 +131,11 @@ def _todo(
     parts: Sequence[Part], models: Sequence[codec.Model], rows: Sequence[Row]
 ) -> Iterator[tuple[Part, Clip, list[codec.Model]]]:
     """What the results lack: a clip and the models that have not measured it."""
-    done = {(row.dataset, row.setting, row.clip, row.fingerprint) for row in rows}
+    done = {(row.dataset, row.setting, row.clip, row.model, row.fingerprint) for row in rows}
     for part in parts:
         for clip in part.clips:
             key = part.dataset, part.setting, clip.name
-            missing = [model for model in models if (*key, model.fingerprint.hex()) not in done]
+            missing = [model for model in models if (*key, model.name, model.fingerprint.hex()) not in done]
             if missing:
                 yield part, clip, missing
 
@@ -225,7 +227,12 @@ DATASETS: dict[str, Callable[[argparse.Namespace, str], list[Part]]] = {
 
 
 def _parts(arguments: argparse.Namespace) -> list[Part]:
-    return DATASETS[arguments.dataset](arguments, published.SETTINGS[arguments.extrapolate])
+    """What is to be measured. InputError, with where to get the data set, if it is missing or not whole."""
+    try:
+        return DATASETS[arguments.dataset](arguments, published.SETTINGS[arguments.extrapolate])
+    except codec.InputError as error:
+        source = triplets.SOURCES.get(arguments.dataset)
+        raise codec.InputError(f"{error}; {source}" if source else str(error)) from error
 
 
 def _table(arguments: argparse.Namespace) -> None:

@@ -6,9 +6,9 @@ import io
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -31,49 +31,32 @@ class Layers:
     notes: dict[str, str] = field(default_factory=dict)
 
 
-def shown(source: codec.Video | codec.VideoSource, pocs: Iterable[int], matrix: str) -> dict[int, Layers]:
-    """The frames at these POCs in RGB by this matrix; those past the end are left out.
+def shown(frames: Iterable[tuple[int, codec.Frame]], colour: codec.Colour) -> dict[int, Layers]:
+    """Frames with their POCs, in RGB."""
+    return {poc: Layers({"decoded": _bytes(codec.rgb_of(frame.picture, colour))}) for poc, frame in frames}
 
-    Nothing is read past the last of them, but a stream decodes the whole segment that holds it.
-    """
-    colour = codec.Colour(matrix, source.info.colour.full_range)
+
+def frames_of(source: codec.VideoSource, pocs: Iterable[int]) -> Iterator[tuple[int, codec.Frame]]:
+    """The frames at these POCs; those past the end are left out, and nothing is read past the last of them."""
     wanted = set(pocs)
-    found: dict[int, Layers] = {}
-    for poc, frame in enumerate(source):
-        if poc in wanted:
-            found[poc] = Layers({"decoded": _bytes(codec.rgb_of(frame.picture, colour))})
-        if poc >= max(wanted):
-            break
-    return found
+    return ((poc, frame) for poc, frame in enumerate(islice(source, max(wanted) + 1)) if poc in wanted)
 
 
 def decoded(stream: Path, pocs: Iterable[int], matrix: str) -> dict[int, Layers]:
     """Frames of a stream; of B-frames also motion, mask and what payloads added to the prediction."""
-    bframes = _bframes([frame.kind for frame in codec.info(stream).frames])
     wanted = set(pocs)
-    with codec.open(stream) as video:
-        size = (video.info.height, video.info.width)
+    between = range(min(wanted), max(wanted) + 1)
+    bframes = iter(codec.info(stream).bframes_for(between))
+    with codec.open(stream, workers=0) as video:
+        size, colour = (video.info.height, video.info.width), codec.Colour(matrix, video.info.colour.full_range)
         with _listening(video.model, bframes, wanted) as made:
-            found = shown(video, wanted, matrix)
+            frames = cast(Iterator[codec.Frame], video[between.start : between.stop])
+            numbered = zip(between, frames, strict=False)  # the video may end before
+            found = shown(((poc, frame) for poc, frame in numbered if poc in wanted), colour)
     for poc, outputs in made.items():
         if poc in found:
             _add_layers(found[poc], outputs, size)
     return found
-
-
-def _bframes(kinds: list[str]) -> Iterator[int]:
-    """The POCs of the B-frames in the order of decoding: between anchors, midpoints first."""
-
-    def between(low: int, high: int) -> Iterator[int]:
-        middle = (low + high) // 2
-        if middle > low:
-            yield middle
-            yield from between(low, middle)
-            yield from between(middle, high)
-
-    anchors = [poc for poc, kind in enumerate(kinds) if kind != "B"]
-    for low, high in pairwise(anchors):
-        yield from between(low, high)
 
 
 @contextmanager

@@ -13,7 +13,9 @@ matplotlib.use("Agg")  # figures go to files, on machines without a screen too
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+import codec
 from eval.curves import MEASURES, Curves, average, curves
 from eval.reference import Published, published
 
@@ -91,10 +93,15 @@ def _figure(name: str, panels: Sequence[Panel], styles: Mapping[str, int], folde
         else:
             _plot(axis, cell, styles)
     figure.suptitle(name)
-    stem = re.sub(r"[^-\w.]+", "_", name)
+    return saved(figure, folder, re.sub(r"[^-\w.]+", "_", name))
+
+
+def saved(figure: Figure, folder: Path, stem: str) -> list[Path]:
+    """Write a figure of pyplot as PNG and PDF, and close it; the files written. OutputError."""
     paths = [folder / f"{stem}.{suffix}" for suffix in ("png", "pdf")]
     for path in paths:
-        figure.savefig(path, dpi=120)
+        with codec.replacing(path) as file:
+            figure.savefig(file, format=path.suffix[1:], dpi=120)
     plt.close(figure)
     return paths
 

@@ -5,6 +5,7 @@
     python eval/rd_curves.py run --sequences DIR --codecs ncm-bitneed@x265 x265 x265:ibpb -o results.csv
     python eval/rd_curves.py table results.csv
     python eval/rd_curves.py plot results.csv -o figures
+    python eval/rd_curves.py frontier results.csv --reference x265 -o figures
     python eval/rd_curves.py report results.csv -o report.html
 
 `eval/codecs.py` says how codecs are called. All run through the same scheduler and container, so all have the same
@@ -26,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 from eval import rows as records
 from eval import tables
 from eval.codecs import CodecName, parse_rates
+from eval.command import run_command
 from eval.curves import MEASURES
 from eval.runs import MATRICES, Point, Settings, command, measure_all
 from eval.sequences import find, listing, missing
@@ -41,17 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     _add_run(commands.add_parser("run", help="code every sequence at every rate point; rows in the CSV are kept"))
     _add_table(commands.add_parser("table", help="BD-rate of each codec against a reference, as Markdown"))
     _add_plot(commands.add_parser("plot", help="PSNR and MS-SSIM over bits per pixel, a figure a class, PNG and PDF"))
+    _add_frontier(commands.add_parser("frontier", help="BD-rate over the time of encode and decode, table and figure"))
     _add_report(commands.add_parser("report", help="tables, curves, frames and pictures as one page"))
-    arguments = parser.parse_args(argv)
     try:
-        arguments.action(arguments)
-    except codec.CodecError as err:
-        print(f"rd_curves.py: {err}", file=sys.stderr)
-        return err.exit_status
+        return run_command(parser, argv)
     except KeyboardInterrupt:
         print("rd_curves.py: interrupted; what was measured is in the CSV, the same command goes on", file=sys.stderr)
         return 130
-    return 0
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +62,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--model", help="model of the ncm codecs (default: that of their mode)")
     add("--rates", nargs="+", default=[], metavar="ANCHOR=crf:N,N", help="rate points, such as x265=crf:18,23,28,33")
     add("--rgb", choices=MATRICES, default="bt709", help="matrix for RGB PSNR and MS-SSIM (default bt709)")
-    add("--jobs", type=int, default=1, metavar="N", help="rate points at a time, which their times then share")
+    add("--jobs", type=int, metavar="N", help="rate points at a time, which their times then share (default 1)")
+    add("--ray", metavar="ADDRESS", help="measure on the CPUs of a Ray cluster: auto, or its address (--jobs: all)")
     add("--device", default="auto", help="as in `codec encode`")
     add("--keep", type=Path, metavar="DIR", help="keep the streams there, for the pictures of a report")
     add("-o", "--output", type=Path, required=True, metavar="CSV")
@@ -82,6 +81,8 @@ def _run(arguments: argparse.Namespace) -> None:
     rows = records.read_rows(output) if output.exists() else []
     frames = [frame for frame in records.read_frames(output) if frame.key in {row.key for row in rows}]
     settings = _settings(arguments)
+    if arguments.ray is not None and arguments.device not in ("auto", "cpu"):
+        raise codec.InputError(f"--ray is for CPUs, not for --device {arguments.device}; leave one out")
     points = [
         Point(clip, name, rates[name].option, value) for clip in clips for name in names for value in rates[name].values
     ]
@@ -92,7 +93,8 @@ def _run(arguments: argparse.Namespace) -> None:
         frames.extend(own)
         records.write(output, rows, frames)
 
-    steps = measure_all(points, settings, jobs=max(1, arguments.jobs), done=done)
+    jobs = None if arguments.jobs is None else max(1, arguments.jobs)
+    steps = measure_all(points, settings, jobs=jobs, ray=arguments.ray, done=done)
     for _ in track(steps, total=len(points), console=Console(stderr=True), disable=not sys.stderr.isatty()):
         pass
 
@@ -169,6 +171,26 @@ def _plot(arguments: argparse.Namespace) -> None:
     rows = records.read_table(arguments.results, arguments.codecs)
     for path in draw(rows, arguments.output, each=arguments.each, beside=arguments.published):
         print(path)
+
+
+def _add_frontier(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("results", type=Path, nargs="+", metavar="CSV")
+    add("--codecs", nargs="+", metavar="NAME", help="only these (default: all)")
+    add("--reference", default="x265", metavar="NAME", help="what all are measured against (default x265)")
+    add("--measure", default="psnr_rgb", choices=MEASURES)
+    add("-o", "--output", type=Path, metavar="DIR", help="draw the figure there too, PNG and PDF")
+    parser.set_defaults(action=_frontier)
+
+
+def _frontier(arguments: argparse.Namespace) -> None:
+    from eval.frontier import draw, frontier, text_table  # matplotlib takes a second to import
+
+    rows = records.read_table(arguments.results, arguments.codecs)
+    points = frontier(rows, arguments.reference, arguments.measure)
+    print(tables.markdown(text_table(points, arguments.reference, arguments.measure)))
+    if arguments.output is not None:
+        draw(points, arguments.reference, arguments.measure, arguments.output)
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:

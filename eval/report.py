@@ -13,7 +13,7 @@ import pandas as pd
 import codec
 from eval import bdtable, tables
 from eval.curves import MEASURES, average, curves
-from eval.pictures import Layers, data_url, decoded, shown
+from eval.pictures import Layers, data_url, decoded, frames_of, shown
 from eval.rows import KEY
 from eval.runs import stream_name
 from eval.sequences import Clip
@@ -32,6 +32,8 @@ COLUMNS = {
     "PSNR YUV": ("psnr_yuv", 2),
     "PSNR RGB": ("psnr_rgb", 2),
     "MS-SSIM": ("ms_ssim", 4),
+    "XPSNR": ("xpsnr", 2),
+    "VMAF": ("vmaf", 2),
     "encode (s)": ("encode_seconds", 1),
     "decode (s)": ("decode_seconds", 1),
 }  # of the table of rate points: by title the column of a row, and its digits
@@ -92,7 +94,7 @@ def collect(
         matrix = own.rgb.iloc[0] or "bt709"
         if sequence in paths:
             with paths[sequence].open() as source:
-                made = shown(source, chosen, matrix)
+                made = shown(frames_of(source, chosen), codec.Colour(matrix, source.info.colour.full_range))
             what = {"sequence": sequence, "codec": SOURCE, "row": None}
             found += [what | {"poc": poc} | UNKNOWN | _picture(made[poc]) for poc in made]
         for title, name in zip(own.codec, own.id, strict=True):
@@ -113,10 +115,7 @@ def _picture(layers: Layers) -> dict[str, Any]:
 
 
 def _middle(frames: pd.DataFrame) -> list[int]:
-    """The B-frame nearest to the middle of the first intra period, of any codec, and the frame after it.
-
-    A stream is decoded from its start, so later periods would cost the time of all before them.
-    """
+    """The B-frame nearest to the middle of the first intra period, of any codec, and the frame after it."""
     later = frames.poc[(frames.kind == "I") & (frames.poc > 0)]
     last = int(later.min() - 1 if len(later) else max(frames.poc, default=0))
     bframes = sorted(set(frames.poc[(frames.kind == "B") & (frames.poc < last)]))

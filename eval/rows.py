@@ -45,6 +45,7 @@ class Row:
     rate_option: str = "crf"
     psnr_u: float = math.nan
     psnr_v: float = math.nan
+    xpsnr: float = math.nan
     vmaf: float = math.nan
     bpp_i: float = math.nan
     bpp_p: float = math.nan
@@ -79,6 +80,7 @@ class FrameRow:
     psnr_yuv: float
     psnr_rgb: float
     ms_ssim: float
+    xpsnr: float = math.nan
     vmaf: float = math.nan
 
     @property

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -27,11 +28,10 @@ from eval.codecs import CodecName
 from eval.rows import FrameRow, Row
 from eval.sequences import Clip
 from eval.timed import Took
-from eval.vmaf import Vmaf, available
 
 ROOT = Path(__file__).resolve().parents[1]
 MATRICES = ("bt709", "bt601")
-MEANS = ["psnr_y", "psnr_u", "psnr_v", "psnr_yuv", "psnr_rgb", "ms_ssim", "vmaf"]  # of a row, over its frames
+MEANS = ["psnr_y", "psnr_u", "psnr_v", "psnr_yuv", "psnr_rgb", "ms_ssim", "xpsnr", "vmaf"]  # of a row, over its frames
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def encode_words(point: Point, settings: Settings) -> list[str]:
     words = [*point.codec.words(), f"--{point.option}", f"{point.value:g}"]
     words += ["--intra-period", str(settings.intra_period)]
     words += ["--frames", str(settings.frames)] if settings.frames else []
-    words += ["--preset", settings.preset] if settings.preset and "--preset" not in words else []
+    words += ["--anchor-preset", settings.preset] if settings.preset and "--anchor-preset" not in words else []
     words += ["--model", settings.model] if settings.model and point.codec.mode else []
     if raw := point.clip.raw:
         words += ["--size", f"{raw.width}x{raw.height}", "--fps", str(raw.fps), "--pix-fmt", "yuv420p"]
@@ -94,10 +94,11 @@ def measure(point: Point, settings: Settings) -> tuple[Row, list[FrameRow]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         stream, decoded = folder / point.stream, folder / "decoded.y4m"
-        source, device = str(point.clip.path), ["--device", settings.device]
+        # No worker processes: points are measured side by side (--jobs), each on its share of the threads.
+        source, device = str(point.clip.path), ["--device", settings.device, "--workers", "0"]
         words = encode_words(point, settings)
-        encoded = _timed(["encode", source, "-o", str(stream), *words, "--no-metrics", *device], folder)
-        took = _timed(["decode", str(stream), "-o", str(decoded), *device], folder)
+        encoded = timed(["encode", source, "-o", str(stream), *words, "--no-metrics", *device], folder)
+        took = timed(["decode", str(stream), "-o", str(decoded), *device], folder)
         info, size = codec.info(stream), stream.stat().st_size
         frames = _frames(point, info, decoded, settings.rgb)
         if settings.keep:
@@ -106,7 +107,7 @@ def measure(point: Point, settings: Settings) -> tuple[Row, list[FrameRow]]:
     return _row(point, settings, info, frames, size, encoded=encoded, decoded=took), frames
 
 
-def _timed(words: Sequence[str], folder: Path) -> Took:
+def timed(words: Sequence[str], folder: Path) -> Took:
     """Run a command of `codec` in a process of its own. CodecError with its line if it fails."""
     report = folder / "took.json"
     report.unlink(missing_ok=True)
@@ -123,14 +124,15 @@ def _timed(words: Sequence[str], folder: Path) -> Took:
 def _frames(point: Point, info: codec.StreamInfo, decoded: Path, rgb: str) -> list[FrameRow]:
     """Every frame of a stream, its decoded picture compared with the source. StreamError if one is lacking."""
     rows: list[FrameRow] = []
-    vmaf = Vmaf() if available() else None
+    vmaf = codec.Vmaf() if codec.vmaf_available() else None
     with point.clip.open() as source, codec.open_source(decoded) as result:
         colour = codec.Colour(rgb, source.info.colour.full_range)
+        xpsnr = codec.Xpsnr(source.info)
         for record, a, b in zip(info.frames, source, result, strict=False):
             q = codec.compare(a.picture, b.picture, colour)
             if vmaf:
                 vmaf.add(a.picture, b.picture)
-            values = (q.psnr_y, q.psnr_u, q.psnr_v, q.psnr_yuv, q.psnr_rgb, q.ms_ssim)
+            values = (q.psnr_y, q.psnr_u, q.psnr_v, q.psnr_yuv, q.psnr_rgb, q.ms_ssim, xpsnr.add(a.picture, b.picture))
             rows.append(FrameRow(*point.key, record.poc, record.kind, record.bits, *values))
     if len(rows) != len(info.frames):
         raise codec.StreamError(f"{point.stream}: {len(rows)} of {len(info.frames)} frames can be compared")
@@ -216,24 +218,58 @@ def machine(device: str = "auto") -> str:
 
 
 def measure_all(
-    points: Sequence[Point], settings: Settings, *, jobs: int, done: Callable[[Row, list[FrameRow]], None]
+    points: Sequence[Point],
+    settings: Settings,
+    *,
+    jobs: int | None,
+    done: Callable[[Row, list[FrameRow]], None],
+    ray: str | None = None,
 ) -> Iterator[None]:
-    """Measure points, `jobs` at a time, handing each to `done` as it ends; yields after each. CodecError as measure."""
-    if jobs == 1:
+    """Measure points, handing each to `done` as it ends; yields after each. CodecError as measure.
+
+    `jobs` are measured at a time, by default one; on the Ray cluster at an address, as many as it has processors.
+    """
+    if ray is None and jobs in (None, 1):
         for point in points:
             done(*measure(point, settings))
             yield
         return
+    with _processes(jobs or 1) if ray is None else _machines(ray, jobs) as (pool, one):
+        futures = [pool.submit(one, point, settings) for point in points]
+        for future in as_completed(futures):
+            done(*future.result())
+            yield
+
+
+Measure = Callable[[Point, Settings], tuple[Row, list[FrameRow]]]
+
+
+@contextmanager
+def _processes(jobs: int) -> Iterator[tuple[Executor, Measure]]:
+    """So many processes, which share the processor's threads, and what they do."""
     threads = max(1, len(os.sched_getaffinity(0)) // jobs) if hasattr(os, "sched_getaffinity") else 1
     context = multiprocessing.get_context("spawn")  # torch does not survive a fork with its threads running
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_limit_threads, initargs=(threads,)) as pool:
-        futures = [pool.submit(measure, point, settings) for point in points]
         try:
-            for future in as_completed(futures):
-                done(*future.result())
-                yield
+            yield pool, measure
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _machines(address: str, jobs: int | None) -> Iterator[tuple[Executor, Measure]]:
+    """Threads that each have points measured on a cluster, and how they do that."""
+    with codec.open_cluster(address, jobs) as cluster:
+
+        def there(point: Point, settings: Settings) -> tuple[Row, list[FrameRow]]:
+            paths = (point.clip.path, *filter(None, [settings.keep]))
+            return cluster.call(measure, point, replace(settings, device="cpu"), paths=paths)
+
+        pool = ThreadPoolExecutor(cluster.size)
+        try:
+            yield pool, there
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _limit_threads(threads: int) -> None:

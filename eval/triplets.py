@@ -20,6 +20,13 @@ import codec
 
 Image: TypeAlias = NDArray[np.uint8]  # RGB (H,W,3)
 
+# Where a data set is published, and how it lies in its root folder.
+SOURCES = {
+    "vimeo": "Vimeo-90k, triplets: http://toflow.csail.mit.edu; tri_testlist.txt beside sequences/00001/0266/im1.png",
+    "ucf101": "UCF101: https://github.com/liuziwei7/voxel-flow; 1/frame_00.png, frame_01_gt.png, frame_02.png, 11/...",
+    "snu-film": "SNU-FILM: https://myungsub.github.io/CAIN; test-easy.txt beside test/GOPRO_test and test/YouTube_test",
+    "x4k": "X-TEST of X4K1000FPS: https://github.com/JihyongOh/XVFI; test/Type1/TEST01_003_f0433/0000.png to 0032.png",
+}
 SNU_FILM_MODES = ("easy", "medium", "hard", "extreme")
 X_TEST_FRAMES, X_TEST_STEP = 33, 4
 # Two of the three frames are the same: table 6 of the paper.

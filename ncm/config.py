@@ -40,6 +40,7 @@ class NcmConfig:
     context_width: int = 16  # first level of the context net, doubling at each of four; of "subpixel" the only width
     double_resolution: bool = False  # features twice as fine in IFBlocks and U-Net: `large`, paper A.1
     flip_average: bool = False  # inference averages the answers for the pictures and for them upside down (A.1)
+    half_synthesis: bool = False  # inference computes the synthesis, after all motion is known, in bfloat16
     teacher_width: int = 64  # 0 = no teacher block
 
     def __post_init__(self) -> None:

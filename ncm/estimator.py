@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Intermediate flow, coarse to fine (Jia 2022, 3.3): matching blocks on a small picture, plain ones on the full one."""
 
-from typing import NamedTuple
+import math
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +11,12 @@ from .config import NcmConfig
 from .features import FeaturePyramid, ImageFeatures, MotionFeatures
 from .guidance import Guide
 from .ifblock import FLOW, HIDDEN, MASK, IFBlock, Motion
-from .warp import resize, warp
+from .tiles import by_tiles
+from .warp import resize, same_size, warp
 
 QUALITY_WIDTH = 16
 BLOCK_MULTIPLE = 4  # a block halves its input twice
+SEES = 41  # pixels of its size that a block of eight convolutions at 1/4 sees far
 
 
 class References(NamedTuple):
@@ -27,7 +30,7 @@ class References(NamedTuple):
 
     def at(self, size: tuple[int, int]) -> "References":
         """These references, their features and time resized to (H, W)."""
-        if self.past.shape[-2:] == size:
+        if same_size(self.past, size):
             return self
         # With their features, of which there may be none.
         past, future = (torch.cat(side, 1) for side in zip(self[:2], self[2:4], strict=True))
@@ -47,6 +50,7 @@ class CoarseToFine(nn.Module):
     def __init__(self, config: NcmConfig) -> None:
         super().__init__()
         self.config = config
+        self.tile = 0  # pixels; more for answers on the full pictures by tiles, and without the earlier motions
         self.encode = ImageFeatures(config.image_features) if config.image_features else None
         for index in range(len(config.widths)):
             self.add_module(f"block{index}", _block(config, index))
@@ -68,7 +72,8 @@ class CoarseToFine(nn.Module):
         steps: list[Motion] = []
         if self.config.coarse_blocks:
             steps = self._steps(steps, self.config.coarse_scales, refs.at(self.coarse_size(*full)), quality)
-            steps = [step.at(full) for step in self._wanted(steps)]
+            wanted = self._wanted(steps)
+            steps = [wanted[-1].at(full)] * len(wanted) if self.tile else [step.at(full) for step in wanted]
         return self._steps(steps, self._fine_scales(*full), refs, quality)
 
     def teach(self, past: Tensor, future: Tensor, time: Tensor, motion: Motion, target: Tensor) -> Motion:
@@ -82,13 +87,17 @@ class CoarseToFine(nn.Module):
         refs = self._references(past, future, time)
         pictures, features = refs.warped(motion.flow)
         x = torch.cat([pictures, target, features, time, motion.mask, motion.hidden], 1)
-        return self._refined(motion, self.teacher(x, motion.flow, 1), time)
+        return self._refined(motion, self._answer(self.teacher, x, motion.flow, 1), time)
 
     def coarse_size(self, height: int, width: int) -> tuple[int, int]:
         """(h, w) of the coarse picture: short side about a, multiples of what the coarsest block needs (paper 3.3)."""
-        ratio = min(self.config.coarse_ratio, self.config.coarse_short_side / min(height, width))
+        short = self.config.coarse_short_side
         multiple = BLOCK_MULTIPLE * max(self.config.coarse_scales)
-        return _round_up(height * ratio, multiple), _round_up(width * ratio, multiple)
+        # In whole numbers and without a condition, so that an exported network can tell it from a picture's size.
+        least = math.ceil(short / self.config.coarse_ratio)
+        divisor = cast(int, torch.sym_max(torch.sym_min(height, width), least)) * multiple
+        rows, columns = ((side * short + divisor - 1) // divisor for side in (height, width))  # up; ONNX has no floor
+        return rows * multiple, columns * multiple
 
     def _wanted(self, steps: list[Motion]) -> list[Motion]:
         """The coarse motions that are worth enlarging, which for a small network is a good part of the work.
@@ -103,8 +112,11 @@ class CoarseToFine(nn.Module):
     def _fine_scales(self, height: int, width: int) -> tuple[int, ...]:
         """K_f for a picture (paper 3.3)."""
         config = self.config
-        far = config.fine_scales and config.coarse_blocks and self.coarse_size(height, width)[0] / height < 0.5
-        return config.fine_scales_far if far else config.fine_scales
+        if not config.coarse_blocks:
+            return config.fine_scales
+        # Again without a condition: 1 where the coarse picture is smaller than half, else 0.
+        far = cast(int, torch.sym_min((height - 1) // (2 * self.coarse_size(height, width)[0]), 1))
+        return tuple(k + far * (f - k) for k, f in zip(config.fine_scales, config.fine_scales_far, strict=True))
 
     def _references(self, past: Tensor, future: Tensor, time: Tensor) -> References:
         if self.encode is None:
@@ -121,6 +133,8 @@ class CoarseToFine(nn.Module):
             guide = Guide(refs.past, refs.future, self.config, pyramid=self.pyramid, motion=self.motion)
         for scale in scales:
             steps.append(self._step(len(steps), scale, refs, steps[-1] if steps else None, quality, guide))
+            if self.tile:
+                steps = [steps[-1]] * len(steps)  # the last stands for those before, which nobody asks for
         return steps
 
     def _step(
@@ -139,7 +153,20 @@ class CoarseToFine(nn.Module):
             x = torch.cat(refs, 1)
         else:
             x = torch.cat([*refs.warped(motion.flow), refs.time, motion.mask, motion.hidden], 1)
+        if guide is None and index >= self.config.coarse_blocks:
+            return self._refined(motion, self._answer(block, x, flow, scale, quality), refs.time)
         return self._refined(motion, block(x, flow, scale, image=image, motion=features, quality=quality), refs.time)
+
+    def _answer(
+        self, block: IFBlock, x: Tensor, flow: Tensor | None, scale: int, quality: Tensor | None = None
+    ) -> Motion:
+        """What a block on the full pictures, without correspondences, answers; by tiles if so wished."""
+
+        def answer(x: Tensor, flow: Tensor | None = None) -> Tensor:
+            return torch.cat(block(x, flow, scale, quality=quality), 1)
+
+        found = by_tiles(answer, [x] if flow is None else [x, flow], self.tile, SEES * scale)
+        return Motion(found[:, :FLOW], found[:, FLOW : FLOW + MASK], found[:, FLOW + MASK :])
 
     def _refined(self, motion: Motion | None, delta: Motion, time: Tensor) -> Motion:
         """The motion after a block that answered delta: flows add up, mask and features are new.
@@ -186,7 +213,3 @@ def _level(config: NcmConfig, index: int) -> int:
     """The pyramid's level for a block: that of its scale. A fine block sees the same one, resized, at K_f = (2, 1)."""
     coarse = config.coarse_scales[: config.coarse_blocks]
     return (*coarse, *config.fine_scales)[index].bit_length() - 1
-
-
-def _round_up(value: float, multiple: int) -> int:
-    return max(multiple, -int(-value // multiple) * multiple)

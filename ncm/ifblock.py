@@ -32,14 +32,15 @@ class ResidualConv(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, padding=1)
         self.beta = nn.Parameter(torch.ones(1, width, 1, 1))
-        self.relu = nn.LeakyReLU(0.2)
+        self.relu = nn.LeakyReLU(0.2, inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.relu(self.conv(x) * self.beta + x)
 
 
 def _conv(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1), nn.LeakyReLU(0.2))
+    layer = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1)
+    return nn.Sequential(layer, nn.LeakyReLU(0.2, inplace=True))
 
 
 class IFBlock(nn.Module):

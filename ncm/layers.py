@@ -14,6 +14,17 @@ def zero_init(layer: nn.Conv2d | nn.Linear) -> nn.Module:
     return layer
 
 
+class PReLU(nn.PReLU):
+    """x (B,C,H,W), times one learned factor a channel where it is negative; in bfloat16 the same bits, far sooner."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dtype is not torch.bfloat16 or torch.is_grad_enabled():
+            return super().forward(x)
+        # torch's own kernel takes five times as long in bfloat16 as in float32, on a CPU.
+        factor = self.weight.to(x.dtype).view(1, -1, 1, 1)
+        return torch.addcmul(x.clamp(min=0), factor, x.clamp(max=0))
+
+
 def upward(in_channels: int, out_channels: int, *, double: bool = True) -> nn.ConvTranspose2d:
     """(B,C,H,W) -> (B,C',2H,2W) by a 4x4 transposed convolution; (B,C',H,W) with the same weights if not `double`."""
     kind = nn.ConvTranspose2d if double else UnstridedUp

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The whole network: two references in, the frame between them out (Jia 2022, Fig. 3)."""
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -50,6 +51,7 @@ class FrameSynthesis(nn.Module):
     def __init__(self, config: NcmConfig) -> None:
         super().__init__()
         self.config = config
+        self.tile = 0  # pixels; see `in_tiles`
         quality = QUALITY_WIDTH if config.quality_input else 0
         self.flow = Rife40Flow(config.widths) if config.estimator == "rife40" else CoarseToFine(config)
         self.synthesis = _synthesis(config, quality)
@@ -76,7 +78,20 @@ class FrameSynthesis(nn.Module):
 
     def _predict(self, past: Tensor, future: Tensor, time: Tensor, quality: Tensor | None) -> Prediction:
         steps = self.flow(past, future, time, quality)
-        return Prediction(self.synthesis(past, future, steps[-1].flow, steps[-1].mask, quality), steps)
+        half = self.config.half_synthesis and not self.training
+        with torch.autocast(past.device.type, torch.bfloat16) if half else nullcontext():
+            frame = self.synthesis(past, future, steps[-1].flow, steps[-1].mask, quality)
+        return Prediction(frame, steps)
+
+    def in_tiles(self, side: int) -> None:
+        """Make predictions from now on by tiles of about so many pixels a side, 0 for all at once.
+
+        They differ by rounding alone, and take less memory. The small networks have no parts that gain by it.
+        """
+        self.tile = side
+        for part in (self.flow, self.synthesis):
+            if isinstance(part, CoarseToFine | Synthesis):
+                part.tile = side
 
     def embed_quality(self, past: Tensor, noise: Tensor | None) -> Tensor | None:
         """The embedding (B,16) of the references' noise (B,), absent = clean; None if there is no such input."""
@@ -115,9 +130,14 @@ def time_plane(past: Tensor, time: float | Tensor) -> Tensor:
     return value.expand(past.shape[0], 1, *past.shape[-2:])
 
 
+def warped_along(past: Tensor, future: Tensor, motion: Motion) -> tuple[Tensor, Tensor]:
+    """Both references (B,C,H,W) along a motion, past first."""
+    return warp(past, motion.flow[:, :2]), warp(future, motion.flow[:, 2:])
+
+
 def blend_of(past: Tensor, future: Tensor, motion: Motion) -> Tensor:
     """The blend (B,3,H,W) of both references along a motion, without synthesis (paper, equation 1)."""
-    return blend(warp(past, motion.flow[:, :2]), warp(future, motion.flow[:, 2:]), motion.mask)
+    return blend(*warped_along(past, future, motion), motion.mask)
 
 
 def build(config: NcmConfig) -> FrameSynthesis:

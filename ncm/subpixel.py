@@ -4,7 +4,7 @@
 import torch
 from torch import Tensor, nn
 
-from .layers import upward, zero_init
+from .layers import PReLU, upward, zero_init
 from .warp import resize, resize_flow, warp
 
 BLOCK = 4  # the network's pixel is a block of 4x4
@@ -20,10 +20,10 @@ class SubpixelSynthesis(nn.Module):
 
     def __init__(self, width: int, *, quality: int = 0) -> None:
         super().__init__()
-        self.enter = nn.Sequential(nn.Conv2d(6 * BLOCK**2 + 5, width, 1), nn.PReLU(width))
+        self.enter = nn.Sequential(nn.Conv2d(6 * BLOCK**2 + 5, width, 1), PReLU(width))
         self.here = _conv(width, width, 1)
         self.down = nn.Sequential(_conv(width, 2 * width, 2), _conv(2 * width, 2 * width, 1))
-        self.up = nn.Sequential(upward(2 * width, width), nn.PReLU(width))
+        self.up = nn.Sequential(upward(2 * width, width), PReLU(width))
         self.mix = _conv(width, width, 1)
         self.leave = zero_init(nn.Conv2d(width, 4 * BLOCK**2, 1))
         self.quality = zero_init(nn.Linear(quality, width)) if quality else None
@@ -46,7 +46,7 @@ class SubpixelSynthesis(nn.Module):
 
 
 def _conv(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1), nn.PReLU(out_channels))
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1), PReLU(out_channels))
 
 
 def _blocks(picture: Tensor) -> Tensor:

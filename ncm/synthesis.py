@@ -4,16 +4,19 @@
 import torch
 from torch import Tensor, nn
 
-from .layers import upward, zero_init
+from .layers import PReLU, upward, zero_init
+from .tiles import by_tiles
 from .warp import resize_flow, warp
+
+SEES = 76  # pixels that the U-Net sees far
 
 
 def _conv(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1), nn.PReLU(out_channels))
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1), PReLU(out_channels))
 
 
 def _up(in_channels: int, out_channels: int, *, double: bool = True) -> nn.Sequential:
-    return nn.Sequential(upward(in_channels, out_channels, double=double), nn.PReLU(out_channels))
+    return nn.Sequential(upward(in_channels, out_channels, double=double), PReLU(out_channels))
 
 
 class ConvPair(nn.Module):
@@ -93,6 +96,7 @@ class Synthesis(nn.Module):
 
     def __init__(self, width: int, *, quality: int = 0, double: bool = False) -> None:
         super().__init__()
+        self.tile = 0  # pixels; more for the U-Net by tiles
         self.contextnet = ContextNet(width, double=double)
         self.unet = UNet(17, width, quality=quality, double=double)
 
@@ -101,7 +105,13 @@ class Synthesis(nn.Module):
     ) -> Tensor:
         warped_past, warped_future = warp(past, flow[:, :2]), warp(future, flow[:, 2:])
         x = torch.cat([past, future, warped_past, warped_future, mask, flow], 1)
-        correction = self.unet(x, self.contextnet(past, flow[:, :2]), self.contextnet(future, flow[:, 2:]), quality)
+        contexts = self.contextnet(past, flow[:, :2]), self.contextnet(future, flow[:, 2:])
+
+        def correct(x: Tensor, *levels: Tensor) -> Tensor:
+            count = len(levels) // 2
+            return self.unet(x, list(levels[:count]), list(levels[count:]), quality)
+
+        correction = by_tiles(correct, [x, *contexts[0], *contexts[1]], self.tile, SEES)
         # Not clipped: YUV has colours outside RGB, and what the references show of them must survive.
         return blend(warped_past, warped_future, mask) + 2 * correction - 1
 

@@ -1,5 +1,8 @@
 """What every test may ask for."""
 
+import locale
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -29,3 +32,19 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def decimal_comma(tmp_path, monkeypatch):
+    """A locale in which C reads 1.5 as 1."""
+    if shutil.which("localedef") is None:
+        pytest.skip("there is no localedef")
+    made = subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", tmp_path / "de_DE.UTF-8"], capture_output=True)
+    monkeypatch.setenv("LOCPATH", str(tmp_path))
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        locale.setlocale(locale.LC_ALL, "de_DE.UTF-8")
+    except locale.Error:
+        pytest.skip(f"there is no German locale: {made.stderr.decode()}")
+    yield
+    locale.setlocale(locale.LC_ALL, before)

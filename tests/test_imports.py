@@ -18,17 +18,22 @@ FLOORS = (
     {"codec.__main__"},
     {"codec.cli"},
     {"codec.__init__"},
-    {"codec.train", "codec.encoder"},
+    {"codec.train", "codec.encoder", "codec.apps"},
     {"codec.decoder"},
     {"codec.anchors"},
+    {"codec.parallel"},
     {"codec.models"},
     {"codec.bframe"},
     {"codec.learned"},
+    {"codec.container"},
     {"codec.bitstream"},
     {"codec.gop"},
     {"codec.video"},
+    {"codec.batch"},
+    {"codec.status", "codec.terminal"},
     {"codec.device", "codec.files", "codec.memory", "codec.progress_bar", "codec.values"},
-    {"codec.errors", "codec.progress", "codec.version"},
+    {"codec.arguments", "codec.precision"},
+    {"codec.errors", "codec.notes", "codec.progress", "codec.version"},
     {"ncm", "entropy"},
 )
 FLOOR = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -118,10 +123,11 @@ DOORS = {
     "codec --help": ("from codec.cli import main; main(['--help'])", set()),
     "codec encode --help": ("from codec.cli import main; main(['encode', '--help'])", set()),
     "codec train --help": ("from codec.cli import main; main(['train', '--help'])", set()),
+    "codec slowmo --help": ("from codec.cli import main; main(['slowmo', '--help'])", set()),
     "codec info": ("from codec.cli import main; main(['info', 'tests/data/golden.ncm'])", {"numpy"}),
     "codec encode --mode bitfree": (
         "from codec.cli import main; main(['encode', 'codec/sample/bunny.mp4', '--mode', 'bitfree', '--frames', '1', "
-        "'--dry-run', '--no-metrics', '--preset', 'ultrafast'])",
+        "'--dry-run', '--no-metrics', '--anchor-preset', 'ultrafast'])",
         {"torch", "av", "numpy"},
     ),
 }
@@ -165,7 +171,7 @@ def test_every_option_in_an_error_message_exists():
     from codec.cli import _parser
 
     known = {*options_of(_parser()), "--force"}  # pip's own
-    others = {"program_codecs.py", "user_codecs.py"}  # the command lines of other programs
+    others = {"play.py", "program_codecs.py", "user_codecs.py"}  # the command lines of other programs
     strange = {
         f"{module_of(path)}: {word}"
         for path in (ROOT / "codec").rglob("*.py")

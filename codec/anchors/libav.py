@@ -3,7 +3,6 @@
 
 import os
 import re
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -20,10 +19,13 @@ from numpy.typing import NDArray
 
 from ..bitstream.units import AnchorPacket
 from ..errors import AnchorError
-from ..video.picture import MATRIX_CODES, VideoInfo, Yuv420, crop, dtype_of, pad
+from ..video import hdr10
+from ..video.guard import process_unchanged
+from ..video.libav_presentation import describe
+from ..video.picture import VideoInfo, Yuv420, crop, dtype_of, pad
 from .disposable import disposable_hevc, without
 from .libav_codecs import START_CODE, LibavRow
-from .protocol import AnchorFrame
+from .protocol import AnchorFrame, check_depth
 
 MINIMUM_SIZE = 64  # the smallest side that every encoder of the table takes
 RATES = (Fraction(1), Fraction(240))  # frames a second that every encoder takes
@@ -32,8 +34,6 @@ FORMATS = {8: ("yuv420p", "yuvj420p"), 10: ("yuv420p10le",)}  # what we encode, 
 USER_DATA = re.compile(rb"\x00?\x00\x00\x01\x06\x05.*?(?=\x00?\x00\x00\x01|\Z)", re.DOTALL)
 # How libavcodec warns of a parameter that it goes on without.
 IGNORED = re.compile(r"(?:Unknown option|Invalid value for|Error parsing option)[ :']*([\w-]+)")
-# The logging of libav is global to the process, and no encoder opens safely beside another.
-_opening = threading.Lock()
 
 
 def keyint_of(row: LibavRow, longest_group: int) -> str:
@@ -60,6 +60,11 @@ class LibavAnchors:
         option, value = self.quality
         start, fall = self.row.slopes[option]
         return float(2 ** (start - fall * float(value)))
+
+    @property
+    def exact(self) -> bool:
+        """Whether every machine decodes the same pictures, to the bit: it decodes in whole numbers."""
+        return True
 
     @property
     def regular(self) -> bool:
@@ -100,8 +105,14 @@ class LibavAnchors:
             raise AnchorError(f"{self.name} lost {len(waiting)} pictures, the first is anchor {min(waiting)}")
 
     def decode(self, packets: Sequence[AnchorPacket], info: VideoInfo) -> dict[int, Yuv420]:
-        """The pictures of one closed group by index; what cannot be decoded is absent. Never raises for bad data."""
+        """The pictures of one closed group by index; what cannot be decoded is absent.
+
+        AnchorError if the codec has not the video's depth; nothing is raised for bad data.
+        """
+        check_depth(self.name, self.row.depths, info)
         decoder = self._decoder()
+        # A packet of a few bytes may ask for pictures of gigabytes; encoders fill sizes up to multiples of 64 at most.
+        decoder.options |= {"max_pixels": str((info.width + MINIMUM_SIZE) * (info.height + MINIMUM_SIZE))}
         pictures: dict[int, Yuv420] = {}
         for packet in (*packets, None):
             try:
@@ -136,15 +147,13 @@ class LibavAnchors:
 
     def _open(self, info: VideoInfo) -> VideoCodecContext:
         """The encoder. AnchorError, naming the parameter, if it is missing or refuses or ignores its settings."""
-        if info.bit_depth not in self.row.depths:
-            depths = " or ".join(map(str, self.row.depths))
-            raise AnchorError(f"{self.name} codes {depths} bit; this video has {info.bit_depth}")
+        check_depth(self.name, self.row.depths, info)
         os.environ.setdefault("SVT_LOG", "0")  # SVT-AV1 asks the environment, not libav, whether to write to stderr
         context = create(self.row.encoder, "w")
         _describe_video(context, info, self.anchor_distance)
         context.thread_count = self.threads
-        context.options = self._options()
-        with _opening:
+        context.options = self._options(info)
+        with process_unchanged():
             level = av.logging.get_level()
             av.logging.set_level(av.logging.WARNING)
             try:
@@ -158,11 +167,12 @@ class LibavAnchors:
             raise AnchorError(f"{self.name} does not know parameter {ignored[1]!r} or cannot use its value")
         return context
 
-    def _options(self) -> dict[str, str]:
+    def _options(self, info: VideoInfo) -> dict[str, str]:
         """Options of libavcodec; among them the encoder's own parameters, ours last so that they hold."""
         row = self.row
         own = [f"{key}={value}" for key, value in self.params.items() if key not in row.choices]
-        params = [row.defaults, *own, row.fixed.format(keyint=self.keyint)]
+        told = hdr10.parameters(row.encoder, info.presentation)
+        params = [row.defaults, *told, *own, row.fixed.format(keyint=self.keyint)]
         options = {key: value for key, value in self.params.items() if key in row.choices}
         options |= {"preset": self.preset, self.quality[0]: self.quality[1], **row.options}
         return options | {row.params_option: ":".join(filter(None, params))}
@@ -216,8 +226,8 @@ def _describe_video(context: VideoCodecContext, info: VideoInfo, anchor_distance
     rate = min(max(info.frame_rate / anchor_distance, RATES[0]), RATES[1]).limit_denominator(10_000)
     context.width, context.height, context.pix_fmt = width, height, FORMATS[info.bit_depth][0]
     context.framerate, context.time_base = rate, 1 / rate
-    context.color_range = 2 if info.colour.full_range else 1
-    context.colorspace = MATRIX_CODES[info.colour.matrix]
+    describe(context, info)
+    context.sample_aspect_ratio = info.presentation.sample_aspect_ratio
 
 
 def _first_error(logs: list[tuple[int, str, str]]) -> str:

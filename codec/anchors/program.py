@@ -18,7 +18,7 @@ from .access_units import access_units
 from .disposable import disposable_hevc, without
 from .libav_codecs import START_CODE
 from .program_codecs import Command, ProgramRow
-from .protocol import AnchorFrame
+from .protocol import AnchorFrame, check_depth
 from .subprocesses import run
 
 PIXEL_FORMATS = {8: "yuv420p", 10: "yuv420p10le"}
@@ -44,6 +44,11 @@ class ProgramAnchors:
             raise InputError(f"{self.name} tells no slope, which bitneed needs; add `slope = [a, b]` to its definition")
         start, fall = self.row.slopes[self.preset]
         return float(2 ** (start - fall * float(self.quality[1])))
+
+    @property
+    def exact(self) -> bool:
+        """Whether every machine decodes the same pictures, to the bit: programs are taken to."""
+        return True
 
     @property
     def regular(self) -> bool:
@@ -84,9 +89,7 @@ class ProgramAnchors:
 
         AnchorError if a program is missing or fails, or if the decoder does not show what the encoder saw.
         """
-        if info.bit_depth not in self.row.formats:
-            depths = " or ".join(map(str, self.row.formats))
-            raise AnchorError(f"{self.name} codes {depths} bit; this video has {info.bit_depth}")
+        check_depth(self.name, self.row.formats, info)
         for command, given in ((self.row.encoder, self.encoder), (self.row.decoder, self.decoder)):
             self.row.find(command, given)  # before anything is coded in vain
         first = 0
@@ -97,8 +100,9 @@ class ProgramAnchors:
     def decode(self, packets: Sequence[AnchorPacket], info: VideoInfo) -> dict[int, Yuv420]:
         """The pictures of one closed group by index; what cannot be decoded is absent.
 
-        AnchorError if the decoder is missing; nothing is raised for bad data.
+        AnchorError if the decoder is missing or has not the video's depth; nothing is raised for bad data.
         """
+        check_depth(self.name, self.row.formats, info)
         self.row.find(self.row.decoder, self.decoder)
         if not packets or not packets[0].key:
             return {}

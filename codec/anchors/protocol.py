@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """What every anchor codec offers: an ordinary sequence of pictures in, packets out, and back."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from ..bitstream.units import AnchorPacket
+from ..errors import AnchorError
 from ..video.picture import VideoInfo, Yuv420
 
 
@@ -19,6 +20,11 @@ class AnchorCodec(Protocol):
     """A codec for the anchors of a video. Pictures are those of the video: any size, 8 or 10 bit."""
 
     name: str
+
+    @property
+    def exact(self) -> bool:
+        """Whether every machine decodes the same pictures, to the bit."""
+        ...
 
     @property
     def regular(self) -> bool:
@@ -64,3 +70,10 @@ class AnchorCodec(Protocol):
     def describe(self) -> str:
         """The settings that made the stream, in one line, for the stream header."""
         ...
+
+
+def check_depth(name: str, depths: Collection[int], info: VideoInfo) -> None:
+    """AnchorError if the codec of this name, which has these bit depths, has not the video's."""
+    if info.bit_depth not in depths:
+        known = " or ".join(map(str, depths))
+        raise AnchorError(f"{name} codes {known} bit; this video has {info.bit_depth}")

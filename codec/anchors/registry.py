@@ -3,7 +3,9 @@
 
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
+from ..arguments import checked
 from ..errors import InputError
 from .libav import LibavAnchors, keyint_of
 from .libav_codecs import ROWS, LibavRow
@@ -16,6 +18,7 @@ TCM = "tcm"  # the learned one, which has no row
 Row = LibavRow | ProgramRow
 
 
+@checked
 def anchor_codec(
     name: str,
     *,
@@ -44,30 +47,23 @@ def anchor_codec(
 
         return tcm_anchors(preset=preset, crf=crf, qp=qp, params=params)
     row = row_of(name)
-    quality, checked_preset = row.checked_quality(crf, qp), row.checked_preset(preset)
+    common: dict[str, Any] = {
+        "name": row.name,
+        "quality": row.checked_quality(crf, qp),
+        "preset": row.checked_preset(preset),
+        "anchor_distance": anchor_distance,
+    }
     checked_params = row.checked_params(params)
     if isinstance(row, ProgramRow):
-        return ProgramAnchors(
-            name=row.name,
-            row=row,
-            preset=checked_preset,
-            quality=quality,
-            params=checked_params,
-            anchor_distance=anchor_distance,
-            encoder=encoder,
-            decoder=decoder,
-        )
+        return ProgramAnchors(row=row, params=checked_params, encoder=encoder, decoder=decoder, **common)
     if encoder is not None or decoder is not None:
         raise InputError(f"{row.name} comes with PyAV; --anchor-encoder and --anchor-decoder are for programs")
     return LibavAnchors(
-        name=row.name,
         row=row,
-        preset=checked_preset,
-        quality=quality,
         params={**row.structural, **checked_params} if structural else checked_params,
         keyint=keyint_of(row, longest_group),
-        anchor_distance=anchor_distance,
         threads=threads,
+        **common,
     )
 
 

@@ -47,6 +47,8 @@ def defined_rows() -> dict[str, ProgramRow]:
 
 def load_row(path: Path) -> ProgramRow:
     """The row that a .toml file defines. InputError if the file is missing or something in it is wrong."""
+    if not path.is_file():  # a pipe would wait for ever
+        raise InputError(f"{path}: is no file, so it defines no anchor codec; check the path")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors

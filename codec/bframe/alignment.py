@@ -43,7 +43,8 @@ def match(current: Tensor, neighbour: Tensor) -> Tensor:
     before = STAGES[0].shrink
     for stage in STAGES:
         small, other = (_shrunk(picture, stage.shrink) for picture in (current, neighbour))
-        flow = _enlarged(flow, before // stage.shrink, small)
+        times = before // stage.shrink
+        flow = _enlarged(flow, times, small) * times
         flow = flow + _search(small, sampled(other, flow, mode="bilinear"), stage)
         before = stage.shrink
     return flow
@@ -68,7 +69,7 @@ def _search(current: Tensor, neighbour: Tensor, stage: Stage) -> Tensor:
     vector = torch.cat([best % across, best // across], 1).to(costs) - stage.radius
     if stage.fractions:
         vector = vector + torch.cat([_fraction(costs, best, across, step) for step in (1, across)], 1)
-    return _enlarged(vector, stage.block, current, factor=1)
+    return _enlarged(vector, stage.block, current)
 
 
 def _costs(current: Tensor, neighbour: Tensor, stage: Stage) -> Tensor:
@@ -98,10 +99,9 @@ def _shrunk(picture: Tensor, factor: int) -> Tensor:
     return F.avg_pool2d(picture, factor, ceil_mode=True) if factor > 1 else picture
 
 
-def _enlarged(vectors: Tensor, times: int, like: Tensor, *, factor: int | None = None) -> Tensor:
-    """Vectors for a picture so many times larger, as large as another; they grow as well unless a factor is given."""
+def _enlarged(vectors: Tensor, times: int, like: Tensor) -> Tensor:
+    """Vectors of a picture for one so many times larger, as large as another; they point as far as before."""
     if times == 1:
         return vectors
     height, width = like.shape[2:]
-    larger = F.interpolate(vectors, scale_factor=times, mode="bilinear", align_corners=False)
-    return larger[..., :height, :width] * (times if factor is None else factor)
+    return F.interpolate(vectors, scale_factor=times, mode="bilinear", align_corners=False)[..., :height, :width]

@@ -63,23 +63,21 @@ def quarter_steps(flow: Tensor, size: int) -> Tensor:
 
 
 def code_blocks(tape: Tape, flow: Tensor, blocks: Blocks | None) -> Blocks:
-    """The blocks on a tape, given the network's flow (B,4,H,W); None where they are read.
-
-    All samples share the levels of the tables: streams hold one.
-    """
+    """The blocks on a tape, given the network's flow (B,4,H,W); None where they are read."""
     count, _, height, width = flow.shape
     wanted = None if blocks is None else _levels(blocks, flow)
     given = (None,) * 4 if blocks is None else (blocks.kinds, blocks.vectors, blocks.parts, blocks.part_vectors)
-    levels = _coded(tape, "levels", wanted, flow.new_zeros(count, 4, 1, 1), LEVELS)[0].flatten().clamp(0, 7).tolist()
-    table = _kind_table(levels[:3])
+    levels = _coded(tape, "levels", wanted, flow.new_zeros(count, 4, 1, 1), LEVELS).clamp(0, 7)
+    table = _kind_table(levels[:, :3, 0, 0].tolist())
+    own = 2 * torch.arange(count, device=flow.device).view(-1, 1, 1, 1)  # the rows of each sample
     sizes = SIZE, SIZE // 2
     planes = [flow.new_zeros(count, 1, height // size, width // size) for size in sizes]
-    kinds = _coded(tape, "kinds", given[0], planes[0], table).clamp(NETWORK, SPLIT)
+    kinds = _coded(tape, "kinds", given[0], planes[0], table, row=own).clamp(NETWORK, SPLIT)
     split = enlarged(kinds == SPLIT, 2)
-    parts = _coded(tape, "parts", given[2], planes[1], table, row=1, mask=split).clamp(NETWORK, BOTH)
+    parts = _coded(tape, "parts", given[2], planes[1], table, row=own + 1, mask=split).clamp(NETWORK, BOTH)
     used = copied(kinds), copied(parts) & split
     vectors, part_vectors = (
-        _code_vectors(tape, f"vectors{size}", vectors, near=quarter_steps(flow, size), copied=where, row=levels[3])
+        _code_vectors(tape, f"vectors{size}", vectors, near=quarter_steps(flow, size), copied=where, row=levels[:, 3:])
         for vectors, size, where in zip((given[1], given[3]), sizes, used, strict=True)
     )
     return Blocks(kinds, vectors, parts, part_vectors)
@@ -98,45 +96,54 @@ def _coded(
     zeros: Tensor,
     table: Table,
     *,
-    row: int = 0,
+    row: Tensor | None = None,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """Whole numbers, as many as zeros, on a tape, all of one row of a table."""
+    """Whole numbers, as many as zeros, on a tape, those of each sample of one row (B,1,1,1) of a table."""
     y = None if values is None else values.to(zeros.dtype)
-    position = torch.full_like(zeros, row)
+    position = zeros if row is None else row.to(zeros.dtype).expand_as(zeros)
     return tape.code(f"blocks.{name}", y, mean=zeros, position=position, table=table, mask=mask).symbols.long()
 
 
-def _code_vectors(tape: Tape, name: str, vectors: Tensor | None, *, near: Tensor, copied: Tensor, row: int) -> Tensor:
+def _code_vectors(
+    tape: Tape, name: str, vectors: Tensor | None, *, near: Tensor, copied: Tensor, row: Tensor
+) -> Tensor:
     """Vectors, coded as differences from the network's motion; where no block is compensated, that motion itself."""
     off = None if vectors is None else vectors - near
     return near + _coded(tape, name, off, torch.zeros_like(near, dtype=torch.float32), VECTORS, row=row, mask=copied)
 
 
-def _kind_table(levels: Sequence[int]) -> FixedTables:
-    """The table of kinds (row 0) and parts (row 1).
+def _kind_table(levels: Sequence[Sequence[int]]) -> FixedTables:
+    """The table of kinds and parts: for each sample a row of either, by its levels.
 
     Levels are indexes into SHARES: how many blocks are compensated, are split, and use both references.
     """
-    used, split, both = (SHARES[level] / 128 for level in levels)
-    one = (1 - both) / 2
-    whole = used * (1 - split)
-    return choices(
-        [
-            [1 - used, whole * one, whole * one, whole * both, used * split],
-            [0.25, 0.75 * one, 0.75 * one, 0.75 * both, 0.0],
-        ]
-    )
+    rows: list[list[float]] = []
+    for sample in levels:
+        used, split, both = (SHARES[level] / 128 for level in sample)
+        one = (1 - both) / 2
+        whole = used * (1 - split)
+        rows.append([1 - used, whole * one, whole * one, whole * both, used * split])
+        rows.append([0.25, 0.75 * one, 0.75 * one, 0.75 * both, 0.0])
+    return choices(rows)
 
 
 def _levels(blocks: Blocks, flow: Tensor) -> Tensor:
-    """(B,4,1,1), the same B times: what suits the blocks best of SHARES, three times, and of SIZES."""
+    """(B,4,1,1): what suits the blocks of each sample best of SHARES, three times, and of SIZES."""
     kinds, vectors = blocks.fine
     used, split = blocks.kinds != NETWORK, blocks.kinds == SPLIT
-    both = float((kinds == BOTH).sum() / (kinds != NETWORK).sum().clamp(min=1))
-    shares = [float(used.float().mean()), float(split.sum() / used.sum().clamp(min=1)), both]
-    nearest = [min(range(8), key=lambda n: abs(SHARES[n] / 128 - share)) for share in shares]
-    off = (vectors - quarter_steps(flow, SIZE // 2)).abs()[copied(kinds)].float()
-    mean = float(off.mean()) if len(off) else 0.0
-    nearest.append(min(range(8), key=lambda n: abs(SIZES[n] - 0.75 - mean)))
-    return torch.tensor(nearest, device=flow.device).view(1, 4, 1, 1).expand(len(flow), -1, -1, -1)
+    shares = [_share(used, torch.ones_like(used)), _share(split, used), _share(kinds == BOTH, kinds != NETWORK)]
+    moved = copied(kinds)
+    off = (vectors - quarter_steps(flow, SIZE // 2)).abs() * moved
+    mean = off.flatten(1).sum(1) / moved.flatten(1).sum(1).clamp(min=1)
+    ladders = [*[[share / 128 for share in SHARES]] * 3, [size - 0.75 for size in SIZES]]
+    nearest = [
+        [min(range(8), key=lambda n: abs(ladder[n] - value)) for ladder, value in zip(ladders, sample, strict=True)]
+        for sample in torch.stack([*shares, mean], 1).tolist()
+    ]
+    return torch.tensor(nearest, device=flow.device)[:, :, None, None]
+
+
+def _share(part: Tensor, whole: Tensor) -> Tensor:
+    """(B,): how many elements of (B,...) are in a part of those in the whole; 0 if there are none."""
+    return part.flatten(1).sum(1) / whole.flatten(1).sum(1).clamp(min=1)

@@ -2,30 +2,28 @@
 """Payloads of B-frames: written where they lower the Lagrangian cost R + lambda * D, and decoded."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from entropy import EntropyError, Estimate, Read, Write
+from entropy import EntropyError, Estimate, Read, ReadMany, Write
 from ncm import Prediction
 
 from ..bitstream.units import BFramePacket
 from ..device import repeatable
 from ..errors import StreamError
-from ..video.colour import Planes, in_levels, plane_weights, yuv_to_rgb
+from ..video.colour import Planes, in_levels, plane_weights
 from ..video.metrics import structural_weight
 from ..video.picture import Yuv420, pad
-from .block_motion import Blocks
 from .latent_refinement import Shifted, Shifts, refine
 from .network import BFrameCodec, FrameContext
 from .predictor import Predictor
-from .records import Choice, GiveUp, Interval, Score, Trial
-from .side_information import AnchorFeatures, anchor_features, luma_plane
+from .records import BLOCKS, FILTERS, Choice, Interval, Score, ToWrite, Trial
+from .side_information import AnchorFeatures, anchor_features, luma_planes
 from .wiener_filter import Filters, Fit, code_filters, filtered, worthwhile
 
-BLOCKS, FILTERS = 2, 4  # modes: sums of what a payload has; 1 was blocks with hard edges
 MODES = 0, BLOCKS, FILTERS, BLOCKS + FILTERS
 PACKET_OVERHEAD = 3  # bytes that a payload costs besides its own, about
 QUALITY_STEPS = 32  # of the stream's quality byte in one quality of the model
@@ -56,66 +54,70 @@ class BFrameCoder(Predictor):
 
     @repeatable
     @torch.no_grad()
-    def read(self, interval: Interval, packet: BFramePacket) -> Yuv420:
-        """The B-frame that a payload describes. StreamError if it cannot be read."""
-        if packet.mode not in MODES or packet.quality > (len(self.codec.config.lambdas) - 1) * QUALITY_STEPS:
-            raise StreamError(f"payload of mode {packet.mode}, quality {packet.quality}; the model knows none such")
+    def read_all(self, intervals: Sequence[Interval], packets: Sequence[BFramePacket]) -> list[Yuv420]:
+        """The B-frames that payloads describe, all at once; either all or none of them have blocks.
+
+        StreamError if one of them cannot be read.
+        """
+        for packet in packets:
+            if packet.mode not in MODES or packet.quality > (len(self.codec.config.lambdas) - 1) * QUALITY_STEPS:
+                raise StreamError(f"payload of mode {packet.mode}, quality {packet.quality}; the model knows none such")
         try:
-            tape = self.reader(packet.data)
-            frame = self.codec(tape, self._context(interval, packet.quality), blocks=bool(packet.mode & BLOCKS)).frame
-            planes = self._planes(frame)
-            if packet.mode & FILTERS:
-                planes = filtered(planes, code_filters(tape, None, like=frame))
-            tape.finish()
+            tapes = [self.reader(packet.data) for packet in packets]
+            qualities = [packet.quality for packet in packets]
+            context = self._context(intervals, self.references(intervals), qualities)
+            frame = self.codec(ReadMany(tapes), context, blocks=bool(packets[0].mode & BLOCKS)).frame
+            planes = zip(*(x.chunk(len(tapes)) for x in self._planes(frame)), strict=True)
+            return [self._read_filters(*each) for each in zip(tapes, packets, planes, strict=True)]
         except EntropyError as error:
             raise StreamError(f"its payload cannot be read ({error})") from error
-        return self._rounded(planes)
+
+    def _read_filters(self, tape: Read, packet: BFramePacket, planes: Sequence[Tensor]) -> Yuv420:
+        """A picture of decoded planes, by the filters that follow on the tape, if any do."""
+        y, u, v = planes
+        if packet.mode & FILTERS:
+            y, u, v = filtered((y, u, v), code_filters(tape, None, like=y))
+        tape.finish()
+        return self._rounded((y, u, v))
 
     @repeatable
     @torch.no_grad()
-    def write(
-        self,
-        interval: Interval,
-        source: Yuv420,
-        poc: int,
-        *,
-        slope: float,
-        effort: int = 0,
-        score: Score | None = None,
-        structural: bool = False,
-        give_up: GiveUp | None = None,
-        start: Blocks | None = None,
-    ) -> Choice:
-        """Code a source picture for a slope, and send that if score + bits per pixel is less with it than without.
+    def write(self, wanted: ToWrite) -> Choice:
+        """Code a source picture, and send that if score + bits per pixel is less with it than without.
 
-        The score is slope * MSE of RGB unless another is given; if that is of structure, `structural` weighs errors by
-        pixel as it does. `effort` is the number of steps of gradient descent on the latents; the best of all attempts
-        is taken. Nothing is tried if `give_up` says so of the prediction's score. Blocks to `start` from were
-        found for the same picture between others much like these references.
+        The score of a picture that others refer to weighs more (`Interval.weight`); the cost is told without that.
         """
-        score = self._score(score, slope, source)
-        prediction = self._prediction(*interval[:4])
+        interval, source, slope = wanted.interval, wanted.source, wanted.slope
+        error = self._errors(source)
+        score = self._score(wanted, error)
+        references = self.references([interval])
+        prediction = self._predictions([interval], *references)
         free = self._shown(prediction.frame)
         unsent = score(free)
-        if give_up is not None and give_up(unsent):
+        if wanted.give_up is not None and wanted.give_up(unsent):
             return Choice(free, None, [], unsent, unsent)
+        slope = interval.weight * slope
         quality = self.quality_of(slope)
-        frame = yuv_to_rgb(pad(source, self.model.network.multiple), self.info.colour, self.device)
-        weight = self._weight(frame, structural=structural)
-        context = self._context(interval, quality, prediction)
-        target = self.codec.target(context, frame, weight=weight, blocks=True, start=start)
+        frame = self.reference(source)
+        weight = self._weight(frame, structural=wanted.structural)
+        context = self._context([interval], references, [quality], prediction)
+        target = self.codec.target(context, frame, weight=weight, blocks=True, start=wanted.start)
+
+        def weighed(shown: Yuv420) -> float:
+            """What errors cost, those of frames that refer to this one among them."""
+            return interval.weight * score(shown)
 
         def attempt(shifts: Shifts) -> Trial:
             tape = Write()
             planes = self._planes(self.codec(Shifted(tape, shifts), context, target).frame)
-            filters = self._filters(planes, source, score)
+            filters = self._filters(planes, source, weighed)
             mode = (BLOCKS if target.blocks else 0) + (FILTERS if filters else 0)
             if filters:
                 planes = filtered(planes, code_filters(tape, filters, like=planes[0]))
             shown = self._rounded(planes)
             data = tape.finish()
             rate = 8 * (len(data) + PACKET_OVERHEAD) / self.info.pixels
-            return Trial(shown, mode, data, score(shown) + rate, self._error(source, shown))
+            return Trial(shown, mode, data, weighed(shown) + rate, error(shown))
 
         def cost(shifts: Shifts) -> Tensor:
             tape = Estimate("mixed")
@@ -124,13 +126,17 @@ class BFrameCoder(Predictor):
             return slope * (weight * error).sum() + tape.total().sum()
 
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(poc)  # the noise of quantisation: the same video gives the same bytes
-            trials = refine(attempt, cost, steps=effort)
+            torch.manual_seed(wanted.poc)  # the noise of quantisation: the same video gives the same bytes
+            trials = refine(attempt, cost, steps=wanted.effort)
         best = min(trials, key=lambda trial: trial.cost)
-        if not best.data or best.cost >= unsent:
+        if not best.data or best.cost >= interval.weight * unsent:
             return Choice(free, None, trials, unsent, unsent, target.blocks)
-        packet = BFramePacket(poc, best.mode, quality, best.data)
-        return Choice(best.picture, packet, trials, best.cost, unsent, target.blocks)
+        packet = BFramePacket(wanted.poc, best.mode, quality, best.data)
+        cost_alone = best.cost
+        if interval.weight > 1:
+            alone = score(best.picture)
+            cost_alone = best.cost - interval.weight * alone + alone
+        return Choice(best.picture, packet, trials, cost_alone, unsent, target.blocks)
 
     def _filters(self, planes: Planes, source: Yuv420, score: Score) -> Filters | None:
         """The filters that lower the Lagrangian cost of these decoded planes; None if none does.
@@ -141,21 +147,28 @@ class BFrameCoder(Predictor):
         best = [fit.best() for fit in fits]
         gained = score(self._rounded(planes)) - score(self._rounded(filtered(planes, torch.tensor(np.array(best)))))
         weight = plane_weights(self.info.colour)
-        errors = -sum(w * fit.change(row) for w, fit, row in zip(weight, fits, best, strict=True))
+        errors = -sum(w * float(fit.change(row)) for w, fit, row in zip(weight, fits, best, strict=True))
         if gained <= 0 or errors <= 0:
             return None
         return worthwhile(fits, [w * gained * self.info.pixels / errors for w in weight])
 
-    def _context(self, interval: Interval, quality: int, prediction: Prediction | None = None) -> FrameContext:
-        """What is known of a B-frame, at a quality byte."""
-        noise = torch.tensor([interval.noise], device=self.device)
+    def _context(
+        self,
+        intervals: Sequence[Interval],
+        references: tuple[Tensor, Tensor],
+        qualities: Sequence[int],
+        prediction: Prediction | None = None,
+    ) -> FrameContext:
+        """What is known of B-frames, at quality bytes."""
+        if prediction is None:
+            prediction = self._predictions(intervals, *references)
+        time, noise = self._times_and_noises(intervals)
         return self.codec.context(
-            interval.past,
-            interval.future,
-            time=interval.time,
+            *references,
+            time=time,
             noise=noise,
-            quality=quality / QUALITY_STEPS,
-            exact=self._features(interval),
+            quality=torch.tensor(qualities, dtype=torch.float64, device=self.device) / QUALITY_STEPS,
+            exact=self._features(intervals),
             prediction=prediction,
         )
 
@@ -167,11 +180,16 @@ class BFrameCoder(Predictor):
         weight[..., width:] = 0
         return weight
 
-    def _features(self, interval: Interval) -> AnchorFeatures:
-        """Integer features of the decoded anchors around a B-frame, which scales may depend on.
+    def _features(self, intervals: Sequence[Interval]) -> AnchorFeatures:
+        """Integer features of the decoded anchors around B-frames, which scales may depend on.
 
         References that are B-frames are not used: they differ from machine to machine by a level.
         """
-        padded = (pad(anchor, self.model.network.multiple) for anchor in interval.anchor_pictures)
-        past, future = (luma_plane(anchor.y, self.info.bit_depth) for anchor in padded)
-        return anchor_features(past, future, torch.tensor([interval.noise])).to(self.device)
+        past, future = (
+            luma_planes(
+                [pad(interval.anchor_pictures[side], self.model.network.multiple).y for interval in intervals],
+                self.info.bit_depth,
+            )
+            for side in (0, 1)
+        )
+        return anchor_features(past, future, torch.tensor([interval.noise for interval in intervals])).to(self.device)

@@ -9,9 +9,10 @@ from entropy.hyperprior import conv
 
 from ..learned.contexts import ContextPyramid
 from ..learned.latents import latent_coder
-from ..learned.residual_coder import Contexts, ResidualCoder
+from ..learned.residual_coder import Contexts, PictureCoder, ResidualCoder
 from .config import BFrameConfig
 from .side_information import FEATURES
+from .small_residual import SmallContexts, SmallResidualCoder
 
 
 class BFrameContexts(ContextPyramid):
@@ -27,7 +28,13 @@ class BFrameContexts(ContextPyramid):
         return self.mine(torch.cat([x, planes[:, :, None, None].to(x.dtype).expand(-1, -1, *x.shape[2:])], 1))
 
 
-def frame_residual_coder(config: BFrameConfig) -> ResidualCoder:
+def contexts_of(config: BFrameConfig, channels: int, planes: int) -> BFrameContexts | SmallContexts:
+    """What makes a B-frame's contexts, of the sizes of a config."""
+    kind = SmallContexts if config.small else BFrameContexts
+    return kind(channels, planes, config.widths)
+
+
+def frame_residual_coder(config: BFrameConfig) -> PictureCoder:
     """The coder of a B-frame's residual (B,3,H,W), of the sizes of a config."""
     widths = config.widths
     entropy_model = latent_coder(
@@ -35,7 +42,10 @@ def frame_residual_coder(config: BFrameConfig) -> ResidualCoder:
         config.lambdas,
         hyper=config.hyper,
         width=config.coder_width,
-        context=widths[2],
+        scale_width=config.scale_width,
+        context=widths[-1],
         exact_context=FEATURES,
     )
+    if config.small:
+        return SmallResidualCoder("frame", entropy_model, config.step, widths=widths)
     return ResidualCoder("frame", entropy_model, config.step, widths=widths, contexts=widths, extra_depth=True)

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from entropy import Tape
 from entropy.hyperprior import conv, upsampling
-from ncm import warp
 from ncm.ifblock import Motion
 
 from ..learned.latents import latent_coder
-from ..learned.layers import Residual, zeroed
+from ..learned.layers import Residual
 from ..learned.motion_coder import STRIDE, BlockMotionCoder
+from ..learned.zeroed import zeroed
 from .config import BFrameConfig
 from .side_information import FEATURES
 
@@ -102,10 +102,10 @@ def _pooled(motion: Motion) -> Tensor:
     return F.avg_pool2d(torch.cat([motion.flow, motion.mask], 1).float(), STRIDE)
 
 
-def sensitivity(past: Tensor, future: Tensor, motion: Motion) -> Tensor:
+def sensitivity(warped_past: Tensor, warped_future: Tensor, mask: Tensor) -> Tensor:
     """(B,5,H,W): how the blend's MSE grows with the square of an error of flow, in pixels, and of the mask's logit."""
-    weight = torch.sigmoid(motion.mask.float())
-    warped = warp(past, motion.flow[:, :2]).float(), warp(future, motion.flow[:, 2:]).float()
+    weight = torch.sigmoid(mask.float())
+    warped = warped_past.float(), warped_future.float()
     planes = []
     for picture, share in zip(warped, (weight, 1 - weight), strict=True):
         for axis in (3, 2):

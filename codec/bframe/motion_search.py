@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import NamedTuple
 
 import torch
@@ -20,35 +21,11 @@ LUMA_LAMBDA = 2.0  # times lambda: errors of luma are accompanied by those of ch
 REALITY = 2.5  # and cost more than reverse water-filling says: best of 1 to 2.5 on six clips, with chroma and without
 VECTOR_BITS = 1.5  # of a component on the network's motion; 2 more for every doubling
 KIND_BITS = 4.0  # of a block that is compensated or split, more than of one left to the network
+LEAST_ONE, LEAST_BOTH = (KIND_BITS + n * VECTOR_BITS for n in (2, 4))  # of one with one vector, with two
+AT_ONCE = 2048  # blocks: of large pictures not all are looked up in one go, for their memory
 ROUGH, FINE, FINEST = (16, 8, 4, 4, 2, 1, 1), (4, 2, 1), (2, 1)  # steps in quarter pixels
 
 Cost = Callable[[Tensor], Tensor]
-
-
-def find_blocks(
-    past: Tensor,
-    future: Tensor,
-    target: Tensor,
-    *,
-    flow: Tensor,
-    predicted: Tensor,
-    slope: Tensor,
-    weight: Tensor,
-    start: Blocks | None = None,
-) -> Blocks | None:
-    """The blocks that lower the estimated cost of coding target (B,3,H,W), None if none does.
-
-    flow (B,4,H,W) in pixels and `predicted` are the network's; slope (B,) is lambda; weight (1,1,H,W) or (1,1,1,1) is
-    what errors weigh, 0 where pictures are padding. The search is wide, or close to the blocks it starts from.
-    """
-    searcher = _Searcher(past, future, target, slope=slope, weight=weight)
-    whole = searcher.blocks(flow, predicted, SIZE, start=None if start is None else start.vectors)
-    near = enlarged(whole.vectors, 2) if start is None else start.part_vectors
-    small = searcher.blocks(flow, predicted, SIZE // 2, start=near)
-    parts_cost = 4 * F.avg_pool2d(small.cost, 2) + KIND_BITS
-    split = parts_cost < whole.cost
-    kinds = torch.where(split, SPLIT, whole.kinds)
-    return Blocks(kinds, whole.vectors, small.kinds, small.vectors) if (kinds != NETWORK).any() else None
 
 
 class _Best(NamedTuple):
@@ -59,8 +36,13 @@ class _Best(NamedTuple):
     cost: Tensor
 
 
-class _Searcher:
-    """Search for blocks of pictures, looked at as units. Costs are bits and distortion, in bits, (B,1,h,w)."""
+class BlockSearch:
+    """Searches for the blocks that lower the estimated cost of coding one picture between two references.
+
+    target, past and future are (B,3,H,W); slope (B,) is lambda; weight (1,1,H,W) or (1,1,1,1) is what errors weigh, 0
+    where pictures are padding. Costs are bits, and distortion in bits. Pictures are looked at as units.
+    Only those blocks are searched for whose prediction by the network costs more than a vector: no other can win.
+    """
 
     def __init__(self, past: Tensor, future: Tensor, target: Tensor, *, slope: Tensor, weight: Tensor) -> None:
         threshold = 3 / (2 * math.log(2) * LUMA_LAMBDA * slope.view(-1, 1, 1, 1))
@@ -68,117 +50,171 @@ class _Searcher:
         self.references = [_luma(picture) for picture in (past, future)]
         self.units = units_of(self.luma)
         self.scale = units_of((weight / threshold).sqrt().expand_as(self.luma))
-        self.quarters = [Quarters(reference) for reference in self.references]
+        self.quarters = Quarters(torch.cat(self.references))
         self.basis = block_basis(UNIT**2, UNIT, colours=torch.ones(1, 1)).flatten(1).T.to(target)
 
-    def blocks(self, flow: Tensor, predicted: Tensor, size: int, *, start: Tensor | None) -> _Best:
+    def find(self, *, flow: Tensor, predicted: Tensor, start: Blocks | None = None) -> Blocks | None:
+        """The blocks that lower the cost, None if none does.
+
+        flow (B,4,H,W) in pixels and `predicted` are the network's. The search is wide, or close to the blocks to start
+        from.
+        """
+        luma = units_of(_luma(predicted))
+        whole = self._blocks(flow, luma, SIZE, start=None if start is None else start.vectors)
+        near = enlarged(whole.vectors, 2) if start is None else start.part_vectors
+        small = self._blocks(flow, luma, SIZE // 2, start=near)
+        parts_cost = 4 * F.avg_pool2d(small.cost, 2) + KIND_BITS
+        kinds = torch.where(parts_cost < whole.cost, SPLIT, whole.kinds)
+        return Blocks(kinds, whole.vectors, small.kinds, small.vectors) if (kinds != NETWORK).any() else None
+
+    def _blocks(self, flow: Tensor, predicted: Tensor, size: int, *, start: Tensor | None) -> _Best:
         """The best of all kinds for every block; vectors start at `start` (B,4,h,w), else from everywhere."""
-        near = quarter_steps(flow, size).chunk(2, 1)
-        starts: list[list[Tensor]]
-        if start is None:
-            starts = [[n, torch.zeros_like(n), *self._far(side, size)] for side, n in enumerate(near)]
-        else:
-            starts = [[n, s] for n, s in zip(near, start.chunk(2, 1), strict=True)]
-        steps = ROUGH if start is None else FINEST
-        alone = [self._one(side, n, s, size, steps) for side, (n, s) in enumerate(zip(near, starts, strict=True))]
-        both = self._both(alone, near, size, FINE if start is None else FINEST)
-        return self._choice(predicted, alone, both, near, size)
+        vectors = quarter_steps(flow, size)
+        shape = (len(vectors), 1, *vectors.shape[2:])
+        everything = _Places(self, torch.arange(shape[0] * shape[2] * shape[3], device=flow.device), vectors, size)
+        cost = everything.cost(predicted[everything.units])
+        kinds, found = torch.full_like(everything.places, NETWORK), everything.near.clone()
+        starts = [torch.zeros_like(everything.near), *self._far(size)] if start is None else [_sides(start)]
+        steps = (ROUGH, FINE) if start is None else (FINEST, FINEST)
+        for places in torch.split((cost > LEAST_ONE).nonzero()[:, 0], AT_ONCE):
+            some = everything.only(places)
+            best = _searched(some, cost[places], torch.stack([some.near, *(each[:, places] for each in starts)]), steps)
+            kinds[places], found[:, places], cost[places] = best
+        return _Best(kinds.view(shape), _planes(found, shape), cost.view(shape))
 
-    def _choice(
-        self, predicted: Tensor, alone: Sequence[Tensor], both: Sequence[Tensor], near: Sequence[Tensor], size: int
-    ) -> _Best:
-        pictures = [self._copied(side, v, size) for side, v in enumerate(alone)]
-        mean = (self._copied(0, both[0], size) + self._copied(1, both[1], size)) / 2
-        bits = [_vector_bits(v, n) for v, n in zip(alone, near, strict=True)]
-        bits_both = _vector_bits(both[0], near[0]) + _vector_bits(both[1], near[1])
-        costs = [  # in the order of the kinds
-            self._cost(units_of(_luma(predicted)), size),
-            self._cost(pictures[0], size) + bits[0] + KIND_BITS,
-            self._cost(pictures[1], size) + bits[1] + KIND_BITS,
-            self._cost(mean, size) + bits_both + KIND_BITS,
-        ]
-        cost, kinds = torch.cat(costs, 1).min(1, keepdim=True)
-        vectors = torch.where(kinds == BOTH, torch.cat(list(both), 1), torch.cat(list(alone), 1))
-        return _Best(kinds, vectors, cost)
+    def _far(self, size: int) -> list[Tensor]:
+        """The two best vectors (2,N,2) of a full search in small pictures, which needs nothing to start from."""
+        sides = zip(*(self._far_in(reference, size) for reference in self.references), strict=True)
+        return [torch.stack(side) for side in sides]
 
-    def _one(self, side: int, near: Tensor, starts: Sequence[Tensor], size: int, steps: Sequence[int]) -> Tensor:
-        """Vectors (B,2,h,w) to one reference, in quarter pixels, of the least cost that is found for each block."""
-
-        def cost(vectors: Tensor) -> Tensor:
-            return self._cost(self._copied(side, vectors, size), size) + _vector_bits(vectors, near)
-
-        return _descend(cost, starts, steps)
-
-    def _both(
-        self, alone: Sequence[Tensor], near: Sequence[Tensor], size: int, steps: Sequence[int]
-    ) -> tuple[Tensor, Tensor]:
-        """Vectors to both references whose mean fits, one improved after the other."""
-        vectors = list(alone)
-        for side in (0, 1, 0):
-            other = self._copied(1 - side, vectors[1 - side], size)
-
-            def cost(tried: Tensor, side: int = side, other: Tensor = other) -> Tensor:
-                mean = (self._copied(side, tried, size) + other) / 2
-                return self._cost(mean, size) + _vector_bits(tried, near[side])
-
-            vectors[side] = _descend(cost, [vectors[side]], steps)
-        return vectors[0], vectors[1]
-
-    def _copied(self, side: int, vectors: Tensor, size: int) -> Tensor:
-        """Units along vectors (B,2,h,w), one a block of `size`."""
-        return self.quarters[side].copied(enlarged(vectors, size // UNIT))
-
-    def _far(self, side: int, size: int) -> list[Tensor]:
-        """The two best vectors of a full search in small pictures, which needs nothing to start from."""
-        small = [F.avg_pool2d(x, COARSE) for x in (self.luma, self.references[side])]
+    def _far_in(self, reference: Tensor, size: int) -> list[Tensor]:
+        """The same (N,2) in one of the references."""
+        small = [F.avg_pool2d(x, COARSE) for x in (self.luma, reference)]
         height, width = small[0].shape[2:]
         margin = F.pad(small[1], (REACH,) * 4, mode="replicate")
         window, stride = size // COARSE + 2, size // COARSE
-        costs, vectors = [], []
-        for down in range(-REACH, REACH + 1):
-            for right in range(-REACH, REACH + 1):
-                moved = margin[:, :, REACH + down :, REACH + right :][:, :, :height, :width]
-                error = F.pad((moved - small[0]).abs(), (1, 1, 1, 1), mode="replicate")
-                costs.append(F.avg_pool2d(error, window, stride) + 1e-4 * math.hypot(down, right))
-                vectors.append((STEPS * COARSE * right, STEPS * COARSE * down))
-        best = torch.cat(costs, 1).topk(2, 1, largest=False).indices
+        reach = range(-REACH, REACH + 1)
+        costs = []
+        for n in range(len(reach)):  # a row of vectors at once
+            moved = margin[:, 0, n : n + height].unfold(2, width, 1).transpose(1, 2)  # (B,25,h,w), a view
+            error = F.pad((moved - small[0]).abs_(), (1, 1, 1, 1), mode="replicate")
+            costs.append(F.avg_pool2d(error, window, stride))
+        lengths = torch.tensor([math.hypot(down, right) for down in reach for right in reach], device=margin.device)
+        best = (torch.cat(costs, 1) + 1e-4 * lengths.view(-1, 1, 1)).topk(2, 1, largest=False).indices
+        vectors = [(STEPS * COARSE * right, STEPS * COARSE * down) for down in reach for right in reach]
         table = torch.tensor(vectors, device=best.device)
-        return [table[best[:, n]].permute(0, 3, 1, 2) for n in range(2)]
+        return [table[best[:, n]].flatten(0, 2) for n in range(2)]
 
-    def _cost(self, units: Tensor, size: int) -> Tensor:
-        """Bits to code what units lack, by block of `size`, and what is left of it by then, in bits by the slope.
+
+class _Places:
+    """Blocks of one size by their places (N,), counted by sample, row and column, and what vectors would cost there.
+
+    near (2,N,2) is the network's motion to both references; units (N,n) are the units of each block.
+    """
+
+    def __init__(self, search: BlockSearch, places: Tensor, near: Tensor, size: int) -> None:
+        self._search, self.places, self.near = search, places, _sides(near)
+        width = near.shape[3]
+        across = size // UNIT
+        row, column = places // width, across * (places % width)  # rows of all samples one below the other
+        inner = torch.arange(across, device=places.device)
+        units = (across * row[:, None, None] + inner[:, None]) * across * width + column[:, None, None] + inner
+        self.units = units.flatten(1)
+        self._look_up()
+
+    def _look_up(self) -> None:
+        search = self._search
+        self._target, self._scale = search.units[self.units], search.scale[self.units]
+        self._origins = search.quarters.origins(torch.stack([self.units, self.units + len(search.units)]))
+
+    def only(self, chosen: Tensor) -> "_Places":
+        """Some of these blocks, by their numbers here."""
+        other = copy(self)
+        other.places, other.near, other.units = self.places[chosen], self.near[:, chosen], self.units[chosen]
+        other._look_up()
+        return other
+
+    def copied(self, side: int, vectors: Tensor) -> Tensor:
+        """Units (...,N,n,64) along vectors (...,N,2) to one reference."""
+        return self._search.quarters.copied(self._origins[:, side], vectors)
+
+    def cost(self, units: Tensor) -> Tensor:
+        """Bits (...,N) to code what units (...,N,n,64) lack, and what is left of it by then, in bits by the slope.
 
         Coefficients below the threshold are left as they are, others coded to it: reverse water-filling.
         """
-        count, _, height, width = self.luma.shape
-        power = ((self.units - units).mul_(self.scale) @ self.basis).square_()
-        bits = power.clamp(max=1).add_(power.clamp_(min=1).log_()).sum(1) * (REALITY / (2 * math.log(2)))
-        bits = bits.view(count, 1, height // UNIT, width // UNIT)
-        blocks = size // UNIT
-        return F.avg_pool2d(bits, blocks) * blocks**2 if blocks > 1 else bits
+        power = ((self._target - units).mul_(self._scale) @ self._search.basis).square_()
+        bits = power.clamp(max=1).add_(power.clamp_(min=1).log_()).sum(-1) * (REALITY / (2 * math.log(2)))
+        return bits.sum(-1)
+
+    def cost_of_one(self, vectors: Tensor) -> Tensor:
+        """The cost (...,2,N) of vectors (...,2,N,2), each to its reference alone."""
+        return self.cost(self._search.quarters.copied(self._origins, vectors)) + _vector_bits(vectors, self.near)
+
+    def both(self, vectors: Tensor, steps: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Vectors (2,N,2) to both references whose mean fits, one improved after the other, and their costs (N,)."""
+        pair = list(vectors)
+        least = vectors.new_zeros(vectors.shape[1], dtype=torch.float32)
+        for side in (0, 1, 0):
+            other = self.copied(1 - side, pair[1 - side])
+
+            def cost(tried: Tensor, side: int = side, other: Tensor = other) -> Tensor:
+                return self.cost((self.copied(side, tried) + other).div_(2)) + _vector_bits(tried, self.near[side])
+
+            pair[side], least = _descend(cost, pair[side][None], steps)
+        return torch.stack(pair), least + _vector_bits(pair[1], self.near[1])
 
 
-def _descend(cost: Cost, starts: Sequence[Tensor], steps: Sequence[int]) -> Tensor:
-    """For every block the cheapest start (B,2,h,w), moved by steps to the four sides as long as that pays."""
-    best = starts[0]
-    least = cost(best)
+def _searched(blocks: _Places, cost: Tensor, starts: Tensor, steps: Sequence[Sequence[int]]) -> _Best:
+    """Kinds (N,), vectors (2,N,2) and costs (N,) of blocks; `cost` (N,) is that of the network's prediction.
 
-    def attempt(tried: Tensor) -> None:
-        nonlocal best, least
-        cost_of_tried = cost(tried)
-        best, least = torch.where(cost_of_tried < least, tried, best), torch.minimum(cost_of_tried, least)
+    starts (K,2,N,2) is where to begin with one reference; steps are those with one, and with both.
+    """
+    vectors, least = _descend(blocks.cost_of_one, starts, steps[0])
+    cost, kinds = torch.cat([cost[None], least + KIND_BITS]).min(0)
+    twice = (cost > LEAST_BOTH).nonzero()[:, 0]
+    if len(twice):
+        both, least = blocks.only(twice).both(vectors[:, twice], steps[1])
+        better = least + KIND_BITS < cost[twice]
+        twice = twice[better]
+        kinds[twice], vectors[:, twice], cost[twice] = BOTH, both[:, better], (least + KIND_BITS)[better]
+    return _Best(kinds, vectors, cost)
 
-    for start in starts[1:]:
-        attempt(start)
-    for step in steps:
-        for right, down in ((step, 0), (-step, 0), (0, step), (0, -step)):
-            attempt(best + torch.tensor([right, down], device=best.device).view(1, 2, 1, 1))
-    return best
+
+def _descend(cost: Cost, starts: Tensor, steps: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """For every block the cheapest of its starts (K,...,2), moved by steps as long as that pays, and its cost (...).
+
+    A step goes to the right or left, then down or up: where one way pays, the other leads back.
+    """
+    costs = cost(starts)
+    best, least = starts[0], costs[0]
+    for tried, cost_of_tried in zip(starts[1:], costs[1:], strict=True):
+        best = torch.where((cost_of_tried < least)[..., None], tried, best)
+        least = torch.minimum(cost_of_tried, least)
+    moves = torch.tensor([[[step, 0], [-step, 0]] for step in steps], device=best.device)
+    for move in torch.stack([moves, moves.flip(-1)], 1).flatten(0, 1):
+        tried = best + move.view(2, *[1] * (best.dim() - 1), 2)
+        costs = cost(tried)
+        there, back = costs < least
+        best = torch.where(there[..., None], tried[0], torch.where(back[..., None], tried[1], best))
+        least = torch.where(there, costs[0], torch.minimum(costs[1], least))
+    return best, least
 
 
 def _vector_bits(vectors: Tensor, near: Tensor) -> Tensor:
-    """(B,1,h,w): about how many bits vectors take, coded off the network's motion `near`, both in quarter pixels."""
-    return (VECTOR_BITS + 2 * torch.log2(1 + (vectors - near).abs().float())).sum(1, keepdim=True)
+    """(...): about how many bits vectors (...,2) in quarter pixels take, coded off the network's motion `near`."""
+    return (VECTOR_BITS + 2 * torch.log2(1 + (vectors - near).abs().float())).sum(-1)
+
+
+def _sides(planes: Tensor) -> Tensor:
+    """(2,N,2): the vectors of every block to both references, of planes (B,4,h,w)."""
+    return torch.stack(planes.chunk(2, 1)).permute(0, 1, 3, 4, 2).flatten(1, 3)
+
+
+def _planes(sides: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """(B,4,h,w): what `_sides` made (2,N,2) of, the shape being that of one plane (B,1,h,w)."""
+    count, _, height, width = shape
+    return sides.view(2, count, height, width, 2).permute(1, 0, 4, 2, 3).flatten(1, 2)
 
 
 def _luma(picture: Tensor) -> Tensor:

@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: MIT
 """A post-filter that sees the neighbouring decoded pictures too: what one picture lost, the others may have kept.
 
-It is the post-filter of `postfilter`, with more to look at: its neighbours, aligned with the picture. No stream names
-it yet, and neither encoder nor decoder uses it.
+It is the post-filter of `postfilter`, with more to look at: its neighbours, aligned with the picture. `AnchorFilter`
+applies it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..learned.layers import zeroed
+from ..learned.zeroed import zeroed
 from ..video.colour import in_levels, packed
 from ..video.picture import Yuv420
 from .alignment import aligned
@@ -54,6 +55,7 @@ class NeighbourFilter(nn.Module):
     def __init__(self, config: NeighbourConfig) -> None:
         super().__init__()
         self.config = config
+        self.path: Path | None = None  # of its weights file, if it has one
         self.first = nn.Conv2d(PLANES + 1, config.width, 3, padding=1)
         self.beside = zeroed(nn.Conv2d(len(config.places) * (PLANES + 1), config.width, 3, padding=1, bias=False))
         self.gain = zeroed(nn.Conv2d(1, config.width, 1))
@@ -94,9 +96,9 @@ class NeighbourFilter(nn.Module):
         return pull
 
 
-def planes_of(picture: Yuv420) -> Tensor:
+def planes_of(picture: Yuv420, device: torch.device | str = "cpu") -> Tensor:
     """Packed planes (1,6,h,w) in [0,1] of a picture with even sizes."""
-    return packed(in_levels(picture)) / ((1 << picture.bit_depth) - 1)
+    return packed(in_levels(picture, device)) / ((1 << picture.bit_depth) - 1)
 
 
 def differences(planes: Tensor, neighbours: Sequence[Tensor | None]) -> list[Tensor]:

@@ -20,26 +20,29 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from entropy import Estimate, Tape
+from entropy import DryRun, Tape
 from entropy.gain import quality_vector
-from ncm import FrameSynthesis, Prediction, warp
+from ncm import FrameSynthesis, Prediction
 from ncm.estimator import CoarseToFine
 from ncm.ifblock import Motion
-from ncm.network import blend_of, time_plane
+from ncm.network import blend_of, time_plane, warped_along
+from ncm.synthesis import blend
 
 from ..errors import ModelError
 from ..learned.residual_coder import Contexts
 from .block_motion import Blocks, code_blocks
 from .config import BFrameConfig
-from .frame_residual import BFrameContexts, frame_residual_coder
+from .frame_residual import contexts_of, frame_residual_coder
 from .motion_residual import MotionResidualCoder, Refined, sensitivity
-from .motion_search import find_blocks
+from .motion_search import BlockSearch
 from .obmc import compensated
 from .postfilter import PostFilter
 from .side_information import AnchorFeatures
 
-SEARCHES = 3  # for blocks, one after another: the second lowers costs by 2 %, the third by another half
-AGAIN = 1  # where they are known from about the same references
+# Searches for blocks, one after another, as the motion around them changes with them: the second lowers costs by 2 %,
+# the third by another half.
+SEARCHES = 3
+AGAIN = 1  # where they are known from about the same references, or no motion is sent that could change
 RDOQ = 2.0  # times lambda: symbols are decided one by one, but their errors add up; best of 0.5 to 4
 
 
@@ -47,7 +50,8 @@ class FrameContext(NamedTuple):
     """What both sides know of a frame before any of it is decoded.
 
     past, future: references (B,3,H,W) in [0,1]; time: in (0,1) between them; noise (B,): their RMS error; quality (B,):
-    in [0, qualities - 1]; exact: of `anchor_features`; prediction: the network's.
+    in [0, qualities - 1]; exact: of `anchor_features`; prediction: the network's; blend: of the references along its
+    motion (B,3,H,W), None if no motion is coded.
     """
 
     past: Tensor
@@ -57,6 +61,19 @@ class FrameContext(NamedTuple):
     quality: Tensor
     exact: AnchorFeatures
     prediction: Prediction
+    blend: Tensor | None
+
+
+class Moved(NamedTuple):
+    """A prediction along the decoded motion: frame, blend of both references along it, that motion, and these two.
+
+    If no motion is coded, the frame stands for the blend, and the references are not warped yet.
+    """
+
+    frame: Tensor
+    blend: Tensor
+    motion: Motion
+    warped: tuple[Tensor, Tensor] | None
 
 
 class EncoderTarget(NamedTuple):
@@ -77,7 +94,8 @@ class EncoderTarget(NamedTuple):
 class Reconstruction(NamedTuple):
     """frame (B,3,H,W), nominally in [0,1], and what it was made from.
 
-    predicted: the frame of bitfree; before: what the residual was added to; blend: of both references, along `motion`.
+    predicted: the frame of bitfree; before: what the residual was added to; blend: of both references along the coded
+    motion, or `predicted` if none is coded.
     """
 
     frame: Tensor
@@ -104,7 +122,7 @@ class BFrameCodec(nn.Module):
         super().__init__()
         self.config = config
         self._others = (network,)  # in a tuple, where torch does not find it
-        self.contexts = BFrameContexts(3 * 3 + 1, 2, config.widths)
+        self.contexts = contexts_of(config, channels=3 * 3 + 1, planes=2)
         self.frame = frame_residual_coder(config)
         self.motion = MotionResidualCoder(config) if config.motion_latents else None
         self.postfilter = PostFilter(config.postfilter) if config.postfilter else None
@@ -136,7 +154,8 @@ class BFrameCodec(nn.Module):
             prediction = self.network(past, future, time, noise)
         level = quality_vector(quality, len(self.config.lambdas), len(past), past.device)
         noise = past.new_zeros(len(past)) if noise is None else noise
-        return FrameContext(past, future, time, noise, level, exact, prediction)
+        blend = None if self.motion is None else blend_of(past, future, prediction.motion).float()
+        return FrameContext(past, future, time, noise, level, exact, prediction, blend)
 
     @torch.no_grad()
     def target(
@@ -166,8 +185,12 @@ class BFrameCodec(nn.Module):
             return EncoderTarget(frame, within, found, seen, rdoq_lambda)
 
         target = with_blocks(start)
-        for _ in range((SEARCHES if start is None else AGAIN) if blocks else 0):
-            found = self._sought(context, target, slope, weight)
+        if not blocks:
+            return target if rdoq else target._replace(rdoq_lambda=None)
+        with torch.autocast(frame.device.type, enabled=False):
+            search = BlockSearch(context.past, context.future, frame, slope=slope, weight=weight)
+        for _ in range(SEARCHES if start is None and self.motion is not None else AGAIN):
+            found = self._sought(context, target, search)
             target = with_blocks(found)
             if found is None:
                 break
@@ -183,11 +206,12 @@ class BFrameCodec(nn.Module):
         ValueError for input that does not fit the model, EntropyError for a string that does not.
         RuntimeError for writing or reading in training mode.
         """
-        before, blend, motion = self._moved(tape, context, target)
+        moved = self._moved(tape, context, target)
+        before = moved.frame
         if blocks or (target is not None and target.blocks is not None):
-            found = code_blocks(tape, motion.flow, None if target is None else target.blocks)
+            found = code_blocks(tape, moved.motion.flow, None if target is None else target.blocks)
             before = compensated(context.past, context.future, before, found, noise=context.noise)
-        contexts = self._contexts(context, motion, before)
+        contexts = self._contexts(context, moved, before)
         residual = None if target is None else (target.frame - before) * target.seen
         decoded, _ = self.frame(
             tape,
@@ -197,14 +221,13 @@ class BFrameCodec(nn.Module):
             exact=context.exact.eighth,
             rdoq_lambda=None if target is None else target.rdoq_lambda,
         )
-        return Reconstruction(before + decoded, context.prediction.frame, before, blend, motion)
+        return Reconstruction(before + decoded, context.prediction.frame, before, moved.blend, moved.motion)
 
-    def _moved(self, tape: Tape, context: FrameContext, target: EncoderTarget | None) -> tuple[Tensor, Tensor, Motion]:
-        """Prediction and blend along the decoded motion, and that."""
+    def _moved(self, tape: Tape, context: FrameContext, target: EncoderTarget | None) -> Moved:
+        """The prediction along the decoded motion."""
         motion, before = context.prediction.motion, context.prediction.frame.float()
-        blend = blend_of(context.past, context.future, motion).float()
-        if self.motion is None:
-            return before, blend, motion
+        if self.motion is None or context.blend is None:
+            return Moved(before, before, motion, None)
         motion = self.motion(
             tape,
             motion,
@@ -213,32 +236,33 @@ class BFrameCodec(nn.Module):
             exact=context.exact.sixteenth,
             rdoq_lambda=None if target is None else target.rdoq_lambda,
         )
-        moved = blend_of(context.past, context.future, motion).float()
-        return before + (moved - blend), moved, motion  # exactly the prediction where no motion is sent
+        warped = warped_along(context.past, context.future, motion)
+        moved = blend(*warped, motion.mask).float()
+        return Moved(before + (moved - context.blend), moved, motion, warped)  # the prediction where no motion is sent
 
     def _teach(self, context: FrameContext, frame: Tensor) -> Refined | None:
         """The motion with sight of the current frame (paper, C.1.2); None if none is coded."""
-        if self.motion is None:
+        if self.motion is None or context.blend is None:
             return None
         flow, (past, future, time, *_) = self.network.flow, context
         assert isinstance(flow, CoarseToFine)  # checked when built
         known = context.prediction.motion
         refined = flow.teach(past, future, time_plane(past, time), known, frame)
-        errors = [(blend_of(past, future, m).float() - frame).abs().mean(1, keepdim=True) for m in (known, refined)]
-        return Refined(refined, torch.cat(errors, 1), sensitivity(past, future, refined))
+        warped = warped_along(past, future, refined)
+        blends = context.blend, blend(*warped, refined.mask).float()
+        errors = [(each - frame).abs().mean(1, keepdim=True) for each in blends]
+        return Refined(refined, torch.cat(errors, 1), sensitivity(*warped, refined.mask))
 
-    def _sought(self, context: FrameContext, target: EncoderTarget, slope: Tensor, weight: Tensor) -> Blocks | None:
+    def _sought(self, context: FrameContext, target: EncoderTarget, search: BlockSearch) -> Blocks | None:
         """The motion-compensated blocks that lower the Lagrangian cost, None if none does.
 
         No motion residual is sent where a block is compensated. So the motion elsewhere changes with the blocks of the
         target, and this searches again with the motion that is sent beside those.
         """
-        before, _, motion = self._moved(Estimate("round"), context, target)
-        past, future, flow, start = context.past, context.future, motion.flow.float(), target.blocks
+        moved = self._moved(DryRun(), context, target)
+        flow = moved.motion.flow.float()
         with torch.autocast(flow.device.type, enabled=False):  # costs are sums of squares
-            return find_blocks(
-                past, future, target.frame, flow=flow, predicted=before, slope=slope, weight=weight, start=start
-            )
+            return search.find(flow=flow, predicted=moved.frame, start=target.blocks)
 
     def _slope(self, level: Tensor) -> Tensor:
         """lambda at qualities (B,), between those of the recipe by logarithm."""
@@ -247,13 +271,9 @@ class BFrameCodec(nn.Module):
         high = (low + 1).clamp(max=len(table) - 1)
         return torch.lerp(table[low], table[high], level - low).exp().float()
 
-    def _contexts(self, context: FrameContext, motion: Motion, before: Tensor) -> Contexts:
-        pictures = [
-            warp(context.past, motion.flow[:, :2]),
-            warp(context.future, motion.flow[:, 2:]),
-            before,
-            torch.sigmoid(motion.mask),
-        ]
+    def _contexts(self, context: FrameContext, moved: Moved, before: Tensor) -> Contexts:
+        warped = moved.warped or warped_along(context.past, context.future, moved.motion)
+        pictures = [*warped, before, torch.sigmoid(moved.motion.mask)]
         stack = torch.cat([picture.float() for picture in pictures], 1)
         finest = max(len(self.config.lambdas) - 1, 1)
         planes = torch.stack([20 * context.noise.to(stack), context.quality.to(stack) / finest], 1)

@@ -4,8 +4,8 @@
 import torch
 from torch import Tensor
 
-from .block_motion import FUTURE, NETWORK, PAST, Blocks, copied, enlarged
-from .subpel import UNIT, copy_along
+from .block_motion import BOTH, FUTURE, NETWORK, PAST, Blocks
+from .subpel import UNIT, Samples, picture_of, pixels_of
 
 EDGE = 0.4  # weight of the prediction by a neighbour's vector in the row next to it, half of that two rows on,
 AGREEING = 6.0  # and half where the two are so many times the noise of the references apart; best of 3 to 8
@@ -19,32 +19,47 @@ def compensated(past: Tensor, future: Tensor, predicted: Tensor, blocks: Blocks,
     A neighbour that disagrees by more than noise explains weighs little: an object ends there.
     Source: Orchard and Sullivan, "Overlapped block motion compensation", 1994; weights by agreement are ours.
     """
-    kinds, vectors = blocks.fine
-    kinds, vectors = _with_neighbours(kinds), _with_neighbours(torch.where(copied(kinds), vectors, 0))
-    from_past, from_future = (copy_along(x, v) for x, v in zip((past, future), vectors.chunk(2, 1), strict=True))
-    kinds, predicted = enlarged(kinds, UNIT), predicted.repeat(5, 1, 1, 1)
-    copy = torch.where(
-        kinds == PAST, from_past, torch.where(kinds == FUTURE, from_future, (from_past + from_future) / 2)
-    )
-    own, *others = torch.where(kinds == NETWORK, predicted, copy).chunk(5)
-    expected = (AGREEING * noise.to(own) + 1 / 255).square().view(-1, 1, 1, 1)
+    sources = _with_neighbours(torch.cat(blocks.fine, 1))
+    places = (sources[:, 0] != NETWORK).any(0).nonzero()[:, 0]  # all others are the prediction
+    if not len(places):
+        return predicted
+    units = pixels_of(predicted)
+    own, *others = _copied(past, future, units[places], sources[:, :, places], places)
+    expected = (AGREEING * noise.to(own) + 1 / 255).square().repeat_interleave(len(units) // len(predicted))
     change, total = torch.zeros_like(own), torch.ones_like(own[:, :1])
     for other, edge in zip(others, _edges(own), strict=True):
         difference = other - own
-        weight = edge / (1 + difference.square().mean(1, keepdim=True) / expected)
+        weight = edge / (1 + difference.square().mean(1, keepdim=True) / expected[places, None, None])
         change, total = change + weight * difference, total + weight
-    return own + change / total  # exactly the prediction where no block near is compensated
+    return picture_of(units.index_copy(0, places, own + change / total), predicted.shape)
+
+
+def _copied(past: Tensor, future: Tensor, predicted: Tensor, sources: Tensor, places: Tensor) -> Tensor:
+    """(5,N,C,64): units at `places` (N,) as each of their `sources` (5,5,N), kind and vectors, makes them.
+
+    predicted (N,C,64) is what the network makes.
+    """
+    kinds, *vectors = sources.transpose(0, 1).flatten(1)
+    places, predicted = places.repeat(len(sources)), predicted.repeat(len(sources), 1, 1)
+    copies = torch.zeros_like(predicted)
+    for picture, kind, (x, y) in ((past, PAST, vectors[:2]), (future, FUTURE, vectors[2:])):
+        used = ((kinds == kind) | (kinds == BOTH)).nonzero()[:, 0]
+        if len(used):
+            copies[used] += Samples(picture).copied(places[used], torch.stack([x, y], 1)[used])
+    kinds = kinds[:, None, None]
+    copies = torch.where(kinds == NETWORK, predicted, torch.where(kinds == BOTH, copies / 2, copies))
+    return copies.view(len(sources), -1, *copies.shape[1:])
 
 
 def _with_neighbours(x: Tensor) -> Tensor:
-    """(5B,C,h,w): what is given for blocks, and for each the same of the one above, below, to the left and right."""
+    """(5,C,units): what is given for blocks (B,C,h,w), then for the one above each, below, to the left and right."""
     above, below = torch.cat([x[:, :, :1], x[:, :, :-1]], 2), torch.cat([x[:, :, 1:], x[:, :, -1:]], 2)
     left, right = torch.cat([x[..., :1], x[..., :-1]], 3), torch.cat([x[..., 1:], x[..., -1:]], 3)
-    return torch.cat([x, above, below, left, right])
+    return torch.stack([x, above, below, left, right]).transpose(1, 2).flatten(2)
 
 
-def _edges(picture: Tensor) -> list[Tensor]:
-    """Weights of neighbours in the order of `_with_neighbours`, to be broadcast to a picture (B,3,H,W)."""
-    ramp = picture.new_tensor([EDGE * 2 ** (-n / 2) for n in range(UNIT)])
-    down, across = (ramp.repeat(n // UNIT) for n in picture.shape[2:])
-    return [down[:, None], down.flip(0)[:, None], across, across.flip(0)]
+def _edges(like: Tensor) -> list[Tensor]:
+    """Weights of neighbours within a unit (64,), in the order of `_with_neighbours`."""
+    ramp = like.new_tensor([EDGE * 2 ** (-n / 2) for n in range(UNIT)])
+    down, across = ramp.repeat_interleave(UNIT), ramp.repeat(UNIT)
+    return [down, down.flip(0), across, across.flip(0)]

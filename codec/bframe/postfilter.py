@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..learned.layers import zeroed
+from ..learned.zeroed import zeroed
 
 QUIET, LOUD = 1e-3, 0.2  # RMS errors beyond which anchors count alike
 USUAL = 4.0  # of the logarithm of an error: e^-4 is 35 dB

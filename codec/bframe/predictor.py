@@ -1,35 +1,47 @@
 # SPDX-License-Identifier: MIT
 """B-frames from the two decoded pictures around them: planes in, network, planes out."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from ncm import Prediction
 
-from ..bitstream.syntax import FULL_STRENGTH
 from ..bitstream.units import BFramePacket
 from ..device import repeatable
 from ..errors import StreamError
-from ..video.colour import Planes, crop_planes, in_levels, packed, rgb_to_planes, rounded, unpacked, yuv_to_rgb
+from ..video.colour import (
+    Planes,
+    all_in_levels,
+    all_rounded,
+    crop_planes,
+    planes_to_rgb,
+    rgb_to_planes,
+    rounded,
+    yuv_to_rgb,
+)
 from ..video.metrics import rgb_of
 from ..video.picture import VideoInfo, Yuv420, pad
+from .anchor_filter import AnchorFilter
 from .model import Model
-from .records import Choice, GiveUp, Interval, Score
-
-if TYPE_CHECKING:  # CompressAI takes seconds to import
-    from .block_motion import Blocks
+from .neighbour_filter import NeighbourFilter
+from .records import Choice, Interval, Score, ToWrite
 
 
 class Predictor:
-    """Predict B-frames of one video with one model; `BFrameCoder` also reads and writes what corrects them."""
+    """Predict B-frames of one video with one model; `BFrameCoder` also reads and writes what corrects them.
 
-    def __init__(self, model: Model, info: VideoInfo) -> None:
+    `anchor_filter` is None if the model has no filter; `neighbours`, if given, is what it filters anchors with that
+    have neighbours.
+    """
+
+    def __init__(self, model: Model, info: VideoInfo, neighbours: NeighbourFilter | None = None) -> None:
         self.model = model
         self.info = info
         self.device = next(model.network.parameters()).device
+        alone = model.codec.postfilter if model.codec is not None else None
+        self.anchor_filter = None if alone is None else AnchorFilter(alone, neighbours, info, half=model.half)
 
     @repeatable
     @torch.no_grad()
@@ -37,72 +49,63 @@ class Predictor:
         """A picture as a reference: RGB (1,3,H,W), padded as the network needs it, on the network's device."""
         return yuv_to_rgb(pad(picture, self.model.network.multiple), self.info.colour, self.device)
 
-    @property
-    def has_postfilter(self) -> bool:
-        """Whether the model can filter decoded anchors."""
-        return self.model.codec is not None and self.model.codec.postfilter is not None
-
-    @repeatable
-    @torch.no_grad()
-    def change(self, picture: Yuv420, noise: float) -> Planes:
-        """What the model's filter would add to a decoded anchor, in levels; `noise` is the RMS error of the anchors.
-
-        StreamError if the model has no filter.
-        """
-        if self.model.codec is None or self.model.codec.postfilter is None:
-            raise StreamError(f"model {self.model.name!r} has no filter for anchors")
-        peak = (1 << self.info.bit_depth) - 1
-        y, u, v = (plane / peak for plane in in_levels(pad(picture, 2), self.device))
-        change = self.model.codec.postfilter(packed((y, u, v)), torch.tensor([noise], device=self.device)) * peak
-        return crop_planes(unpacked(change), self.info.width, self.info.height)
-
-    def changed(self, picture: Yuv420, change: Planes, strengths: Sequence[int]) -> Yuv420:
-        """An anchor and so many eighths of the change to each of its planes."""
-        planes = zip(in_levels(picture, self.device), change, strengths, strict=True)
-        y, u, v = (plane + added * (strength / FULL_STRENGTH) for plane, added, strength in planes)
-        return self._rounded((y, u, v))
-
     @repeatable
     @torch.no_grad()
     def predict(self, past: Tensor, future: Tensor, time: float, noise: float) -> Yuv420:
         """The B-frame at `time` in (0,1) between two references; `noise` is their RMS error, 0 if unknown."""
         return self._shown(self._prediction(past, future, time, noise).frame)
 
-    def write(
-        self,
-        interval: Interval,
-        source: Yuv420,
-        poc: int,
-        *,
-        slope: float,
-        score: Score | None = None,
-        effort: int = 0,
-        structural: bool = False,
-        give_up: GiveUp | None = None,
-        start: "Blocks | None" = None,
-    ) -> Choice:
+    def references(self, intervals: Sequence[Interval]) -> tuple[Tensor, Tensor]:
+        """Both references (B,3,H,W) of B-frames as the network takes them; each picture is converted once."""
+        pictures = {id(picture): picture for interval in intervals for picture in (interval.past, interval.future)}
+        padded = [pad(picture, self.model.network.multiple) for picture in pictures.values()]
+        rgb = planes_to_rgb(all_in_levels(padded, self.device), self.info.colour, self.info.bit_depth)
+        place = {key: number for number, key in enumerate(pictures)}
+        past, future = ([place[id(interval[side])] for interval in intervals] for side in (0, 1))
+        return rgb[past], rgb[future]
+
+    @repeatable
+    @torch.no_grad()
+    def between(self, intervals: Sequence[Interval]) -> list[Yuv420]:
+        """The B-frames of intervals by prediction, all at once."""
+        return self._all_shown(self._predictions(intervals, *self.references(intervals)).frame)
+
+    def write(self, wanted: ToWrite) -> Choice:
         """The prediction as the choice, without a payload, at its score in bits a pixel: this model codes no payloads.
 
-        Without `score`, that is slope * MSE of RGB in [0,1] against the source. The other arguments change nothing.
+        Without a score, that is slope * MSE of RGB in [0,1] against the source.
         """
-        picture = self.predict(*interval[:4])
-        cost = self._score(score, slope, source)(picture)
+        picture = self.between([wanted.interval])[0]
+        cost = self._score(wanted, self._errors(wanted.source))(picture)
         return Choice(picture, None, [], cost, cost)
 
-    def _score(self, score: Score | None, slope: float, source: Yuv420) -> Score:
-        """The score that is given, else slope * MSE of RGB against a source."""
-        return score or (lambda picture: slope * self._error(source, picture))
+    def _score(self, wanted: ToWrite, error: Callable[[Yuv420], float]) -> Score:
+        """The score that is given, else slope * MSE of RGB against the source, which is what `error` tells."""
+        return wanted.score or (lambda picture: wanted.slope * error(picture))
 
-    def _error(self, source: Yuv420, shown: Yuv420) -> float:
-        """Mean squared error of RGB in [0,1], as it will be measured."""
-        return float((rgb_of(source, self.info.colour) - rgb_of(shown, self.info.colour)).square().mean())
+    def _errors(self, source: Yuv420) -> Callable[[Yuv420], float]:
+        """What tells the mean squared error of a picture in RGB of [0,1] against the source, as it will be measured."""
+        wanted = rgb_of(source, self.info.colour)
+        return lambda shown: float((wanted - rgb_of(shown, self.info.colour)).square().mean())
 
     def read(self, interval: Interval, packet: BFramePacket) -> Yuv420:
         """The B-frame that a payload describes. StreamError if it cannot be read."""
+        return self.read_all([interval], [packet])[0]
+
+    def read_all(self, intervals: Sequence[Interval], packets: Sequence[BFramePacket]) -> list[Yuv420]:
+        """The B-frames that payloads describe, all at once. StreamError if one of them cannot be read."""
         raise StreamError(f"model {self.model.name!r} reads no B-frame payloads")
 
     def _prediction(self, past: Tensor, future: Tensor, time: float, noise: float) -> Prediction:
         return self.model.network(past, future, time, torch.tensor([noise], device=self.device))
+
+    def _predictions(self, intervals: Sequence[Interval], past: Tensor, future: Tensor) -> Prediction:
+        return self.model.network(past, future, *self._times_and_noises(intervals))
+
+    def _times_and_noises(self, intervals: Sequence[Interval]) -> tuple[Tensor, Tensor]:
+        """Both (B,), of the intervals."""
+        time = torch.tensor([interval.time for interval in intervals], device=self.device)
+        return time, torch.tensor([interval.noise for interval in intervals], device=self.device)
 
     def _planes(self, rgb: Tensor) -> Planes:
         """Y, U and V of a padded picture, in levels, without the padding."""
@@ -110,6 +113,9 @@ class Predictor:
 
     def _rounded(self, planes: Planes) -> Yuv420:
         return rounded(planes, self.info.bit_depth)
+
+    def _all_shown(self, rgb: Tensor) -> list[Yuv420]:
+        return all_rounded(self._planes(rgb), self.info.bit_depth)
 
     def _shown(self, rgb: Tensor) -> Yuv420:
         return self._rounded(self._planes(rgb))

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Integer features of the decoded anchors, the same on every machine, which the scales of B-frames may depend on."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,9 +26,9 @@ class AnchorFeatures(NamedTuple):
         return AnchorFeatures(self.eighth.to(device), self.sixteenth.to(device))
 
 
-def luma_plane(plane: Plane, bit_depth: int) -> Tensor:
-    """A luma plane (H,W) as whole numbers (1,1,H,W) from 0 to 255, the lowest bits of deeper samples dropped."""
-    return torch.from_numpy((plane >> (bit_depth - 8)).astype("float32"))[None, None]
+def luma_planes(planes: Sequence[Plane], bit_depth: int) -> Tensor:
+    """Luma planes (H,W) as whole numbers (B,1,H,W) from 0 to 255, the lowest bits of deeper samples dropped."""
+    return torch.from_numpy((np.stack(planes) >> (bit_depth - 8)).astype("float32"))[:, None]
 
 
 def anchor_features(past: Tensor, future: Tensor, noise: Tensor | None) -> AnchorFeatures:
@@ -38,16 +40,16 @@ def anchor_features(past: Tensor, future: Tensor, noise: Tensor | None) -> Ancho
     """
     levels = past.new_zeros(len(past)) if noise is None else 2 * quarter_db(noise).to(past)
     # Sums of blocks of 4 samples, once; larger blocks are sums of these.
-    details = [_sums((past - future).abs(), 4), _activity(past), _activity(future)]
-    matches = _matches(past, future)
+    difference = _sums((past - future).abs(), 4)
+    details = torch.cat([difference, _activity(past), _activity(future), *_matches(past, future)], 1)
 
-    def of_blocks(size: int) -> Tensor:
-        difference, *activities = (_sums(x, size // 4) for x in details)
-        sums = [difference, torch.stack([_sums(x, size // 4) for x in matches]).amin(0), *activities]
-        planes = [_logarithm(x * (256 // size**2)) for x in sums]
-        return torch.cat([*planes, levels.view(-1, 1, 1, 1).expand_as(planes[0])], 1)
+    def of_blocks(sums: Tensor, size: int) -> Tensor:
+        planes = [sums[:, :1], sums[:, 3:].amin(1, keepdim=True), sums[:, 1:3]]
+        logarithms = _logarithm(torch.cat(planes, 1) * (256 // size**2))
+        return torch.cat([logarithms, levels.view(-1, 1, 1, 1).expand_as(logarithms[:, :1])], 1)
 
-    return AnchorFeatures(of_blocks(8), of_blocks(16))
+    eighth = _sums(details, 2)
+    return AnchorFeatures(of_blocks(eighth, 8), of_blocks(_sums(eighth, 2), 16))
 
 
 def _logarithm(x: Tensor) -> Tensor:
@@ -66,9 +68,12 @@ def quarter_db(noise: Tensor) -> Tensor:
 
 
 def _sums(x: Tensor, size: int) -> Tensor:
-    """Sums over blocks of size x size."""
-    batch, channels, height, width = x.shape
-    return x.reshape(batch, channels, height // size, size, width // size, size).sum((3, 5))
+    """Sums over blocks of size x size, a power of two, of whole numbers: exact in any order."""
+    while size > 1:
+        x = x[..., ::2, :] + x[..., 1::2, :]
+        x = x[..., ::2] + x[..., 1::2]
+        size //= 2
+    return x
 
 
 def _activity(x: Tensor) -> Tensor:

@@ -4,12 +4,15 @@
 Pictures are handled as units: (N,64), the 64 pixels of an 8x8 square together, squares by sample, row and column.
 """
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 UNIT = 8  # pixels to a side
-STEPS = 4  # of a vector in a pixel
+SHIFT = 2  # bits of a vector behind the point
+STEPS = 1 << SHIFT  # of a vector in a pixel
 TAPS = [  # for luma at quarter positions, of the samples from 3 before to 4 behind
     [tap / 64 for tap in taps]
     for taps in (
@@ -20,65 +23,118 @@ TAPS = [  # for luma at quarter positions, of the samples from 3 before to 4 beh
     )
 ]
 BEFORE, BEHIND = 3, 4
+PATCH = UNIT + BEFORE + BEHIND  # samples to a side that a unit is made of
+AT_ONCE = 1024  # units, so that their patches stay in the cache
 
 
 class Quarters:
-    """A plane (B,1,H,W), sides multiples of 8, at all positions in quarter pixels."""
+    """Planes (B,1,H,W), sides multiples of 8, at all positions in quarter pixels."""
 
-    def __init__(self, plane: Tensor) -> None:
-        self.count, _, self.height, self.width = plane.shape
-        across = [_filtered(plane, right, -1) for right in range(STEPS)]
+    def __init__(self, planes: Tensor) -> None:
+        self.count, _, self.height, self.width = planes.shape
+        across = [_filtered(planes, right, -1) for right in range(STEPS)]
         shifted = torch.cat([_filtered(x, down, -2) for x in across for down in range(STEPS)], 1)
         flat = F.pad(shifted, (UNIT,) * 4, mode="replicate").flatten()
         self._rows = flat.as_strided((len(flat) - UNIT + 1, UNIT), (1, 1))  # eight pixels from each, overlapping
 
-    def copied(self, vectors: Tensor) -> Tensor:
-        """Units (N,64) that vectors (B,2,H/8,W/8), x and y in quarter pixels, point at; edges repeated.
+    def origins(self, places: Tensor) -> Tensor:
+        """(3,...): column and row of the first pixel of units `places` (...), and the first of their plane's sixteen.
 
-        If there are vectors for n times as many samples, each sample is used n times.
+        Units are counted by plane, row and column.
         """
-        vectors = vectors.int()
-        phase, along = vectors % STEPS, vectors.div(STEPS, rounding_mode="floor")
-        rows, columns = (self._whole(n, UNIT, vectors) for n in (self.height, self.width))
+        down, across = self.height // UNIT, self.width // UNIT
+        row = places // across
+        return torch.stack([UNIT * (places % across), UNIT * (row % down), STEPS**2 * (row // down)])
+
+    def copied(self, origins: Tensor, vectors: Tensor) -> Tensor:
+        """Units (...,N,n,64) that vectors (...,N,2), x and y in quarter pixels, point at from N times n units.
+
+        `origins` (3,...,N,n) are those of these units. Edges are repeated.
+        """
+        phase_x, phase_y = (vectors & (STEPS - 1))[..., None, :].unbind(-1)
+        right, down = (vectors >> SHIFT)[..., None, :].unbind(-1)
         # What lies outside is the edge repeated, however far away.
-        y = (rows[:, None] + along[:, 1]).clamp_(-UNIT, self.height)
-        x = (columns + along[:, 0]).clamp_(-UNIT, self.width)
-        sample = self._whole(len(vectors), 1, vectors) % self.count
-        plane = STEPS**2 * sample.view(-1, 1, 1) + STEPS * phase[:, 0] + phase[:, 1]
+        x = (origins[0] + right).clamp_(-UNIT, self.width)
+        y = (origins[1] + down).clamp_(-UNIT, self.height)
+        plane = origins[2] + STEPS * phase_x + phase_y
         stride = self.width + 2 * UNIT
         first = (plane * (self.height + 2 * UNIT) + y + UNIT) * stride + x + UNIT
-        places = first[..., None] + stride * self._whole(UNIT, 1, vectors)
-        return self._rows.index_select(0, places.flatten()).view(-1, UNIT**2)
-
-    @staticmethod
-    def _whole(stop: int, step: int, like: Tensor) -> Tensor:
-        return torch.arange(0, stop, step, dtype=like.dtype, device=like.device)
+        starts = first[..., None] + stride * torch.arange(UNIT, device=first.device)
+        return self._rows.index_select(0, starts.flatten()).view(*first.shape, UNIT**2)
 
 
-def copy_along(picture: Tensor, vectors: Tensor) -> Tensor:
-    """A picture (B,C,H,W) motion-compensated by vectors (B,2,H/8,W/8) in quarter pixels, x and y; edges repeated.
+class Samples:
+    """Pictures (B,C,H,W), sides multiples of 8, of which units are wanted here and there, at quarter positions."""
 
-    Vectors of n times as many samples give n pictures for each: (nB,C,H,W), all first ones first.
+    def __init__(self, picture: Tensor) -> None:
+        _, self.colours, self.height, self.width = picture.shape
+        padded = F.pad(picture, (BEFORE, BEHIND) * 2, mode="replicate")
+        flat = padded.permute(0, 3, 2, 1).flatten()  # columns first, all colours of a sample together
+        length = PATCH * self.colours
+        self._columns = flat.as_strided((len(flat) - length + 1, length), (1, 1))  # from each sample, overlapping
+        self._filters = _filters(picture.device)
+
+    def copied(self, places: Tensor, vectors: Tensor) -> Tensor:
+        """Units (N,C,64) that vectors (N,2), x and y in quarter pixels, point at from the units `places` (N,).
+
+        Units are counted by picture, row and column. Edges are repeated.
+        """
+        parts = zip(torch.split(places, AT_ONCE), torch.split(vectors, AT_ONCE), strict=True)
+        return torch.cat([self._copied(*part) for part in parts])
+
+    def _copied(self, places: Tensor, vectors: Tensor) -> Tensor:
+        down, across = self.height // UNIT, self.width // UNIT
+        x, filter_x = _within(UNIT * (places % across), vectors[:, 0], self.width)
+        y, filter_y = _within(UNIT * (places // across % down), vectors[:, 1], self.height)
+        first = places // (across * down) * (self.width + BEFORE + BEHIND) + x
+        columns = first[:, None] + torch.arange(PATCH, device=x.device)
+        starts = self.colours * (columns * (self.height + BEFORE + BEHIND) + y[:, None])
+        patches = self._columns.index_select(0, starts.flatten()).view(-1, PATCH, PATCH * self.colours)
+        across_done = (self._filters[filter_x] @ patches).view(-1, UNIT, PATCH, self.colours)
+        rows = across_done.permute(0, 2, 3, 1).reshape(-1, PATCH, self.colours * UNIT)
+        units = (self._filters[filter_y] @ rows).view(-1, UNIT, self.colours, UNIT)
+        return units.transpose(1, 2).reshape(-1, self.colours, UNIT**2)
+
+
+def _within(first: Tensor, vectors: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Where the patches begin, in the padded picture, of units moved from `first` (N,) by vectors (N,), along one side.
+
+    And which of `_filters` makes the units of them.
     """
-    shape = (len(vectors), 1, *picture.shape[2:])
-    # A colour at a time: its sixteen planes are large.
-    return torch.cat(
-        [plane_of(Quarters(plane).copied(vectors), shape) for plane in picture.chunk(picture.shape[1], 1)], 1
-    )
+    phase, along = vectors % STEPS, vectors.div(STEPS, rounding_mode="floor")
+    moved = (first + along).clamp(-UNIT, side)  # what lies outside is the edge repeated, however far away
+    inside = moved.clamp(0, side - UNIT)
+    return inside, phase * (2 * UNIT + 1) + moved - inside + UNIT
+
+
+@cache
+def _filters(device: torch.device) -> Tensor:
+    """(4 * 17,8,15): what makes eight samples of fifteen, by phase, and by how far they are outside of the picture."""
+    rows = []
+    for taps in TAPS:
+        for outside in range(-UNIT, UNIT + 1):
+            firsts = [min(max(n + outside, 0), UNIT - 1) for n in range(UNIT)]
+            rows.append([[0.0] * first + taps + [0.0] * (UNIT - 1 - first) for first in firsts])
+    return torch.tensor(rows, device=device)
+
+
+def pixels_of(picture: Tensor) -> Tensor:
+    """(N,C,64): the units of pictures (B,C,H,W), N by picture, row and column."""
+    _, colours, height, width = picture.shape
+    units = picture.reshape(-1, colours, height // UNIT, UNIT, width // UNIT, UNIT).permute(0, 2, 4, 1, 3, 5)
+    return units.reshape(-1, colours, UNIT**2)
+
+
+def picture_of(units: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The pictures (B,C,H,W) of this shape that have these units."""
+    count, colours, height, width = shape
+    rows = units.view(count, height // UNIT, width // UNIT, colours, UNIT, UNIT).permute(0, 3, 1, 4, 2, 5)
+    return rows.reshape(shape)
 
 
 def units_of(plane: Tensor) -> Tensor:
     """(N,64): the units of a plane (B,1,H,W)."""
-    count, _, height, width = plane.shape
-    units = plane.reshape(count, height // UNIT, UNIT, width // UNIT, UNIT).transpose(2, 3)
-    return units.reshape(-1, UNIT**2)
-
-
-def plane_of(units: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The plane (B,1,H,W) of this shape that has these units."""
-    count, _, height, width = shape
-    rows = units.view(count, height // UNIT, width // UNIT, UNIT, UNIT).transpose(2, 3)
-    return rows.reshape(shape)
+    return pixels_of(plane)[:, 0]
 
 
 def _filtered(picture: Tensor, phase: int, dim: int) -> Tensor:

@@ -81,9 +81,10 @@ class Fit:
         self.gram: Vector = (known @ known.T).cpu().numpy()
         self.cross: Vector = (known @ (target - plane).flatten().double()).cpu().numpy()
 
-    def change(self, weights: Vector) -> float:
-        """What is added to the sum of squared errors, in levels."""
-        return float(weights @ self.gram @ weights - 2 * weights @ self.cross)
+    def change(self, weights: Vector) -> Vector:
+        """What weights (...,6) add to the sum of squared errors (...), in levels."""
+        added: Vector = ((weights @ self.gram) * weights).sum(-1) - 2 * weights @ self.cross
+        return added
 
     def best(self) -> Vector:
         """The weights that leave the least error; of those of flat planes, the smallest."""
@@ -109,20 +110,21 @@ def _cheapest(plane: int, fit: Fit, plane_lambda: float) -> tuple[float, int, Ve
     """
     none, usual = np.zeros(len(PAIRS)), np.array(USUAL[plane], dtype=np.float64)
 
-    def cost(weights: Vector) -> float:
-        bits = WEIGHT_BITS[plane, np.abs(weights - usual).astype(int)].sum()
-        return plane_lambda * fit.change(weights) + float(bits)
+    def cost(weights: Vector) -> Vector:
+        bits: Vector = WEIGHT_BITS[plane, np.abs(weights - usual).astype(int)].sum(-1)
+        return plane_lambda * fit.change(weights) + bits
 
     own = _descended(np.clip(np.round(fit.best()), -FARTHEST, FARTHEST), cost)
-    costs = KIND_BITS[plane] + [0.0, plane_lambda * fit.change(usual), cost(own)]  # only the last sends its weights
+    by_kind = 0.0, plane_lambda * float(fit.change(usual)), float(cost(own))  # only the last sends its weights
+    costs = KIND_BITS[plane] + by_kind
     kind = int(np.argmin(costs))
     return float(costs[kind]), kind, (none, usual, own)[kind]
 
 
-def _descended(weights: Vector, cost: Callable[[Vector], float]) -> Vector:
-    """Whole weights that cost least of those near by, one after another."""
+def _descended(weights: Vector, cost: Callable[[Vector], Vector]) -> Vector:
+    """Whole weights that cost least of those near by, one after another; `cost` tells that of many (n,6) at once."""
     for _ in range(SWEEPS):
-        for n in range(len(weights)):
-            near = weights + np.arange(-2, 3)[:, None] * np.eye(len(weights))[n]
-            weights = min(near, key=cost)
+        for moves in np.arange(-2, 3)[:, None] * np.eye(len(weights))[:, None]:
+            near = weights + moves
+            weights = near[np.argmin(cost(near))]
     return weights

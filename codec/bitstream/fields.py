@@ -5,11 +5,12 @@ Writer, reader, `codec info` and docs/stream.md all go by the tables of syntax.p
 """
 
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 from ..errors import StreamError
+from .limits import Budget
 
 MAX_UINT = (1 << 56) - 1  # leaves room for six bits of width in a list's first varint
 MAX_TEXT = 512
@@ -19,10 +20,14 @@ Values = Mapping[str, Any]
 
 
 class Cursor:
-    """Reads bytes from the front; StreamError, naming `what`, instead of running off the end."""
+    """Reads bytes from the front; StreamError, naming `what`, instead of running off the end.
 
-    def __init__(self, data: bytes, what: str) -> None:
+    `budget` bounds the lists that take no bytes.
+    """
+
+    def __init__(self, data: bytes, what: str, budget: Budget | None = None) -> None:
         self._data, self._what, self.position = data, what, 0
+        self._budget = budget or Budget()
 
     def fail(self, problem: str) -> StreamError:
         """An error that says what was read."""
@@ -53,23 +58,36 @@ class Cursor:
                 return value
         raise self.fail(f"the number that ends at {self.position} is too large")
 
-    def uints(self, count: int) -> Iterator[int]:
-        """The next `count` numbers, one after another.
+    def uints(self, count: int) -> list[int]:
+        """The next `count` numbers.
 
         They are coded as varint(64 * least + width), then each minus the least in `width` bits, low bits first.
-        For no numbers there are no bytes. StreamError if there are more than MAX_LIST or the bytes end too early.
+        For no numbers there are no bytes. StreamError if there are more than MAX_LIST or the budget allows, or the
+        bytes end too early.
         """
         if not 0 <= count <= MAX_LIST:
             raise self.fail(f"a list of {count} numbers at {self.position}")
         least, width = divmod(self.uint() if count else 0, 64)
+        if not width:
+            self._budget.spend(count)
+            return [least] * count
         data = iter(self.take((count * width + 7) // 8))
+        numbers = []
         pending = bits = 0
         for _ in range(count):
             while bits < width:
                 pending |= next(data) << bits
                 bits += 8
-            yield least + (pending & ((1 << width) - 1))
+            numbers.append(least + (pending & ((1 << width) - 1)))
             pending, bits = pending >> width, bits - width
+        return numbers
+
+    def sints(self, count: int) -> list[int]:
+        """The next `count` numbers, coded like uints, of 0, 1, 2, 3, 4, ... for 0, -1, 1, -2, 2, ..."""
+        numbers = self.uints(count)
+        if count and numbers.count(numbers[0]) == count:
+            return [unzigzag(numbers[0])] * count
+        return [*map(unzigzag, numbers)]
 
 
 def put_uint(value: int) -> bytes:
@@ -148,9 +166,9 @@ def pack(table: Iterable[Field], values: Values) -> bytes:
     return bytes(out)
 
 
-def unpack(table: Iterable[Field], data: bytes, what: str) -> dict[str, Any]:
+def unpack(table: Iterable[Field], data: bytes, what: str, budget: Budget | None = None) -> dict[str, Any]:
     """The values of a table's fields. StreamError, naming `what` and the field, if they are not exactly that."""
-    cursor, values = Cursor(data, what), dict[str, Any]()
+    cursor, values = Cursor(data, what, budget), dict[str, Any]()
     for field in table:
         value = CODES[field.code].take(field, cursor, field.count(values))
         if not field.fits(value):
@@ -183,7 +201,7 @@ def _in_range(field: Field, value: object) -> bool:
 
 
 def _all_in_range(field: Field, value: object) -> bool:
-    return isinstance(value, list) and all(_in_range(field, item) for item in value)
+    return isinstance(value, list) and (not value or (field.low <= min(value) and max(value) <= field.high))
 
 
 def _is_ratio(_: Field, value: object) -> bool:
@@ -257,13 +275,13 @@ CODES = {
         "`width` bits, low bits first, the last byte filled with zeros; nothing at all for an empty list",
         _all_in_range,
         lambda _, value: put_uints(value),
-        lambda _, cursor, count: list(cursor.uints(count)),
+        lambda _, cursor, count: cursor.uints(count),
     ),
     "sints": Code(
         "like uints, of 0, 1, 2, 3, 4, ... for 0, -1, 1, -2, 2, ...",
         _all_in_range,
         lambda _, value: put_uints(map(zigzag, value)),
-        lambda _, cursor, count: [unzigzag(value) for value in cursor.uints(count)],
+        lambda _, cursor, count: cursor.sints(count),
     ),
     "rest": Code(
         "all bytes up to the end of the packet's body",

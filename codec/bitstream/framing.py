@@ -7,17 +7,21 @@ from typing import BinaryIO, NamedTuple
 from zlib import crc32
 
 from ..errors import StreamError, VersionError
-from .fields import Cursor, pack, put_uint, unpack
-from .syntax import CRC_BYTES, END_MAGIC, HEADER, MAGIC, MARK, MAX_BODY, VERSION, Kind
+from .fields import Cursor, Field, pack, put_uint, unpack
+from .options import pack_options, read_options
+from .syntax import CRC_BYTES, END_MAGIC, HEADER, MAGIC, MARK, MAX_BODY, PLAIN, VERSION, Kind
 from .units import Header
 
 TRAILER_BYTES = 4 + len(END_MAGIC)
-MARKS = re.compile(b"[" + b"".join(re.escape(bytes([MARK | kind])) for kind in Kind) + b"]")
-HEAD_BYTES = 5  # a kind and a length up to MAX_BODY
+MARKS = tuple(bytes([MARK | kind]) for kind in Kind)
+HEADS = re.compile(rb"[" + b"".join(MARKS) + rb"](?=([\x80-\xff]{0,3}[\x00-\x7f]))")  # a mark, then a body's length
+HEAD_BYTES = 5  # a mark and a length up to MAX_BODY
 MAX_HEADER = 4096
-CHUNK = 4096  # bytes to scan at a time
-SHORT = 4096  # bytes of a packet whose checksum may always be computed
-PATIENCE = 64  # bytes of other checksums computed in vain, for each byte read
+OPTION_BYTES = Field("options", "rest", "tags, lengths and fields of options")
+CHUNK = 1 << 16  # bytes to look through at a time
+SHORT = 4096  # bytes of a packet that is believed by its checksum alone, whatever follows
+TRIES, BYTES_A_TRY = 4096, 48  # places where a packet is sought after damage: some, and one more for so many bytes
+PATIENCE = 32  # bytes summed in vain, for each byte of the stream, beyond one longest body
 
 
 class Packet(NamedTuple):
@@ -60,7 +64,8 @@ class PacketSource:
 
     def __init__(self, file: BinaryIO, offset: int = 0) -> None:
         self.offset = offset
-        self._file, self._buffer, self._wasted = file, bytearray(), 0
+        self._file, self._buffer = file, bytearray()
+        self._tries, self._wasted = 0, 0  # places where a packet was sought after damage; bytes summed in vain
 
     def take(self, size: int) -> bytes:
         """The next bytes as they are; fewer at the end of the file."""
@@ -69,29 +74,15 @@ class PacketSource:
 
     def packets(self) -> Iterator[Packet | Lost]:
         """Good packets, and what lies between them."""
-        lost: Lost | None = None
         while self._fill(1):
-            packet = self.packet(scanning=lost is not None)
+            packet = self.packet()
             if packet is None:
-                lost = self._skip(lost)
+                yield self._skip()
                 continue
-            if lost:
-                yield lost
-                lost = None
             self._drop(packet.stop - packet.offset)
             yield packet
-        if lost:
-            yield lost
 
-    def _skip(self, lost: Lost | None) -> Lost:
-        """Drop bytes up to the next that could start a packet; the lost bytes with these."""
-        self._fill(CHUNK)
-        mark = MARKS.search(self._buffer, 1)
-        start, tail = (lost.offset, lost.tail) if lost else (self.offset, b"")
-        tail += self._drop(mark.start() if mark else len(self._buffer))
-        return Lost(start, self.offset, tail[-TRAILER_BYTES:])
-
-    def packet(self, *, scanning: bool = False) -> Packet | None:
+    def packet(self) -> Packet | None:
         """The packet at the front of the buffer, if its kind, length and checksum are right."""
         self._fill(HEAD_BYTES)
         cursor = Cursor(bytes(self._buffer[:HEAD_BYTES]), "packet")
@@ -100,28 +91,63 @@ class PacketSource:
         except (StreamError, ValueError):
             return None
         stop = cursor.position + length + CRC_BYTES
-        if length > MAX_BODY or not self._worth_a_look(stop, scanning=scanning):
+        if length > MAX_BODY or not self._fill(stop) or not self._sums_up(0, stop):
             return None
-        with memoryview(self._buffer) as view:
-            if checksum(view[: stop - CRC_BYTES]) == view[stop - CRC_BYTES : stop]:
-                body = bytes(view[cursor.position : stop - CRC_BYTES])
-                return Packet(kind, body, self.offset, self.offset + stop)
-        self._wasted += stop
+        return Packet(kind, bytes(self._buffer[cursor.position : stop - CRC_BYTES]), self.offset, self.offset + stop)
+
+    def _skip(self) -> Lost:
+        """Drop bytes up to the next good packet, or to the end of the file; what was lost."""
+        start, tail, place = self.offset, b"", 1
+        while True:
+            more = self._fill(CHUNK)
+            window = bytes(self._buffer[:CHUNK])
+            found = self._next(window, place)
+            passed = found if found is not None else len(window) - (HEAD_BYTES - 1) * more
+            tail = (tail + self._drop(passed)[-TRAILER_BYTES:])[-TRAILER_BYTES:]
+            if found is not None or not more:
+                return Lost(start, self.offset, tail)
+            place = 0
+
+    def _next(self, window: bytes, place: int) -> int | None:
+        """Where in a window, which the buffer begins with, the next good packet starts; None if in no place looked at.
+
+        Bytes that were damaged by chance look like a packet's head in one place of sixty, so so many are looked at.
+        """
+        if not any(mark in window for mark in MARKS):  # far faster than what follows
+            return None
+        while head := HEADS.search(window, place):
+            start, digits = head.start(), head[1]
+            if self._tries > TRIES + (self.offset + start) // BYTES_A_TRY:
+                place = start + BYTES_A_TRY
+                continue
+            self._tries += 1
+            place = start + 1
+            length = 0
+            for byte in reversed(digits):  # a Cursor would take a quarter of the time of all this
+                length = length << 7 | byte & 127
+            stop = place + len(digits) + length + CRC_BYTES
+            if length <= MAX_BODY and self._followed(start, stop) and self._sums_up(start, stop):
+                return start
         return None
 
-    def _worth_a_look(self, stop: int, *, scanning: bool) -> bool:
-        """Whether to compute the checksum of the `stop` bytes that may be a packet.
+    def _followed(self, start: int, stop: int) -> bool:
+        """Whether the bytes start..stop are there and, if they are many, followed by what could be a packet."""
+        if stop > len(self._buffer) and not self._fill(stop):
+            return False
+        return stop - start <= SHORT or not self._fill(stop + 1) or self._buffer[stop : stop + 1] in MARKS
 
-        Random bytes look like the head of a long packet often enough to make scanning slow, so a long one must be
-        followed by another packet, and work that led to nothing is bounded by the bytes read.
+    def _sums_up(self, start: int, stop: int) -> bool:
+        """Whether the bytes start..stop end with their checksum.
+
+        False without a look if too many bytes were summed in vain already: packets may claim to overlap.
         """
-        if stop > SHORT and self._wasted > MAX_BODY + PATIENCE * self.offset:
+        size = stop - start
+        if self._wasted + size > MAX_BODY + PATIENCE * (self.offset + stop):
             return False
-        if not self._fill(stop):
-            return False
-        if not scanning or stop <= SHORT or not self._fill(stop + 1):
-            return True
-        return MARKS.match(self._buffer, stop) is not None
+        with memoryview(self._buffer)[start:stop] as view:
+            good = checksum(view[:-CRC_BYTES]) == view[-CRC_BYTES:]
+        self._wasted += 0 if good else size
+        return good
 
     def _fill(self, size: int) -> bool:
         """Read until the buffer holds `size` bytes, no further; whether it does."""
@@ -142,8 +168,8 @@ class PacketSource:
 
 def write_header(header: Header) -> bytes:
     """The file header. ValueError naming the field that cannot be written."""
-    fields = pack(HEADER, vars(header))
-    data = MAGIC + bytes([VERSION]) + put_uint(len(fields)) + fields
+    fields = pack(HEADER, vars(header)) + pack_options(header.options)
+    data = MAGIC + bytes([VERSION if header.options else PLAIN]) + put_uint(len(fields)) + fields
     return data + checksum(data)
 
 
@@ -155,7 +181,7 @@ def read_header(source: PacketSource) -> Header:
     version = Cursor(data[len(MAGIC) :], "file header").take(1)[0]
     if version > VERSION:
         raise VersionError(f"a stream of version {version}; this program reads up to version {VERSION}")
-    if version < VERSION:
+    if version < PLAIN:
         raise StreamError(f"file header: version {version} does not exist")
     size = source.take(1)
     while size and size[-1] > 127 and len(size) < 10:
@@ -166,4 +192,7 @@ def read_header(source: PacketSource) -> Header:
     fields, check = source.take(length), source.take(CRC_BYTES)
     if checksum(data + size + fields) != check:
         raise StreamError("file header: damaged or cut short")
-    return Header(**unpack(HEADER, fields, "file header"))
+    if version == PLAIN:
+        return Header(**unpack(HEADER, fields, "file header"))
+    values = unpack((*HEADER, OPTION_BYTES), fields, "file header")
+    return Header(**values | {"options": read_options(values["options"])})

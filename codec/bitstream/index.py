@@ -9,6 +9,7 @@ from ..bitstream import syntax
 from ..errors import StreamError
 from .fields import Values, unpack
 from .framing import TRAILER_BYTES, Packet, PacketSource, frame_trailer
+from .limits import Budget
 from .syntax import Kind
 from .units import Header, Unit, read_segment
 
@@ -41,7 +42,7 @@ def unit_at(file: BinaryIO, header: Header, offset: int) -> Unit | None:
     """The segment whose packet is at `offset`, without what belongs to it; None if there is none. Moves the file."""
     packet = _packet_at(file, offset)
     try:
-        return read_segment(packet.body, header)[0] if packet and packet.kind == Kind.SEGMENT else None
+        return read_segment(packet.body, header, Budget())[0] if packet and packet.kind == Kind.SEGMENT else None
     except StreamError:
         return None
 
@@ -63,7 +64,7 @@ def _read_end(file: BinaryIO, size: int) -> Values | None:
     if packet is None or packet.kind != Kind.END or packet.stop != stop:
         return None
     try:
-        values = unpack(syntax.END, packet.body, "END packet")
+        values = unpack(syntax.END, packet.body, "END packet", Budget())
     except StreamError:
         return None
     return values if sum(values["offsets"]) < offset else None
@@ -71,15 +72,16 @@ def _read_end(file: BinaryIO, size: int) -> Values | None:
 
 def _scan(file: BinaryIO, header: Header, start: int) -> tuple[list[Entry], int]:
     """The entries and the number of pictures as far as the packets tell."""
-    found, stop = list[Entry](), 0
+    found, stop, budget = list[Entry](), 0, Budget()
     file.seek(start)
     for packet in PacketSource(file, start).packets():
         if not isinstance(packet, Packet) or packet.kind not in (Kind.SEGMENT, Kind.END):
             continue
+        budget.earn(packet.stop - packet.offset)
         try:
             if packet.kind == Kind.END:
-                return found, max(stop, unpack(syntax.END, packet.body, "END packet")["pictures"])
-            unit, _ = read_segment(packet.body, header)
+                return found, max(stop, unpack(syntax.END, packet.body, "END packet", budget)["pictures"])
+            unit, _ = read_segment(packet.body, header, budget)
         except StreamError:
             continue
         if unit.segment.first >= stop:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """What `codec info` prints: a stream's header and a table of its frames, without decoding a picture."""
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import pairwise
 
+from ..gop.structure import Segment, needed
 from .frame_record import FrameRecord, records
-from .reader import StreamReader, reading
+from .reader import StreamReader
 from .units import Header
 
 
@@ -24,6 +26,11 @@ class StreamInfo:
         """Number of pictures of each kind."""
         return {kind: sum(frame.kind == kind for frame in self.frames) for kind in "IPB"}
 
+    def bframes_for(self, wanted: Container[int]) -> list[int]:
+        """POCs of the B-frames that are decoded to show some pictures, in coding order."""
+        anchors = [poc for poc, frame in enumerate(self.frames) if frame.kind != "B"]
+        return needed(Segment(anchors[0], tuple(high - low for low, high in pairwise(anchors))), wanted)
+
     @property
     def plan(self) -> str:
         """Kinds of all pictures in display order, a line for each I: I, P, B, and b for B-frames without bits."""
@@ -32,7 +39,9 @@ class StreamInfo:
     def text(self) -> str:
         """The header, a line an element, then the table, then any damage."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.items())
-        head = [f"{name:16}{_show(value)}" for name, value in vars(self.header).items()]
+        head = [f"{name:16}{_show(value)}" for name, value in vars(self.header).items() if name != "options"]
+        for name, values in self.header.options.items():
+            head.append(f"{name:16}{', '.join(_show(value) for value in values.values())}")
         head.append(f"{'frames':16}{len(self.frames)} ({kinds})")
         table = [f"{'poc':>7} {'pts':>9}  kind  {'mode':8} {'bits':>9} {'offset':>10}"]
         table += [f"{a:>7} {b:>9}  {c:4}  {d:8} {e:>9} {f:>10}" for a, b, c, d, e, f in self._cells()]
@@ -43,18 +52,18 @@ class StreamInfo:
         lines = [",".join(map(str, cells)) for cells in self._cells()]
         return "\n".join(["poc,pts,kind,mode,bits,offset", *lines])
 
+    def json(self) -> str:
+        """One object: the header's elements, its options, a list of frames with the names of `csv`, and damage."""
+        header = {name: value for name, value in vars(self.header).items() if name != "options"}
+        names = ("poc", "pts", "kind", "mode", "bits", "offset")
+        frames = [dict(zip(names, cells, strict=True)) for cells in self._cells()]
+        options = {name: dict(values) for name, values in self.header.options.items()}
+        whole = {"header": header, "options": options, "frames": frames, "damage": self.damage}
+        return json.dumps(whole, default=_show)
+
     def _cells(self) -> Iterator[tuple[int, int, str, str, int, int]]:
         for frame, pts in zip(self.frames, self.pts, strict=True):
             yield frame.poc, pts, frame.kind, mode_name(frame), frame.bits, frame.offset
-
-
-def info(src: str | Path) -> StreamInfo:
-    """The header and a record of each picture of the stream at a path, '-' = standard input; nothing is decoded.
-
-    InputError if it cannot be opened, StreamError if it is not an .ncm stream.
-    """
-    with reading(src) as (_, reader):
-        return read_info(reader)
 
 
 def read_info(reader: StreamReader) -> StreamInfo:

@@ -7,65 +7,67 @@
             ...  # unit.damage says what it lacks
         reader.damage, reader.truncated
 
-A reader never stops at damage: it goes on with the next good packet, and the pictures of all units together are
-0, 1, 2, ... without a gap or a repeat. Pictures whose segment is lost come in a unit without anchors.
+A reader never stops at damage: it goes on with the next good packet. The pictures of all units together increase.
+Where they leave some out, `damage` says so: their segment is lost.
 """
 
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from itertools import pairwise
-from pathlib import Path
+from contextlib import contextmanager
+from functools import cached_property
 from typing import BinaryIO
 
 from ..bitstream import syntax
-from ..errors import InputError, StreamError
-from ..gop.structure import Segment
+from ..errors import StreamError
+from .checks import missing
 from .fields import unpack
 from .framing import Lost, Packet, PacketSource, frame_trailer, read_header
-from .index import catalogue, entries, unit_at
+from .index import Entry, catalogue, entries, unit_at
+from .limits import MAX_PIXELS, Budget, format_problem, size_problem
 from .syntax import Kind
-from .units import (
-    Damage,
-    Header,
-    Unit,
-    add_anchors,
-    add_bframes,
-    add_hashes,
-    missing,
-    read_segment,
-)
+from .units import Damage, Unit, add_anchors, add_bframes, add_hashes, read_segment
 
 MAX_JUMP = 1 << 20  # pictures lost in one go; a larger step is not a gap but a wrong segment
+MAX_NOTES = 1000  # of damage, for which a line each is kept
+IDLE_PACKETS, BYTES_AN_IDLE_PACKET = 10_000, 128  # that bring nothing: some, and one more for so many bytes
 ADD = {Kind.ANCHORS: add_anchors, Kind.BFRAMES: add_bframes, Kind.HASHES: add_hashes}
 
 
 class StreamReader:
-    """Reads a stream, from a pipe too; StreamError if it does not start with a good header.
+    """Reads a stream, from a pipe too; StreamError if it does not start with a good header, or asks for too much.
 
     `damage` is what is wrong with the file, at the picture that was being read or comes next, and `truncated` whether
     it ends too early; both are known once `units` is through. Units are what was written if `damage` is empty here
-    and in each of them.
+    and in each of them. `first` is the picture that it started with, `stop` is one past the last that the file tells of
+    so far.
     """
 
     damage: list[Damage]
     truncated: bool
+    first: int
+    stop: int
     _ended: bool
+    _until: int | None  # where to stop reading
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    def __init__(self, file: BinaryIO, *, max_pixels: int = MAX_PIXELS) -> None:
+        self.file = file
         source = PacketSource(file)
-        self.header = read_header(source)
+        self.header = header = read_header(source)
+        if problem := size_problem(header.width, header.height, max_pixels) or format_problem(header.info):
+            raise StreamError(f"file header: {problem}")
         self._start = source.offset
         self._restart(source, poc=0, anchor=0)
 
     def units(self) -> Iterator[Unit]:
-        """The units from where the reader stands, each with what the stream still has of it."""
+        """The units from where the reader stands, each with what the stream still has of it.
+
+        StreamError if the first segment cannot be right although its checksum is.
+        """
         if self._ended:
             return
         lost: Lost | None = None
         for item in self._source.packets():
             lost = item if isinstance(item, Lost) else None
+            self._budget.earn(item.stop - item.offset)
             if isinstance(item, Lost):
                 self._note(f"bytes {item.offset}..{item.stop - 1} are damaged")
             elif item.kind == Kind.SEGMENT:
@@ -75,68 +77,117 @@ class StreamReader:
                 return
             else:
                 self._add(item)
+            if self._until is not None and item.stop >= self._until:
+                self._ended = True
+                yield from self._close()
+                return
+            if self._idle > IDLE_PACKETS + item.stop // BYTES_AN_IDLE_PACKET:
+                self._note(f"too many packets belong nowhere; what follows byte {item.stop} is not read")
+                break
         self._ended = True
         yield from self._close()
         self.truncated = lost is None or not lost.tail.endswith(syntax.END_MAGIC)
         self._note("the stream is cut short" if self.truncated else "the index is damaged")
 
+    @cached_property
+    def _catalogue(self) -> tuple[list[Entry], int]:
+        """The entries of the index and the number of pictures, by reading the whole file if need be. StreamError."""
+        return catalogue(self.file, self.header, self._start)
+
     def index(self) -> list[tuple[int, int]]:
         """(poc of the I, offset) of each segment, by reading the whole file if need be. StreamError on a pipe."""
-        return catalogue(self._file, self.header, self._start)[0]
+        return self._catalogue[0]
 
     def picture_count(self) -> int | None:
         """The number of pictures as far as the file tells, None on a pipe."""
         try:
-            return catalogue(self._file, self.header, self._start)[1]
+            return self._catalogue[1]
         except StreamError:
             return None
 
-    def seek(self, poc: int) -> None:
+    def seek(self, poc: int, stop: int | None = None) -> None:
         """Make `units` start with the segment that has this picture, or with an earlier one if that is damaged.
 
-        StreamError if the file is a pipe or has no such picture.
+        They end before the first segment whose pictures all come after `stop` - 1. StreamError if the file is a pipe or
+        has no such picture.
         """
-        listed, total = catalogue(self._file, self.header, self._start)
+        listed, total = self._catalogue
         if not 0 <= poc < total:
             raise StreamError(f"there is no picture {poc}; the stream has {total}")
         # The picture may lead the first I after it.
-        stop = sum(intra <= poc for intra, _ in listed) + 1
-        for _, offset in reversed(listed[:stop]):
-            unit = unit_at(self._file, self.header, offset)
+        count = sum(intra <= poc for intra, _ in listed) + 1
+        for _, offset in reversed(listed[:count]):
+            unit = unit_at(self.file, self.header, offset)
             if unit and unit.segment.first <= poc:
                 break
         else:
             unit, offset = None, self._start
-        self._file.seek(offset)
+        self.file.seek(offset)
         first, anchor = (unit.segment.first, unit.first_anchor) if unit else (0, 0)
-        self._restart(PacketSource(self._file, offset), poc=first, anchor=anchor)
+        self._restart(PacketSource(self.file, offset), poc=first, anchor=anchor)
+        if stop is not None:
+            self._until = self._first_after(stop, listed)
+
+    def unit_at(self, offset: int) -> Unit | None:
+        """The segment at an offset that `index` gives, without what belongs to it; None if it is damaged."""
+        position = self.file.tell()
+        try:
+            return unit_at(self.file, self.header, offset)
+        finally:
+            self.file.seek(position)
+
+    def _first_after(self, stop: int, listed: list[tuple[int, int]]) -> int | None:
+        """Where the first segment starts that has only pictures from `stop` on; None if there is none."""
+        for _, offset in listed[sum(intra < stop for intra, _ in listed) :]:
+            unit = self.unit_at(offset)
+            if unit is not None and unit.segment.first >= stop:
+                return offset
+        return None
 
     def _restart(self, source: PacketSource, *, poc: int, anchor: int) -> None:
         """Expect this picture and this anchor next."""
         self._source, self._poc, self._anchor = source, poc, anchor
+        self._until = None
         self._pts: int | None = None  # of the picture before
         self._unit: Unit | None = None
         self._hashed = self._ended = False
         self._seen: set[tuple[int, int]] = set()
         self.damage, self.truncated = [], False
+        self.first = self.stop = poc
+        self._budget, self._idle = Budget(), 0
 
     def _note(self, what: str) -> None:
-        self.damage.append(Damage(self._unit.segment.first if self._unit else self._poc, what))
+        if len(self.damage) == MAX_NOTES:
+            what = "more is damaged than is listed"
+        if len(self.damage) <= MAX_NOTES:
+            self.damage.append(Damage(self._unit.segment.first if self._unit else self._poc, what))
+
+    def _refuse(self, packet: Packet, error: StreamError) -> None:
+        self._idle += 1
+        self._note(f"at byte {packet.offset}: {error}")
 
     def _begin(self, packet: Packet) -> Iterator[Unit]:
-        """Start a unit; the one before, and stand-ins for what is missing between."""
+        """Start a unit; gives the one before."""
         try:
-            unit, hashed = read_segment(packet.body, self.header)
+            unit, hashed = read_segment(packet.body, self.header, self._budget)
             self._check_order(unit)
         except StreamError as error:
-            self._note(f"at byte {packet.offset}: {error}")
+            if not self._seen:
+                raise  # whoever made this stream meant it: damage leaves no good checksum
+            self._refuse(packet, error)
             return
         yield from self._close()
-        yield from self._stand_ins(unit.segment.first, unit.pts[0])
+        self._note_lost(unit.segment.first)
         unit.offset = packet.offset
         self._unit, self._hashed = unit, hashed
         self._seen.add((unit.segment.intra, packet.offset))
         self._poc, self._anchor, self._pts = unit.segment.stop, unit.stop_anchor, unit.pts[-1]
+        self.stop = self._poc
+
+    def _note_lost(self, stop: int) -> None:
+        """Say which pictures before `stop` no segment has."""
+        if self._poc < stop:
+            self._note(f"pictures {self._poc}..{stop - 1} are lost with their segments")
 
     def _check_order(self, unit: Unit) -> None:
         """StreamError if the unit cannot come after what was read."""
@@ -151,38 +202,28 @@ class StreamReader:
         try:
             if self._unit is None:
                 raise StreamError(f"{packet.kind.name} packet: belongs to no segment")
-            known = self._unit.sizes.keys()
-            ADD[packet.kind](self._unit, packet.body)
-            self._unit.offsets |= dict.fromkeys(self._unit.sizes.keys() - known, packet.offset)
+            ADD[packet.kind](self._unit, packet.body, packet.offset, self._budget)
         except StreamError as error:
-            self._note(f"at byte {packet.offset}: {error}")
+            self._refuse(packet, error)
 
     def _close(self) -> Iterator[Unit]:
         """The unit that was being read, if any."""
         if unit := self._unit:
             self._unit = None
             unit.damage += missing(unit, hashed=self._hashed)
+            self._idle += not unit.anchor_packets
             yield unit
-
-    def _stand_ins(self, stop: int, pts: int | None) -> Iterator[Unit]:
-        """Units for the pictures up to `stop`, which is shown at `pts`, none longer than the intra period."""
-        first = self._poc
-        times = guess_times(self.header, range(first, stop), before=self._pts, after=pts)
-        for start in range(first, stop, self.header.intra_period):
-            end = min(start + self.header.intra_period, stop)
-            segment = Segment(start, (1,) * (end - start - 1))
-            damage = [Damage(start, f"the segment of pictures {start}..{end - 1} is lost")]
-            yield Unit(segment, self._anchor, tuple(times[start - first : end - first]), damage=damage)
 
     def _end(self, packet: Packet) -> Iterator[Unit]:
         """The last units; checks that the index tells of the same stream."""
         self._ended = True
         yield from self._close()
         try:
-            values = unpack(syntax.END, packet.body, "END packet")
+            values = unpack(syntax.END, packet.body, "END packet", self._budget)
             if not 0 <= values["pictures"] - self._poc <= MAX_JUMP:
                 raise StreamError(f"END packet: {values['pictures']} pictures, {self._poc} were found")
-            yield from self._stand_ins(values["pictures"], None)
+            self._note_lost(values["pictures"])
+            self.stop = values["pictures"]
             if not self._seen.issubset(entries(values)):
                 raise StreamError("END packet: the index does not match the segments")
         except StreamError as error:
@@ -192,35 +233,10 @@ class StreamReader:
             self._note(f"at byte {packet.stop}: the file should end with the length of the END packet, and does not")
 
 
-def guess_times(header: Header, pocs: range, *, before: int | None, after: int | None) -> list[int]:
-    """Times for lost pictures between the times `before` and `after`: nominal if they fit, else evenly spread."""
-    if after is not None:
-        shift = after - header.nominal_pts(pocs.stop)
-    else:
-        shift = 0 if before is None else before - header.nominal_pts(pocs.start - 1)
-    times = [header.nominal_pts(poc) + shift for poc in pocs]
-    known = [time for time in (before, *times, after) if time is not None]
-    if all(a < b for a, b in pairwise(known)):
-        return times
-    count = len(pocs) + 1
-    low = before if before is not None else after - count if after is not None else -1
-    high = after if after is not None else low + count
-    return [low + (high - low) * k // count for k in range(1, count)]
-
-
 @contextmanager
-def reading(path: str | Path) -> Iterator[tuple[str, StreamReader]]:
-    """An .ncm stream's name for messages and its reader; '-' is standard input.
-
-    InputError if the file cannot be opened, StreamError naming it if it is not such a stream.
-    """
-    name = "standard input" if str(path) == "-" else str(path)
-    with ExitStack() as stack:
-        try:
-            file = sys.stdin.buffer if str(path) == "-" else stack.enter_context(Path(path).open("rb"))
-            reader = StreamReader(file)
-        except OSError as err:
-            raise InputError(f"{name}: cannot be read ({err.strerror}); check the path") from err
-        except StreamError as err:
-            raise type(err)(f"{name}: {err}") from err
-        yield name, reader
+def named(name: str) -> Iterator[None]:
+    """Puts the name of the stream before what a StreamError says."""
+    try:
+        yield
+    except StreamError as error:
+        raise type(error)(f"{name}: {error}") from error

@@ -6,19 +6,24 @@ Writer, reader, `codec info` and docs/stream.md all go by these tables, so they 
 
 from collections.abc import Iterable
 from enum import IntEnum
+from typing import NamedTuple
 
+from ..precision import BF16
+from ..video.presentation import CHROMA_LOCATIONS, FIELD_ORDERS
 from .fields import CODES, MAX_LIST, Field, Values, limits
 
 MAGIC, END_MAGIC = b"NCM\x1a", b"NCM\x1b"
-VERSION = 1
+PLAIN, VERSION = 1, 2  # a header without options is of version 1
 MARK = 0xA0  # high bits of a packet's first byte
 CRC_BYTES = 4
 MAX_BODY = 1 << 26
 MAX_POC = 1 << 40
+ALL_POCS = range(MAX_POC)
 MAX_PICTURES = 1 << 16  # of a segment
 MAX_TIME = 1 << 61
 GROUP_BYTES = 2048
-HASHED, POSTFILTER = 1, 2  # extras of a segment
+SKIPPABLE = 64  # a reader passes over options of the header that it does not know from this tag on
+HASHED, POSTFILTER, NEIGHBOURS = 1, 2, 4  # extras of a segment
 FULL_STRENGTH = 8  # of the post-filter: what its network says
 
 
@@ -54,6 +59,116 @@ HEADER = (
     Field("fingerprint", "id", "of the model's weights"),
 )
 
+
+class Option(NamedTuple):
+    """An option of the file header; readers that do not know a tag below SKIPPABLE refuse the stream."""
+
+    tag: int
+    name: str
+    fields: tuple[Field, ...]
+    meaning: str
+
+
+OPTIONS = (
+    Option(
+        1,
+        "neighbour_filter",
+        (
+            Field("name", "text", "the filter that sees neighbouring anchors, by name"),
+            Field("fingerprint", "id", "of its weights"),
+        ),
+        "The filter of segments whose anchors are filtered beside their neighbours.",
+    ),
+    Option(
+        2,
+        "averaged",
+        (Field("turns", "uint", "2: as they are and upside down", 2, 2),),
+        "B-frames are predicted as the average of what the network answers for the references turned in so many ways.",
+    ),
+    Option(
+        64,
+        "sample_aspect_ratio",
+        (Field("ratio", "fraction", "width of a sample over its height"),),
+        "The shape of a sample. Without this option samples are square.",
+    ),
+    Option(
+        65,
+        "display_matrix",
+        tuple(
+            Field(name, "sint", f"{meaning} of the matrix as in ISO/IEC 14496-12", -(1 << 31), (1 << 31) - 1)
+            for name, meaning in zip(
+                "abucdvxyw",
+                [f"row {row}, column {column}" for row in (1, 2, 3) for column in (1, 2, 3)],
+                strict=True,
+            )
+        ),
+        "How to turn or mirror the pictures for display. Without this option they are shown as they are.",
+    ),
+    Option(
+        66,
+        "colour_codes",
+        (
+            Field("primaries", "byte", "ColourPrimaries", 0, 255),
+            Field("transfer", "byte", "TransferCharacteristics", 0, 255),
+            Field("matrix_code", "byte", "MatrixCoefficients, 2 where `matrix` says all", 0, 255),
+        ),
+        "Codes of Rec. ITU-T H.273. Without this option all are 2, unspecified.",
+    ),
+    Option(
+        67,
+        "chroma_location",
+        (Field("location", "choice", "which of them", choices=CHROMA_LOCATIONS),),
+        "Where samples of chroma lie among those of luma. Without this option it is left.",
+    ),
+    Option(
+        68,
+        "field_order",
+        (Field("first_field", "choice", "the field that is shown first", choices=FIELD_ORDERS),),
+        "The frames hold two fields each. Without this option they are progressive.",
+    ),
+    Option(
+        69,
+        "mastering_display",
+        (
+            *(
+                Field(f"{colour}_{axis}", "uint", f"{axis} of {colour}, in 1/50000", 0, (1 << 32) - 1)
+                for colour in ("red", "green", "blue", "white")
+                for axis in "xy"
+            ),
+            Field("most_luminance", "uint", "in 1/10000 cd/m2", 0, (1 << 32) - 1),
+            Field("least_luminance", "uint", "in 1/10000 cd/m2", 0, (1 << 32) - 1),
+        ),
+        "The display that the film was mastered on, as in SMPTE ST 2086.",
+    ),
+    Option(
+        70,
+        "content_light",
+        (
+            Field("max_cll", "uint", "cd/m2 of the brightest sample", 0, (1 << 32) - 1),
+            Field("max_fall", "uint", "cd/m2 of the brightest frame on average", 0, (1 << 32) - 1),
+        ),
+        "Content light level, as in CTA-861.3.",
+    ),
+    Option(
+        71,
+        "start",
+        (
+            Field("numerator", "sint", "of seconds", -MAX_TIME, MAX_TIME),
+            Field("denominator", "uint", "of seconds", 1),
+        ),
+        "When the first picture is shown, beside other tracks. Without this option at 0.",
+    ),
+    Option(72, "language", (Field("language", "text", "as in the source"),), "The language of the track."),
+    Option(73, "title", (Field("title", "text", "as in the source"),), "The name of the track."),
+    Option(
+        74,
+        "half",
+        (Field("precision", "choice", "of networks that make samples", choices=(BF16,)),),
+        "The encoder computed synthesis and filters of anchors in this precision. Without this option in float32. A "
+        "decoder may compute in another one; its pictures then differ a little.",
+    ),
+)
+
 SEGMENT = (
     Field("first_anchor", "uint", "number of the I among the anchors of the video in display order", 0, MAX_POC),
     Field("intra", "uint", "number of the I among the pictures of the video in display order (its poc)", 0, MAX_POC),
@@ -71,9 +186,10 @@ SEGMENT = (
     Field(
         "extras",
         "byte",
-        "a sum: 1 if a HASHES packet follows, 2 if the anchors are shown filtered by the model",
+        "a sum: 1 if a HASHES packet follows, 2 if the anchors are shown filtered by the model, 4 if they are filtered "
+        "beside their neighbours",
         0,
-        HASHED + POSTFILTER,
+        HASHED + POSTFILTER + NEIGHBOURS,
     ),
     Field(
         "strengths",
@@ -174,10 +290,20 @@ PACKETS = {
 }
 
 
+_OPTIONS = f"""## Options of the file header
+
+A header of version 2 goes on with options. An option is a varint with its tag, a varint with the length of its fields,
+and the fields. Tags increase. A reader refuses a stream with an unknown tag below {SKIPPABLE}, and passes over other
+unknown options. A stream without options is of version {PLAIN}."""
+
+
 def syntax_markdown() -> str:
     """Markdown of the tables in docs/stream.md: the codes, the file header, and the fields of each kind of packet."""
     codes = "\n".join(f"| {name} | {code.meaning} |" for name, code in CODES.items())
     parts = ["## Codes\n\n| code | how it is written |\n|---|---|\n" + codes, "## File header\n\n" + _table(HEADER)]
+    parts.append(_OPTIONS)
+    for option in OPTIONS:
+        parts.append(f"### Option {option.tag}: {option.name}\n\n{option.meaning}\n\n{_table(option.fields)}")
     for kind, (fields, meaning) in PACKETS.items():
         parts.append(f"## {kind.name} (0x{MARK | kind:02X})\n\n{meaning}\n\n{_table(fields)}")
     return "\n\n".join(parts) + "\n"

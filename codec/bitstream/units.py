@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: MIT
 """What an .ncm stream holds, as records, and each as packet bodies and back."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import NamedTuple, TypeVar
+from operator import add
+from typing import Any, NamedTuple, TypeVar
 
 from ..bitstream import syntax
 from ..errors import StreamError
 from ..gop.structure import Segment
 from ..video.picture import Colour, VideoInfo
-from .fields import Cursor, pack, unpack
-from .syntax import HASHED, POSTFILTER, Kind
+from .fields import Cursor, Values, pack, unpack
+from .limits import Budget, segment_problem, times_problem
+from .presentation import presentation_of
+from .syntax import HASHED, NEIGHBOURS, POSTFILTER, Kind
 
 HASH_BYTES = 8
 T = TypeVar("T")
@@ -20,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Header:
-    """What holds for the whole stream; the fields of syntax.HEADER."""
+    """What holds for the whole stream: the fields of syntax.HEADER, and of syntax.OPTIONS by the option's name."""
 
     width: int
     height: int
@@ -36,17 +40,26 @@ class Header:
     anchor_settings: str
     model: str
     fingerprint: bytes
+    options: Mapping[str, Values] = field(default_factory=dict)
 
     @property
     def info(self) -> VideoInfo:
-        """The video's format: size, frame rate, time base, bit depth and colour."""
-        colour = Colour(self.matrix, self.full_range)
-        return VideoInfo(self.width, self.height, self.frame_rate, self.time_base, self.bit_depth, colour)
+        """The video's format: size, frame rate, time base, bit depth, colour and presentation."""
+        return VideoInfo(
+            self.width,
+            self.height,
+            self.frame_rate,
+            self.time_base,
+            self.bit_depth,
+            Colour(self.matrix, self.full_range),
+            presentation_of(self.options),
+        )
 
-    def nominal_pts(self, poc: int) -> int:
-        """When a picture is shown at a constant rate from 0 on, in units of the time base, halves rounded up."""
+    def nominal_pts(self, pocs: Iterable[int]) -> list[int]:
+        """When pictures are shown at a constant rate from 0 on, in units of the time base, halves rounded up."""
         ticks = self.frame_rate * self.time_base
-        return (2 * poc * ticks.denominator + ticks.numerator) // (2 * ticks.numerator)
+        up, down = ticks.denominator, ticks.numerator
+        return [(2 * poc * up + down) // (2 * down) for poc in pocs]
 
 
 class AnchorPacket(NamedTuple):
@@ -80,8 +93,9 @@ class Unit:
     `pts` is one time a picture and `hashes` one hash a picture or none, in display order. `anchor_packets` are in
     coding order, numbered from `first_anchor` in display order; `anchor_quality_qdb` is the PSNR of what they decode to
     in quarters of a dB, 0 = unknown. `strengths` is of the filter that anchors are shown by, in eighths for each plane;
-    () if there is none. A damaged unit lacks what `damage` says. `offset` is its SEGMENT packet's in the stream,
-    `offsets` are those of the packets with the pictures' bytes, by POC.
+    () if there is none; `beside_neighbours` says that it sees neighbouring anchors. A damaged unit lacks what `damage`
+    says. `offset` is its SEGMENT packet's in the stream, `offsets` are those of the packets with the pictures' bytes,
+    by POC.
     """
 
     segment: Segment
@@ -93,6 +107,7 @@ class Unit:
     hashes: tuple[bytes, ...] = ()
     coded: frozenset[int] = frozenset()
     strengths: tuple[int, ...] = ()
+    beside_neighbours: bool = False
     offset: int = field(default=0, compare=False)
     offsets: dict[int, int] = field(default_factory=dict, compare=False)
     damage: list[Damage] = field(default_factory=list)
@@ -102,10 +117,17 @@ class Unit:
         """One past the number of the last anchor."""
         return self.first_anchor + len(self.segment.anchor_pocs)
 
-    @property
+    @cached_property
     def payload_order(self) -> list[int]:
         """POCs of the B-frames that should have a payload, in coding order."""
+        if not self.coded:
+            return []
         return [picture.poc for picture in self.segment.bframes() if picture.poc in self.coded]
+
+    @cached_property
+    def payload_places(self) -> dict[int, int]:
+        """Where each B-frame stands in `payload_order`."""
+        return {poc: place for place, poc in enumerate(self.payload_order)}
 
     @property
     def sizes(self) -> dict[int, int]:
@@ -129,8 +151,7 @@ class Content(NamedTuple):
 
 
 def contents(unit: Unit, header: Header) -> list[Content]:
-    """The packets of a unit. ValueError if something in it cannot be written or does not fit its segment."""
-    check_unit(unit)
+    """The packets of a unit that `check_unit` has passed. ValueError if something in it cannot be written."""
     packets = [Content(Kind.SEGMENT, _segment_body(unit, header))]
     anchor_pocs = unit.pocs_by_anchor
     for anchors in groups(unit.anchor_packets, lambda anchor: len(anchor.data)):
@@ -142,31 +163,6 @@ def contents(unit: Unit, header: Header) -> list[Content]:
         values = {"first": unit.segment.first, "hashes": b"".join(unit.hashes)}
         packets.append(Content(Kind.HASHES, pack(syntax.HASHES, values)))
     return packets
-
-
-def check_unit(unit: Unit) -> None:
-    """ValueError if the parts of a unit do not fit each other."""
-    segment, count = unit.segment, len(unit.segment.pocs)
-    bframes = {picture.poc for picture in segment.bframes()}
-    indices = sorted(anchor.index for anchor in unit.anchor_packets)
-    problems = {
-        "a segment has no picture or too many": not 0 < count <= syntax.MAX_PICTURES,
-        "pts is not one time a picture": len(unit.pts) != count,
-        "pts do not increase": any(a >= b for a, b in pairwise(unit.pts)),
-        "pts are out of range": any(abs(time) > syntax.MAX_TIME for time in unit.pts),
-        "anchors are not one for each anchor of the segment": indices != [*range(unit.first_anchor, unit.stop_anchor)],
-        "an anchor is key without being the I": any(
-            a.key != (a.index == unit.first_anchor) for a in unit.anchor_packets
-        ),
-        "coded is not the set of B-frames with a payload": not unit.bframes.keys() == unit.coded <= bframes,
-        "a B-frame is filed under another poc": any(poc != b.poc for poc, b in unit.bframes.items()),
-        "hashes are neither none nor one a picture": len(unit.hashes) not in (0, count),
-        "strengths are neither none nor one a plane": len(unit.strengths) not in (0, 3),
-        f"a hash is not {HASH_BYTES} bytes": any(len(item) != HASH_BYTES for item in unit.hashes),
-    }
-    for problem, found in problems.items():
-        if found:
-            raise ValueError(f"pictures {segment.first}..{segment.stop - 1}: {problem}")
 
 
 def groups(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
@@ -185,7 +181,7 @@ def groups(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
 
 def _segment_body(unit: Unit, header: Header) -> bytes:
     segment = unit.segment
-    drift = [time - header.nominal_pts(poc) for poc, time in zip(segment.pocs, unit.pts, strict=True)]
+    drift = [time - nominal for time, nominal in zip(unit.pts, header.nominal_pts(segment.pocs), strict=True)]
     values = {
         "first_anchor": unit.first_anchor,
         "intra": segment.intra,
@@ -193,7 +189,7 @@ def _segment_body(unit: Unit, header: Header) -> bytes:
         "anchors": len(segment.anchor_pocs),
         "gaps": list(segment.gaps),
         "anchor_quality": unit.anchor_quality_qdb,
-        "extras": HASHED * bool(unit.hashes) + POSTFILTER * bool(unit.strengths),
+        "extras": HASHED * bool(unit.hashes) + POSTFILTER * bool(unit.strengths) + NEIGHBOURS * unit.beside_neighbours,
         "strengths": list(unit.strengths),
         "shift": drift[0],
         "steps": [b - a for a, b in pairwise(drift)],
@@ -202,19 +198,26 @@ def _segment_body(unit: Unit, header: Header) -> bytes:
     return pack(syntax.SEGMENT, values)
 
 
-def read_segment(body: bytes, header: Header) -> tuple[Unit, bool]:
+def read_segment(body: bytes, header: Header, budget: Budget) -> tuple[Unit, bool]:
     """A unit with nothing in it yet, and whether it should have hashes. StreamError if the body cannot be right."""
-    values = unpack(syntax.SEGMENT, body, "SEGMENT packet")
+    values = unpack(syntax.SEGMENT, body, "SEGMENT packet", budget)
     segment = Segment(values["intra"], tuple(values["gaps"]), values["leading"])
-    if segment.first < 0 or len(segment.pocs) > syntax.MAX_PICTURES:
-        raise StreamError(f"SEGMENT packet: pictures {segment.first}..{segment.stop - 1}")
     drift = accumulate(values["steps"], initial=values["shift"])
-    pts = tuple(header.nominal_pts(poc) + late for poc, late in zip(segment.pocs, drift, strict=True))
-    if any(a >= b for a, b in pairwise(pts)) or max(-pts[0], pts[-1]) > syntax.MAX_TIME:
-        raise StreamError("SEGMENT packet: presentation times do not increase or are out of range")
-    coded = (picture.poc for picture, flag in zip(segment.bframes(), values["coded"], strict=True) if flag)
+    pts = tuple(map(add, header.nominal_pts(segment.pocs), drift))
+    if problem := segment_problem(segment, header.intra_period) or times_problem(pts, header.time_base):
+        raise StreamError(f"SEGMENT packet: {problem}")
+    flags = values["coded"]
+    coded = (picture.poc for picture, flag in zip(segment.bframes(), flags, strict=True) if flag) if any(flags) else ()
     unit = Unit(segment, values["first_anchor"], pts, values["anchor_quality"], coded=frozenset(coded))
-    return replace(unit, strengths=tuple(values["strengths"])), bool(values["extras"] & HASHED)
+    return replace(unit, **_filtering(values, header)), bool(values["extras"] & HASHED)
+
+
+def _filtering(values: Values, header: Header) -> dict[str, Any]:
+    """How anchors are filtered, as fields of a unit. StreamError if the header does not name what filters them."""
+    beside = bool(values["extras"] & NEIGHBOURS)
+    if beside and not (values["strengths"] and "neighbour_filter" in header.options):
+        raise StreamError("SEGMENT packet: anchors beside their neighbours, without a filter for them")
+    return {"strengths": tuple(values["strengths"]), "beside_neighbours": beside}
 
 
 def _anchors_body(anchors: list[AnchorPacket]) -> bytes:
@@ -228,18 +231,19 @@ def _anchors_body(anchors: list[AnchorPacket]) -> bytes:
     return pack(syntax.ANCHORS, values)
 
 
-def add_anchors(unit: Unit, body: bytes) -> None:
+def add_anchors(unit: Unit, body: bytes, offset: int, budget: Budget) -> None:
     """Put the anchors of a packet into their unit. StreamError if they are not of this unit or are there already."""
-    values = unpack(syntax.ANCHORS, body, "ANCHORS packet")
-    indices = list(accumulate(values["steps"], lambda index, step: index + 1 + step, initial=values["first"]))
-    distinct = {*indices, *(anchor.index for anchor in unit.anchor_packets)}
-    ours = range(unit.first_anchor, unit.stop_anchor)
-    if len(distinct) != len(indices) + len(unit.anchor_packets) or any(index not in ours for index in indices):
-        raise StreamError("ANCHORS packet: anchors that are there already or belong elsewhere")
+    values = unpack(syntax.ANCHORS, body, "ANCHORS packet", budget)
     parts = _split(values["data"], values["lengths"], "ANCHORS packet")
+    indices = list(accumulate(values["steps"], lambda index, step: index + 1 + step, initial=values["first"]))
+    places, anchor_pocs = {index - unit.first_anchor for index in indices}, unit.segment.anchor_pocs
+    ours = len(places) == len(indices) and min(places) >= 0 and max(places) < len(anchor_pocs)
+    if not ours or not unit.offsets.keys().isdisjoint(pocs := [anchor_pocs[place] for place in places]):
+        raise StreamError("ANCHORS packet: anchors that are there already or belong elsewhere")
     unit.anchor_packets += [
         AnchorPacket(index, index == unit.first_anchor, data) for index, data in zip(indices, parts, strict=True)
     ]
+    unit.offsets |= dict.fromkeys(pocs, offset)
 
 
 def _bframes_body(bframes: list[BFramePacket]) -> bytes:
@@ -254,41 +258,26 @@ def _bframes_body(bframes: list[BFramePacket]) -> bytes:
     return pack(syntax.BFRAMES, values)
 
 
-def add_bframes(unit: Unit, body: bytes) -> None:
+def add_bframes(unit: Unit, body: bytes, offset: int, budget: Budget) -> None:
     """Put the payloads of a packet into their unit. StreamError if they are not of this unit or are there already."""
-    values = unpack(syntax.BFRAMES, body, "BFRAMES packet")
-    order = unit.payload_order
-    start = order.index(values["first"]) if values["first"] in order else len(order)
-    pocs = order[start : start + values["count"]]
+    values = unpack(syntax.BFRAMES, body, "BFRAMES packet", budget)
+    start = unit.payload_places.get(values["first"], len(unit.payload_order))
+    pocs = unit.payload_order[start : start + values["count"]]
     if len(pocs) != values["count"] or not unit.bframes.keys().isdisjoint(pocs):
         raise StreamError("BFRAMES packet: payloads that are there already or belong elsewhere")
     parts = _split(values["data"], values["lengths"], "BFRAMES packet")
     entries = zip(pocs, values["modes"], values["qualities"], parts, strict=True)
-    unit.bframes |= {entry[0]: BFramePacket(*entry) for entry in entries}
+    unit.bframes.update((entry[0], BFramePacket(*entry)) for entry in entries)
+    unit.offsets |= dict.fromkeys(pocs, offset)
 
 
-def add_hashes(unit: Unit, body: bytes) -> None:
+def add_hashes(unit: Unit, body: bytes, _: int, budget: Budget) -> None:
     """Put the hashes into their unit. StreamError if they are not of this unit or are there already."""
-    values = unpack(syntax.HASHES, body, "HASHES packet")
+    values = unpack(syntax.HASHES, body, "HASHES packet", budget)
     count = len(unit.segment.pocs)
     if unit.hashes or values["first"] != unit.segment.first:
         raise StreamError("HASHES packet: hashes that are there already or belong elsewhere")
     unit.hashes = tuple(_split(values["hashes"], [HASH_BYTES] * count, "HASHES packet"))
-
-
-def missing(unit: Unit, *, hashed: bool) -> list[Damage]:
-    """What a unit lacks of what its SEGMENT packet promised."""
-    have = {anchor.index for anchor in unit.anchor_packets}
-    anchors = [poc for index, poc in unit.pocs_by_anchor.items() if index not in have]
-    payloads = unit.coded - unit.bframes.keys()
-    damage = []
-    if anchors:
-        damage.append(Damage(anchors[0], f"{len(anchors)} of {len(unit.segment.anchor_pocs)} anchors are missing"))
-    if payloads:
-        damage.append(Damage(min(payloads), f"{len(payloads)} of {len(unit.coded)} B-frame payloads are missing"))
-    if hashed and not unit.hashes:
-        damage.append(Damage(unit.segment.first, "the hashes are missing"))
-    return damage
 
 
 def _split(data: bytes, lengths: list[int], what: str) -> list[bytes]:

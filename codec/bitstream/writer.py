@@ -13,9 +13,10 @@ A unit that does not go on where the last one ended is refused, and nothing of i
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
-from typing import BinaryIO
+from typing import Protocol
 
 from . import syntax
+from .checks import check_unit
 from .fields import MAX_LIST, pack
 from .frame_record import FrameRecord, records
 from .framing import frame_packet, frame_trailer, write_header
@@ -23,10 +24,18 @@ from .syntax import Kind
 from .units import Header, Unit, contents
 
 
+class Output(Protocol):
+    """What a stream is written to."""
+
+    def write(self, item: bytes, /) -> object:
+        """Take an item of the stream whole: the header, a packet, or the END packet with the bytes behind it."""
+        ...
+
+
 class StreamWriter:
     """Writes a stream front to back, to anything that takes bytes; ValueError for what does not fit together."""
 
-    def __init__(self, file: BinaryIO, header: Header) -> None:
+    def __init__(self, file: Output, header: Header) -> None:
         self.header = header
         self.bytes_written = 0
         self.bytes_by_kind: Counter[str] = Counter()
@@ -38,6 +47,7 @@ class StreamWriter:
 
     def write(self, unit: Unit) -> list[FrameRecord]:
         """Append a unit; what each picture cost, in coding order. Nothing is written if it raises ValueError."""
+        check_unit(unit, self.header)
         packets = [(packet, frame_packet(packet.kind, packet.body)) for packet in contents(unit, self.header)]
         self._check_order(unit)
         written = replace(unit, offset=self.bytes_written, offsets={})

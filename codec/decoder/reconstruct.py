@@ -1,44 +1,36 @@
 # SPDX-License-Identifier: MIT
 """From one coded segment to the pictures that are shown: the same lines in the encoder and in the decoder."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
-
-from torch import Tensor
+from collections.abc import Container, Mapping
 
 from ..anchors.protocol import AnchorCodec
+from ..bframe.anchor_filter import AnchorFilter
 from ..bframe.predictor import Predictor
 from ..bframe.records import Anchor, Interval
+from ..bframe.tasks import FilterTask, Made, PredictTask, ReadTask, change_tasks
+from ..bitstream.syntax import ALL_POCS
 from ..bitstream.units import Damage, Unit
-from ..errors import StreamError
-from ..gop.structure import Picture, dyadic
-from ..video.colour import Planes
+from ..gop.structure import needed
+from ..parallel.executor import Executor, InProcess, handed_out
 from ..video.picture import Frame, VideoInfo, Yuv420, blank
-
-WriteOne = Callable[[Interval, int], Yuv420]  # codes the B-frame of this POC and returns it as it will be shown
-
-
-class Shown(NamedTuple):
-    """A picture as it is shown. `concealed` says that it stands in for one that was lost.
-
-    `decoded` is the picture as its codec left it, which is another if anchors are filtered.
-    """
-
-    poc: int
-    kind: str
-    frame: Frame
-    concealed: bool
-    decoded: Yuv420
+from .under_way import AnchorsUnderWay, MadeT, Plan, SegmentUnderWay, Shown
 
 
 class Reconstructor:
-    """Decode the segments of one video in order; remembers the last anchor, which leading B-frames refer to."""
+    """Decode the segments of one video in order; remembers the last anchor, which leading B-frames refer to.
 
-    def __init__(self, info: VideoInfo, anchor_codec: AnchorCodec, predictor: Predictor) -> None:
+    B-frames are made by `executor`, by default in this process.
+    """
+
+    def __init__(
+        self, info: VideoInfo, anchor_codec: AnchorCodec, predictor: Predictor, executor: Executor | None = None
+    ) -> None:
         self.info = info
         self.anchor_codec = anchor_codec
         self.predictor = predictor
+        self.executor = executor or InProcess(predictor)
         self._last: Shown | None = None
+        self._passed: Unit | None = None
 
     def decoded(self, unit: Unit) -> dict[int, Yuv420]:
         """The anchors of a segment by POC as their codec decodes them; those that were lost are absent."""
@@ -48,31 +40,61 @@ class Reconstructor:
 
     def anchors(self, unit: Unit) -> dict[int, Anchor]:
         """The decoded anchors of a segment by POC, filtered if the segment says so; those that were lost are absent."""
+        return self.begin_anchors(unit).finished()
+
+    def begin_anchors(self, unit: Unit) -> AnchorsUnderWay:
+        """Decode the anchors of a segment, and hand them out to be filtered if the segment says so."""
         decoded = self.decoded(unit)
         if not unit.strengths:
-            return unfiltered(decoded)
-        try:
-            changes = changes_of(self.predictor, decoded, unit.anchor_quality_qdb)
-        except StreamError as error:
-            unit.damage.append(Damage(unit.segment.first, str(error)))
-            return unfiltered(decoded)
-        return postfiltered(self.predictor, decoded, changes, unit.strengths)
+            return AnchorsUnderWay(decoded, {})
+        if (anchor_filter := self.predictor.anchor_filter) is None:
+            problem = f"model {self.predictor.model.name!r} has no filter for anchors"
+            unit.damage.append(Damage(unit.segment.first, problem))
+            return AnchorsUnderWay(decoded, {})
+        return begin_filters(self.executor, anchor_filter, decoded, unit)
 
-    def pictures(self, unit: Unit, anchors: dict[int, Anchor], write: WriteOne | None = None) -> list[Shown]:
-        """All pictures of a segment in display order, made from its decoded anchors; B-frames by `write` if given.
+    def begin(self, unit: Unit, anchors: dict[int, Anchor], wanted: Container[int] = ALL_POCS) -> SegmentUnderWay[Made]:
+        """Hand out the B-frames of a segment, to be decoded; anchors are its decoded ones by POC.
 
         A lost anchor is concealed by the last good picture, and all that refers to it counts as concealed too.
         B-frames that lead the very first segment given (after a seek) have lost their past and are left out.
+        Those that are neither wanted nor referred to are not made: copies of other pictures stand in for them.
         """
-        shown = self._references(unit, anchors)
-        for low, high in unit.segment.spans():
-            if low in shown:
-                self._fill(shown, unit, low, high, write)
-        self._last = shown[unit.segment.stop - 1]
-        return [shown[poc] for poc in unit.segment.pocs if poc in shown]
+        left_out = {picture.poc for picture in unit.segment.bframes()}.difference(needed(unit.segment, wanted))
+        known = {poc: Made(self._stand_in(poc, anchors)) for poc in left_out}
+
+        def plan(interval: Interval, poc: int, lost: bool) -> ReadTask | PredictTask:
+            packet = unit.bframes.get(poc)
+            return PredictTask(interval) if packet is None or lost else ReadTask(interval, packet)
+
+        return self.begin_with(plan, unit, anchors, known)
+
+    def begin_with(
+        self, plan: Plan[MadeT], unit: Unit, anchors: dict[int, Anchor], known: Mapping[int, MadeT] | None = None
+    ) -> SegmentUnderWay[MadeT]:
+        """Hand out the B-frames of a segment by a plan, except those that are known already, by POC."""
+        references = self._references(unit, anchors)
+        self._last = references[unit.segment.stop - 1]
+        return SegmentUnderWay(unit, references, noise_level(unit.anchor_quality_qdb), self.executor, plan, known or {})
+
+    def pass_over(self, unit: Unit) -> None:
+        """A segment whose pictures are not asked for; its last anchor is decoded if the next segment is."""
+        self._passed = unit
+
+    def pictures(self, unit: Unit, anchors: dict[int, Anchor]) -> list[Shown]:
+        """All pictures of a segment in display order, made from its decoded anchors."""
+        return taken(self.begin(unit, anchors))
+
+    def _stand_in(self, poc: int, anchors: dict[int, Anchor]) -> Yuv420:
+        """The anchor before a picture, or the one after it; black if all are lost."""
+        near = max((p for p in anchors if p < poc), default=min(anchors, default=None))
+        return blank(self.info) if near is None else anchors[near].shown
 
     def _references(self, unit: Unit, anchors: dict[int, Anchor]) -> dict[int, Shown]:
         """The anchors by POC, with stand-ins for lost ones, and the one before the segment where it is referred to."""
+        if (passed := self._passed) is not None:
+            self._passed = None
+            self._last = self._references(passed, self.anchors(passed))[passed.segment.stop - 1]
         segment = unit.segment
         shown: dict[int, Shown] = {}
         if segment.leading and self._last is not None:
@@ -84,35 +106,12 @@ class Reconstructor:
             shown[poc] = Shown(poc, kind, frame, poc not in anchors, good.decoded)
         return shown
 
-    def _fill(self, shown: dict[int, Shown], unit: Unit, low: int, high: int, write: WriteOne | None) -> None:
-        """Add the B-frames between two anchors to `shown`."""
-        references: dict[int, Tensor] = {}
-        anchor_pictures = shown[low].decoded, shown[high].decoded
 
-        def reference(poc: int) -> Tensor:
-            if poc not in references:
-                references[poc] = self.predictor.reference(shown[poc].frame.picture)
-            return references[poc]
-
-        for picture in dyadic(low, high):
-            past, future = (shown[poc] for poc in picture.refs)
-            pts = unit.pts[picture.poc - unit.segment.first]
-            time = (pts - past.frame.pts) / (future.frame.pts - past.frame.pts)
-            noise, span = noise_level(unit.anchor_quality_qdb), future.poc - past.poc
-            interval = Interval(reference(past.poc), reference(future.poc), time, noise, anchor_pictures, span)
-            lost = past.concealed or future.concealed
-            made = write(interval, picture.poc) if write else self._bframe(unit, picture, interval, lost=lost)
-            shown[picture.poc] = Shown(picture.poc, "B", Frame(pts, made), lost, made)
-
-    def _bframe(self, unit: Unit, picture: Picture, interval: Interval, *, lost: bool) -> Yuv420:
-        """A B-frame by its payload; by prediction where there is none, or none that fits these references."""
-        packet = unit.bframes.get(picture.poc)
-        if packet is not None and not lost:
-            try:
-                return self.predictor.read(interval, packet)
-            except StreamError as error:
-                unit.damage.append(Damage(picture.poc, str(error)))
-        return self.predictor.predict(*interval[:4])
+def taken(segment: SegmentUnderWay[Made]) -> list[Shown]:
+    """The pictures of a segment in display order; payloads that could not be read are noted as damage of its unit."""
+    pictures = segment.pictures()
+    segment.unit.damage += [Damage(poc, made.problem) for poc, made in segment.results() if made.problem]
+    return pictures
 
 
 def unfiltered(decoded: dict[int, Yuv420]) -> dict[int, Anchor]:
@@ -120,17 +119,14 @@ def unfiltered(decoded: dict[int, Yuv420]) -> dict[int, Anchor]:
     return {poc: Anchor(picture, picture) for poc, picture in decoded.items()}
 
 
-def changes_of(predictor: Predictor, decoded: dict[int, Yuv420], quality_qdb: int) -> dict[int, Planes]:
-    """What the model's filter would add to anchors, by POC; `quality_qdb` is their PSNR in quarter dB. StreamError."""
-    level = noise_level(quality_qdb)
-    return {poc: predictor.change(picture, level) for poc, picture in decoded.items()}
-
-
-def postfiltered(
-    predictor: Predictor, decoded: dict[int, Yuv420], changes: dict[int, Planes], strengths: Sequence[int]
-) -> dict[int, Anchor]:
-    """Anchors by POC, shown with so many eighths of the filter's changes."""
-    return {poc: Anchor(plain, predictor.changed(plain, changes[poc], strengths)) for poc, plain in decoded.items()}
+def begin_filters(
+    executor: Executor, anchor_filter: AnchorFilter, decoded: dict[int, Yuv420], unit: Unit
+) -> AnchorsUnderWay:
+    """Hand out the decoded anchors of a unit, by POC, to be filtered as it says."""
+    noise = noise_level(unit.anchor_quality_qdb)
+    changes = change_tasks(anchor_filter, decoded, noise, beside=unit.beside_neighbours)
+    tasks = {poc: FilterTask(change, unit.strengths) for poc, change in changes.items()}
+    return AnchorsUnderWay(decoded, handed_out(executor, tasks))
 
 
 def noise_level(quality_qdb: int) -> float:

@@ -1,52 +1,122 @@
 # SPDX-License-Identifier: MIT
-"""Streams from Python: open, decode, verify. The command line calls the same functions."""
+"""Streams from Python: open, decode, verify. The command line calls the same functions.
 
+A stream that cannot be decoded is refused before torch is loaded, which takes seconds and half a gigabyte.
+"""
+
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack
+from fractions import Fraction
+from itertools import chain
 from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, TypedDict, Unpack
 
-from ..anchors.registry import anchor_codec
-from ..bitstream.reader import reading
-from ..device import choose_device
+from ..arguments import checked
+from ..bitstream.limits import MAX_PIXELS
+from ..bitstream.reader import named
+from ..bitstream.syntax import ALL_POCS
+from ..bitstream.units import Unit
+from ..container.opening import beside, is_film, reading
 from ..errors import DamageError, InputError, StreamError
-from ..files import PathLike, target_of
-from ..models.open import load_fingerprint, predictor
+from ..files import PathLike, check_outputs, target_of
+from ..notes import tell
+from ..precision import AUTO, check_precision
 from ..progress import Progress, quiet
+from ..values import Place
+from ..video.libav_writer import LOSSY
 from ..video.picture import Frame
 from ..video.writer import open_sink
-from .decoder import Decoder
-from .reconstruct import Reconstructor
+from .passage import passage
+from .timeline import Timeline
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from ..parallel.executor import Executor
+
+ROUNDED = "networks round differently on another machine or number of threads, so that is no damage"
+
+
+class Reading(TypedDict, total=False):
+    """How a stream is decoded: arguments of `Video`, which explains them."""
+
+    device: str
+    precision: str
+    workers: int | None
+    ray: str | None
+    tile: int | None
+    anchor: str | None
+    anchor_decoder: PathLike | None
+    max_pixels: int
 
 
 class Video:
     """An .ncm stream, opened for its frames; a context manager, and an iterator of `Frame` in display order.
 
-    `frame_count` is None on a pipe; `model` and `predictor` are what makes the B-frames. After the last frame
+    `frame_count` is None on a pipe; `begins` is the first frame that needs none before it, other than 0 if others have
+    cut the start off a film; `model` and `predictor` are what makes the B-frames. After the last frame
     `problems` lists what was damaged, a line each. `anchor` is the .toml file that defines the anchors' codec,
-    anchor_decoder the path of its decoder; both only where needed.
+    anchor_decoder the path of its decoder; both only where needed. Larger pictures than `max_pixels` are refused.
+    B-frames are made by `workers` processes (default: by cores), on the cluster at the address `ray` if that is given,
+    or by an `executor`, which stays open; with `tile`, by tiles of about so many pixels a side; in a `precision`, by
+    default that of the stream where the device has it. The stream is closed with the last reference to this, if not
+    before.
     """
 
+    @checked
     def __init__(
         self,
         path: PathLike,
         *,
         device: str = "auto",
+        precision: str = AUTO,
+        workers: int | None = None,
+        ray: str | None = None,
+        tile: int | None = None,
         anchor: str | None = None,
         anchor_decoder: PathLike | None = None,
+        max_pixels: int = MAX_PIXELS,
+        executor: "Executor | None" = None,
     ) -> None:
+        check_precision(precision)
         with ExitStack() as stack:
-            self.name, self._reader = stack.enter_context(reading(path))
+            self.name, self._reader = stack.enter_context(reading(path, max_pixels=max_pixels))
             self.header = self._reader.header
             self.info = self.header.info
+            units = self._reader.units()
+            begun = self._up_to_anchors(units)
+            segment, notes = begun[0].segment, self._reader.damage
+            self.begins = segment.intra if segment.first and len(notes) == 1 else 0  # not if bytes are damaged, too
             self.frame_count = self._reader.picture_count()
-            self.model = load_fingerprint(self.header.fingerprint, self.header.model, choose_device(device))
-            codec = anchor_codec(anchor or self.header.anchor_codec, decoder=anchor_decoder)
-            if codec.name != self.header.anchor_codec:
-                need = f"its anchors are of {self.header.anchor_codec!r}; leave --anchor out or give that one"
-                raise InputError(f"{self.name}: --anchor is {codec.name!r}, but {need}")
-            self.predictor = predictor(self.model, self.info)
-            self._decoder = Decoder(self._reader, Reconstructor(self.info, codec, self.predictor))
-            self._stack = stack.pop_all()
+            from .assembly import anchors_of, bframes_of, decoder_of, executor_of
+
+            self._anchor_codec = anchors_of(self.header, self.name, anchor, anchor_decoder)
+            self.model, self.predictor = bframes_of(self.header, device, precision, tile)
+            if executor is None:
+                executor = stack.enter_context(executor_of(self.predictor, self.frame_count, workers, ray))
+            self._executor, self._shown = executor, ALL_POCS
+            units = chain(begun, units)
+            self._decoder = decoder_of(self._reader, units, self._anchor_codec, self.predictor, executor, self._shown)
+            self._close = weakref.finalize(self, stack.pop_all().close)
+
+    def _up_to_anchors(self, units: Iterator[Unit]) -> list[Unit]:
+        """The segments up to the first that has an anchor. StreamError if none has."""
+        begun = []
+        with named(self.name):
+            for unit in units:
+                begun.append(unit)
+                if unit.anchor_packets:
+                    return begun
+        raise self._nothing([damage.what for unit in begun for damage in unit.damage])
+
+    def _nothing(self, problems: list[str]) -> StreamError:
+        """The error that says that no frame can be decoded, and why."""
+        why = [*problems, *(damage.what for damage in self._reader.damage), "it has no anchors"][0]
+        return StreamError(f"{self.name}: not one frame can be decoded ({why}); fetch the file again")
+
+    @property
+    def file(self) -> BinaryIO:
+        """The stream as a file, which lies in a film if the path is one."""
+        return self._reader.file
 
     @property
     def hashed(self) -> bool:
@@ -58,9 +128,100 @@ class Video:
         """What was found damaged so far, a line each, with the frame number."""
         return self._decoder.problems
 
+    @property
+    def rounded(self) -> int:
+        """How many frames so far differ from their hash by rounding alone: their bytes and references are right."""
+        return self._decoder.rounded
+
+    @property
+    def missing(self) -> int:
+        """How many frames are lost without even a stand-in, as far as that is known after the last frame."""
+        return self._decoder.missing
+
     def __iter__(self) -> Iterator[Frame]:
-        for shown in self._decoder:  # not an expression: the loop must keep us, and with us the file, alive
-            yield shown.frame
+        count, decoder = 0, self._decoder
+        for shown in decoder:
+            count += 1
+            if shown.poc in self._shown:
+                yield shown.frame
+            if decoder is not self._decoder:  # the reader has gone elsewhere
+                return
+        if not count:
+            raise self._nothing(self.problems)
+
+    @property
+    def frames_to_come(self) -> int | None:
+        """How many frames an iteration gives, None on a pipe."""
+        whole = self.frame_count is None or self._shown == ALL_POCS
+        return self.frame_count if whole else len(self._shown)
+
+    def __len__(self) -> int:
+        """Number of frames. StreamError on a pipe, which does not tell."""
+        if self.frame_count is None:
+            raise StreamError(f"{self.name}: a pipe does not tell how many frames it has; give a file")
+        return self.frame_count
+
+    @checked
+    def __getitem__(self, frames: int | slice) -> "Frame | Iterator[Frame]":
+        """One frame by its number, or an iterator over video[10:20]; only the segments that they need are decoded.
+
+        StreamError if the stream is on a pipe, IndexError if there is no such frame. There is one iterator at a time:
+        a new one, and `seek`, end those before.
+        """
+        if isinstance(frames, slice):
+            start, stop, step = frames.indices(len(self))
+            if step != 1:
+                raise IndexError("frames come one after the other; leave the step out")
+            return self._frames(start, stop)
+        number = frames + len(self) if frames < 0 else frames
+        if not 0 <= number < len(self):
+            raise IndexError(f"{self.name}: there is no frame {frames}; it has {len(self)}")
+        return next(self._frames(number, number + 1))
+
+    @checked
+    def seek(self, place: Place) -> int:
+        """Have the next iteration start with the frame that is shown at a place, and return its number.
+
+        A place is a time in seconds, or text such as '1:10.5', or '300f' for a frame. StreamError on a pipe or past
+        the end.
+        """
+        number = self._timeline.frame_at(place)
+        self._go(number, len(self))
+        return number
+
+    @checked
+    def cut(self, start: Place | None, stop: Place | None) -> tuple[Fraction, Fraction | None]:
+        """Have the next iteration show the frames from one place to before another, and return their times in seconds.
+
+        Absent places are the start and the end, whose time is None. StreamError as for `seek`.
+        """
+        timeline = self._timeline
+        first = 0 if start is None else timeline.frame_at(start)
+        last = len(self) if stop is None else timeline.stop_at(stop)
+        if last <= first:
+            raise InputError(f"{self.name}: there is no frame from {start or 'the start'} to {stop}; give a later end")
+        self._go(first, last)
+        return timeline.time_of(first), None if last == len(self) else timeline.time_of(last)
+
+    @property
+    def _timeline(self) -> Timeline:
+        return Timeline(self._reader, self.name, len(self))
+
+    def _frames(self, start: int, stop: int) -> Iterator[Frame]:
+        """The frames from `start` to `stop` - 1."""
+        if start >= stop:
+            return
+        self._go(start, stop)
+        yield from self
+
+    def _go(self, start: int, stop: int) -> None:
+        """Have the next iteration show the frames from `start` to `stop` - 1."""
+        from .assembly import decoder_of
+
+        with named(self.name):
+            units = passage(self._reader, start, stop)
+        self._shown = range(start, stop)
+        self._decoder = decoder_of(self._reader, units, self._anchor_codec, self.predictor, self._executor, self._shown)
 
     def __enter__(self) -> "Video":
         return self
@@ -72,53 +233,71 @@ class Video:
 
     def close(self) -> None:
         """Close the stream's file; standard input stays open. No frames can be read afterwards."""
-        self._stack.close()
+        self._close()
 
 
+@checked
 def decode(
     src: PathLike,
     dst: PathLike | None = None,
     *,
-    device: str = "auto",
-    anchor: str | None = None,
-    anchor_decoder: PathLike | None = None,
     video_codec: str | None = None,
+    crf: float | None = None,
+    start: Place | None = None,
+    stop: Place | None = None,
+    steady: bool = False,
+    force: bool = False,
     progress: Progress = quiet,
+    **reading: Unpack[Reading],
 ) -> int:
-    """Decode an .ncm stream into a video file and return the number of frames.
+    """Decode a stream, or a film, into a video file and return the number of frames.
 
-    dst is src with the suffix .dec.yuv if absent; .yuv, .y4m, .mkv, .mp4 and '-' (y4m) are written losslessly unless
-    `video_codec` names another PyAV encoder. `anchor` is the .toml file that defines the anchors' codec, anchor_decoder
-    the path of its decoder; both only where needed.
+    dst is src with the suffix .dec.yuv if absent, of a film .dec.mkv; .yuv, .y4m, .mkv, .mp4 and '-' (y4m) are written
+    losslessly unless `video_codec` names another PyAV encoder, or `crf` its quality. A film's sound, and all else
+    beside its pictures, is copied. `start` and `stop` are times in seconds, or text such as '1:10.5' or '300f' for a
+    frame: only the frames from start on and before stop are decoded, and begin at time 0. With `steady`, a video of
+    varying rate gets a constant one in .yuv, .y4m and on '-': frames are repeated, or left out, to be there in time. A
+    read-only dst is replaced only if `force` is given.
     Raises a CodecError; after a DamageError the output is there, with the damaged pictures concealed.
     """
-    target = target_of(src, dst, ".dec.yuv")
+    target = target_of(src, dst, ".dec.mkv" if is_film(src) else ".dec.yuv")
+    check_outputs({"the stream": src}, {"-o": target}, force=force)
     count = 0
-    with Video(src, device=device, anchor=anchor, anchor_decoder=anchor_decoder) as video:
-        with open_sink(target, video.info, video_codec=video_codec) as sink:
+    with Video(src, **reading) as video:
+        with ExitStack() as stack:
+            if video.begins and start is None and is_film(src):
+                start = f"{video.begins}f"
+            part = (None, None) if start is None and stop is None else video.cut(start, stop)
+            companions = stack.enter_context(beside(src, target, video.file, start=part[0], stop=part[1]))
+            sink = stack.enter_context(
+                open_sink(
+                    target,
+                    video.info,
+                    video_codec=LOSSY if crf is not None and video_codec is None else video_codec,
+                    options=None if crf is None else {"crf": f"{float(crf):g}"},
+                    companions=companions,
+                    force=force,
+                    steady=steady,
+                )
+            )
+            tell(sink.name, sink.notes)
+            begin = 0 if part[0] is None else round(part[0] / video.info.time_base)
             for frame in video:
-                sink.write(frame)
+                sink.write(frame._replace(pts=frame.pts - begin))
                 count += 1
-                progress(count, video.frame_count)
-            if not count:
-                raise StreamError(f"{video.name}: not one frame can be decoded; the stream is damaged from the start")
+                progress(count, video.frames_to_come)
         raise_if_damaged(video)
     return count
 
 
-def verify(
-    src: PathLike,
-    *,
-    device: str = "auto",
-    anchor: str | None = None,
-    anchor_decoder: PathLike | None = None,
-    progress: Progress = quiet,
-) -> int:
+@checked
+def verify(src: PathLike, *, progress: Progress = quiet, **reading: Unpack[Reading]) -> int:
     """Decode a stream without writing it, check every hash it carries, and return the number of frames.
 
-    DamageError if a picture differs or was damaged, StreamError if the stream carries no hashes.
+    Frames that differ by the rounding of another machine alone are told to the logger `codec`. DamageError if a picture
+    differs otherwise or was damaged, StreamError if the stream carries no hashes.
     """
-    with Video(src, device=device, anchor=anchor, anchor_decoder=anchor_decoder) as video:
+    with Video(src, **reading) as video:
         count = 0
         for _ in video:
             count += 1
@@ -126,12 +305,14 @@ def verify(
         raise_if_damaged(video)
         if not video.hashed:
             raise StreamError(f"{video.name}: it carries no hashes to verify; encode with --hash")
+        if video.rounded:
+            told = f"{video.rounded} of {count} frames are so but for rounding, mostly one level; {ROUNDED}"
+            tell(video.name, [told])
     return count
 
 
 def raise_if_damaged(video: Video) -> None:
     """DamageError if the frames given so far are not all as they were coded."""
     if video.problems:
-        more = f" (and {len(video.problems) - 1} more)" if len(video.problems) > 1 else ""
-        remedy = "what was lost is concealed; fetch the file again"
-        raise DamageError(f"{video.name}: {video.problems[0]}{more}; {remedy}")
+        lost = f"{video.missing} frames are missing" if video.missing else "what was lost is concealed"
+        raise DamageError.of(video.name, video.problems, f"{lost}; fetch the file again")

@@ -7,6 +7,7 @@ from ..bframe.records import Anchor
 from ..bitstream.units import Unit
 from ..gop.periods import SourceSegment
 from ..video.metrics import Quality
+from ..video.picture import Yuv420
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,11 @@ class CodedAnchors:
     anchors: dict[int, Anchor]
     qualities: dict[int, Quality]
     decoded_qualities: dict[int, Quality]
+
+    @property
+    def decoded(self) -> dict[int, Yuv420]:
+        """The anchors by POC as their codec decodes them."""
+        return {poc: anchor.decoded for poc, anchor in self.anchors.items()}
 
     @property
     def bits(self) -> int:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Decoded anchors beside their source: how good they are, how noisy, and whether they are better shown filtered."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from statistics import fmean
 
@@ -8,11 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..bframe.predictor import Predictor
+from ..bframe.anchor_filter import AnchorFilter
+from ..bframe.records import Anchor
+from ..bframe.tasks import change_tasks
 from ..bitstream.syntax import FULL_STRENGTH
 from ..bitstream.units import Unit
-from ..decoder.reconstruct import changes_of, postfiltered, unfiltered
+from ..decoder.reconstruct import begin_filters, noise_level, unfiltered
 from ..gop.periods import SourceSegment
+from ..parallel.executor import Executor, Pending, handed_out
 from ..video.colour import Planes
 from ..video.metrics import Quality, compare, psnr, rgb_of, structural_weight
 from ..video.picture import Colour, Yuv420
@@ -20,14 +24,22 @@ from .coded_anchors import CodedAnchors
 
 
 class DistortionMeter:
-    """Compares pictures with their source by a measure; anchors are filtered, if at all, by `postfilter`."""
+    """Compares pictures with their source by a measure; anchors are filtered, if at all, by `postfilter`.
 
-    def __init__(self, colour: Colour, measure: str, postfilter: Predictor | None) -> None:
-        self.colour, self.measure, self.postfilter = colour, measure, postfilter
+    The work of that is handed to an executor whose predictor has the same filter.
+    """
+
+    def __init__(self, colour: Colour, measure: str, postfilter: AnchorFilter | None, executor: Executor) -> None:
+        self.colour, self.measure, self.postfilter, self.executor = colour, measure, postfilter, executor
+
+    @property
+    def sees_neighbours(self) -> bool:
+        """Whether an anchor is filtered beside its neighbours: it is then shown otherwise once some of them went."""
+        return self.postfilter is not None and self.postfilter.beside is not None
 
     def quality(self, source: Yuv420, shown: Yuv420) -> Quality:
-        """What is optimised, and PSNR; MS-SSIM, which takes longer, only if it is the one."""
-        return compare(source, shown, self.colour, with_ms_ssim=self.measure == "ms_ssim")
+        """What is optimised, and PSNR."""
+        return quality_of(source, shown, self.colour, self.measure)
 
     def measured(self, source: SourceSegment, unit: Unit, decoded: dict[int, Yuv420]) -> CodedAnchors:
         """The anchors of a unit as they were decoded, by POC; the unit then says how noisy they are."""
@@ -43,20 +55,48 @@ class DistortionMeter:
     def filtered(self, coded: CodedAnchors) -> CodedAnchors:
         """The anchors post-filtered with the best strengths, if a filter is given and quality rises in the mean.
 
-        Otherwise, and if they are filtered already, the anchors as they are.
+        Of anchors further apart than pictures, it is measured whether neighbours help. Otherwise, and if they are
+        filtered already, the anchors as they are.
         """
         if self.postfilter is None or coded.unit.strengths:
             return coded
-        decoded = {poc: anchor.decoded for poc, anchor in coded.anchors.items()}
-        changes = changes_of(self.postfilter, decoded, coded.unit.anchor_quality_qdb)
+        spaced = any(gap > 1 for gap in coded.unit.segment.gaps)
+        ways = [True, False] if self.sees_neighbours and spaced else [self.sees_neighbours]
+        changes = [(beside, self._begun(coded, self.postfilter, beside=beside)) for beside in ways]
+        filtered = [self._filtered(coded, self.postfilter, begun, beside=beside) for beside, begun in changes]
+        return max([coded, *filtered], key=self._mean)
+
+    def _begun(self, coded: CodedAnchors, postfilter: AnchorFilter, *, beside: bool) -> dict[int, Pending[Planes]]:
+        """What filtering would add to each anchor, with or without its neighbours, handed out."""
+        tasks = change_tasks(postfilter, coded.decoded, noise_level(coded.unit.anchor_quality_qdb), beside=beside)
+        return handed_out(self.executor, tasks)
+
+    def _filtered(
+        self, coded: CodedAnchors, postfilter: AnchorFilter, begun: Mapping[int, Pending[Planes]], *, beside: bool
+    ) -> CodedAnchors:
+        """The anchors post-filtered by what was found, with the strengths of least error."""
+        decoded = coded.decoded
+        changes = {poc: pending.result() for poc, pending in begun.items()}
         weights = {poc: self._weight(coded.source.at(poc).picture) for poc in decoded}
         strengths = tuple(_strength(coded.source, decoded, changes, weights, plane) for plane in range(3))
         if not any(strengths):
             return coded
-        anchors = postfiltered(self.postfilter, decoded, changes, strengths)
+        anchors = {
+            poc: Anchor(plain, postfilter.changed(plain, changes[poc], strengths)) for poc, plain in decoded.items()
+        }
+        return self._shown(coded, anchors, replace(coded.unit, strengths=strengths, beside_neighbours=beside))
+
+    def filtered_again(self, coded: CodedAnchors) -> CodedAnchors:
+        """The anchors filtered with the strengths they have, after some went that were neighbours of others."""
+        if self.postfilter is None or not coded.unit.beside_neighbours:
+            return coded
+        filtered = begin_filters(self.executor, self.postfilter, coded.decoded, coded.unit).finished()
+        return self._shown(coded, filtered, coded.unit)
+
+    def _shown(self, coded: CodedAnchors, anchors: dict[int, Anchor], unit: Unit) -> CodedAnchors:
+        """What was coded, shown as these anchors, filtered as the unit says."""
         qualities = {poc: self.quality(coded.source.at(poc).picture, anchor.shown) for poc, anchor in anchors.items()}
-        unit = replace(coded.unit, strengths=strengths)
-        return max(coded, replace(coded, unit=unit, anchors=anchors, qualities=qualities), key=self._mean)
+        return replace(coded, unit=unit, anchors=anchors, qualities=qualities)
 
     def _weight(self, picture: Yuv420) -> Tensor:
         """(1,1,H,W) or (1,1,1,1): what squared errors weigh at each pixel."""
@@ -67,6 +107,11 @@ class DistortionMeter:
     def _mean(self, coded: CodedAnchors) -> float:
         values: list[float] = [getattr(quality, self.measure) for quality in coded.qualities.values()]
         return fmean(values)
+
+
+def quality_of(source: Yuv420, shown: Yuv420, colour: Colour, measure: str) -> Quality:
+    """PSNR of a picture as it is shown, and the measure; MS-SSIM, which takes longer, only if it is that."""
+    return compare(source, shown, colour, with_ms_ssim=measure == "ms_ssim")
 
 
 def _strength(

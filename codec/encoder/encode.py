@@ -1,48 +1,53 @@
 # SPDX-License-Identifier: MIT
 """Encode a video file into an .ncm stream: source, anchors, B-frames and writer put together."""
 
-import dataclasses
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from itertools import islice
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any
 
 from ..anchors.protocol import AnchorCodec
-from ..anchors.registry import anchor_codec
+from ..arguments import checked
 from ..bframe.model import Model
-from ..bframe.predictor import Predictor
-from ..bitstream.frame_record import FrameRecord
-from ..bitstream.units import Header
-from ..bitstream.writer import StreamWriter
+from ..bframe.records import Interval, ToWrite
+from ..bitstream.writer import Output, StreamWriter
+from ..container.formats import check_anchors, default_suffix
+from ..container.opening import holds_stream, writing
 from ..decoder.reconstruct import Reconstructor
 from ..device import choose_device
-from ..errors import InputError, ModelError
-from ..files import PathLike, replacing, target_of
+from ..errors import InputError
+from ..files import PathLike, check_outputs, is_pipe, is_regular, replacing, target_of
 from ..gop.periods import Period, arranged, every, periods
-from ..gop.structure import longest_group
-from ..models.open import load, predictor
-from ..models.registry import DEFAULT_CODEC
+from ..models.open import averaged, halved, in_tiles, load
+from ..notes import tell
+from ..parallel.executor import Executor, InProcess, begun_ahead
+from ..parallel.open import executor_for, work_of
 from ..progress import Counter, Progress, quiet
-from ..video.metrics import MS_SSIM_SHORTEST, compare
-from ..video.picture import Frame, VideoInfo
-from ..video.reader import VideoSource, open_source
+from ..video.companions import companions_of, tell_beside_pipe
+from ..video.metrics import MS_SSIM_SHORTEST
+from ..video.picture import Frame, VideoInfo, Yuv420
+from ..video.source import VideoSource
 from ..video.writer import VideoSink, open_sink
 from .distortion import DistortionMeter
+from .header import header_of
+from .journal import Journal, Kept, keeping
+from .measurement import Measurement
+from .parts import anchors_of, bframes_of, is_filtered, neighbours_of, source_of
 from .rate_control import Goal, meet
 from .rdo.anchor_passes import AnchorPasses
 from .rdo.candidates import CandidateCoder
 from .rdo.gop_decision import GopDecision
-from .report import FrameRow, Summary, frame_row
-from .segments import CodedPeriod, WriteBFrame, code_anchors, finished
-from .settings import EncodeSettings
+from .report import FrameRow, Summary
+from .segments import CodedPeriod, WriteBFrame, begin, code_anchors, kept_period
+from .settings import TARGETS, EncodeSettings
 
-if TYPE_CHECKING:
-    pass
+SECONDS = {"auto": 3e-5, "bitneed": 1.5e-5, "bitfree": 2e-6}  # to encode a pixel, on one core
 
 
+@checked
 def encode(
     src: PathLike,
     dst: PathLike | None = None,
@@ -51,20 +56,25 @@ def encode(
     progress: Progress = quiet,
     **changes: Any,  # noqa: ANN401
 ) -> Summary:
-    """Code a video file into an .ncm stream and return what it cost and how good it is.
+    """Code a video file into an .ncm stream, or a film with one inside, and return what it cost and how good it is.
 
-    src and dst are paths, '-' a pipe; dst is src with the suffix .ncm if absent. `changes` are fields of
+    src and dst are paths, '-' a pipe; the name of dst says what it becomes. If absent it is src with the suffix .ncm,
+    of a film .ncm.mp4 or .ncm.mkv, into which sound and all else beside the pictures is copied. `changes` are fields of
     `EncodeSettings`, by name, that go before those of `settings`.
     Raises a CodecError: InputError, OutputError, AnchorError or ModelError; TypeError for a field that is none.
     """
     settings = replace(settings or EncodeSettings(), **changes)
-    target = None if settings.dry_run else target_of(src, dst, ".ncm")
+    target = None if settings.dry_run else target_of(src, dst, default_suffix(src, settings.anchor))
+    _check_files(src, target, settings)
     goal = Goal.of_settings(settings)
     if goal is None:
         return _encode_once(src, target, settings, progress)
-    if str(src) == "-":
-        raise InputError("a bit rate or PSNR is met by coding the video several times; give a file instead of a pipe")
-    settings = replace(settings, bitrate=None, target_psnr=None)
+    if is_pipe(src):
+        raise InputError(
+            "a bit rate or quality is met by coding the video several times; give a file instead of a pipe"
+        )
+    untargeted: dict[str, Any] = dict.fromkeys(TARGETS)
+    settings = replace(settings, bitrate=None, vmaf=settings.vmaf or settings.target_vmaf is not None, **untargeted)
     alone = replace(settings, mode="bitfree", gop="fixed:1", maxrate=None, recon=None, csv=None, hashes=False)
     return meet(
         goal,
@@ -73,23 +83,44 @@ def encode(
     )
 
 
+def _check_files(src: PathLike, target: str | None, settings: EncodeSettings) -> None:
+    """InputError or OutputError, before anything is written, if an output would replace what it must not."""
+    given = {"--model": settings.model, "--anchor": settings.anchor, "--neighbours": settings.neighbours}
+    files = {label: name for label, name in given.items() if name.endswith((".safetensors", ".toml"))}
+    inputs = {"the source": src, **files, "--anchor-encoder": settings.anchor_encoder}
+    outputs = {"-o": target, "--csv": settings.csv, "--recon": settings.recon}
+    check_outputs(inputs, outputs, force=settings.force)
+
+
 def _encode_once(src: PathLike, target: str | None, settings: EncodeSettings, progress: Progress) -> Summary:
     """One pass over the video, at a quality that is given; without a target the stream is thrown away."""
-    anchor_codec = _anchor_codec(settings)
+    anchor_codec, force = anchors_of(settings), settings.force
+    check_anchors(target or "-", anchor_codec.name)
+    if str(src) != "-" and is_regular(src) and holds_stream(src):
+        raise InputError(f"{src}: is coded already; decode it first, or put it into another file with codec remux")
+    tell(f"--preset {settings.preset}", settings.notes)
     model = load(settings.model_name, choose_device(settings.device))
+    model = in_tiles(averaged(model) if settings.averaged else model, settings.tile)
+    model = halved(model) if settings.half else model
     with ExitStack() as stack:
-        source = stack.enter_context(_open(src, settings))
-        file = BytesIO() if target is None else stack.enter_context(replacing(target))
-        sink = stack.enter_context(open_sink(settings.recon, source.info)) if settings.recon else None
-        table = stack.enter_context(replacing(settings.csv)) if settings.csv else None
+        source = stack.enter_context(source_of(src, settings))
+        tell(source.name, source.notes)
         total = min((n for n in (source.frame_count, settings.frames) if n is not None), default=None)
         encoder = Encoder(settings, source.info, anchor_codec, model, Counter(progress, total))
+        encoder.journal = stack.enter_context(keeping(target, src, settings, encoder.header))
+        file = BytesIO() if target is None else stack.enter_context(_output(src, target, source, settings, stack))
+        sink = stack.enter_context(open_sink(settings.recon, source.info, force=force)) if settings.recon else None
+        if sink is not None:
+            tell(sink.name, sink.notes)
+        table = stack.enter_context(replacing(settings.csv, force=force)) if settings.csv else None
+        work = work_of(source.info, total, SECONDS[settings.mode])
+        encoder.executor = stack.enter_context(executor_for(encoder.bframes, settings.workers, work, settings.ray))
         summary = encoder.run(islice(source, settings.frames), file, sink)
         if not summary.rows:
             raise InputError(f"{source.name}: it holds no frames; there is nothing to encode")
         if table is not None:
             table.write(summary.csv().encode())
-        return summary
+        return replace(summary, problems=tuple(source.problems), output=target)
 
 
 class Encoder:
@@ -100,129 +131,92 @@ class Encoder:
     ) -> None:
         self.settings, self.info, self.anchor_codec, self.model = settings, info, anchor_codec, model
         self.progress = progress
-        self.bframes = _bframes(settings, model, info)
-        self.meter = DistortionMeter(info.colour, settings.measure, self._postfilter())
+        self.neighbours = neighbours_of(settings, model)
+        self.bframes = bframes_of(settings, model, info, self.neighbours.network if self.neighbours else None)
+        self.executor: Executor = InProcess(self.bframes)
+        self.journal: Journal | None = None
+        self.header = header_of(settings, info, anchor_codec, model, self.neighbours)
+        self.postfilter = self.bframes.anchor_filter if is_filtered(settings, model) else None
+        self.measurement = Measurement(info, settings)
         if settings.structural and min(info.width, info.height) < MS_SSIM_SHORTEST:
             raise InputError(f"--tune {settings.tune} needs sides of {MS_SSIM_SHORTEST} and more; take psnr")
 
-    def _postfilter(self) -> Predictor | None:
-        """What filters anchors, if anything does. ModelError if that is asked for and the model cannot."""
-        wanted = self.settings.postfilter
-        if wanted and not self.bframes.has_postfilter:
-            remedy = f"give --model one that has, such as {DEFAULT_CODEC!r}"
-            raise ModelError(
-                f"model {self.model.name!r} has no filter for anchors; {remedy}, or leave --postfilter out"
-            )
-        use = self.settings.mode == "auto" if wanted is None else wanted
-        return self.bframes if use and self.bframes.has_postfilter else None
-
-    def run(self, frames: Iterable[Frame], file: BinaryIO, sink: VideoSink | None) -> Summary:
+    def run(self, frames: Iterable[Frame], file: Output, sink: VideoSink | None) -> Summary:
         """Code all frames into a file."""
         source = periods(frames, self.settings.intra_period)
-        decided = self._by_cost(source) if self.settings.measured else self._in_order(source)
-        reconstructor = Reconstructor(self.info, self.anchor_codec, self.bframes)
-        writer = StreamWriter(file, self._header())
-        reconstruct = self.settings.metrics or sink is not None
+        reconstructor = Reconstructor(self.info, self.anchor_codec, self.bframes, self.executor)
+        kept = self.journal.kept() if self.journal else iter(())
+        decided = self._by_cost(source, kept) if self.settings.measured else self._in_order(source, kept)
+        writer = StreamWriter(self.journal.onto(file) if self.journal else file, self.header)
+        reconstruct = self.settings.metrics or self.settings.hashes or sink is not None
         rows: list[FrameRow] = []
-        for period in decided:
-            coded = finished(
-                period,
-                reconstructor,
-                reconstruct=reconstruct,
-                hashes=self.settings.hashes,
-                done=self.progress.one_more,
-            )
-            rows += self._store(coded, writer, sink)
+        again = sink is not None
+        begun = (begin(period, reconstructor, reconstruct=reconstruct, again=again) for period in decided)
+        for under_way in begun_ahead(self.executor, begun):
+            coded = under_way.finished(hashes=self.settings.hashes, done=self.progress.one_more)
+            written = self.measurement.rows(coded, writer.write(coded.unit))
+            if self.journal is not None:
+                self.journal.add(written)
+            if sink is not None:
+                for picture in coded.shown:
+                    sink.write(picture.frame)
+            rows += written
             self.progress.reached(len(rows))
         if rows:
             writer.finish()
-        return Summary(self.info, writer.bytes_written, tuple(rows))
+        return Summary(self.info, writer.bytes_written, self.measurement.finished(rows))
 
-    def _in_order(self, source: Iterable[Period]) -> Iterator[CodedPeriod]:
-        """Segments in a given order, B-frames to be coded at the slope of the anchor encoder's table."""
+    def _in_order(self, source: Iterable[Period], kept: Iterator[Kept]) -> Iterator[CodedPeriod]:
+        """Segments in a given order, B-frames to be coded at the slope of the anchor encoder's table.
+
+        Those that are kept from before come first, as they are; the anchors' encoder codes all, as it remembers.
+        """
         distance = self.settings.distance
         assert distance is not None
         write: WriteBFrame | None = None
         if self.settings.mode != "bitfree":
             slope = self.anchor_codec.slope * 2**self.settings.b_offset
-            write = partial(self.bframes.write, slope=slope, effort=self.settings.effort)
-        reconstructor = Reconstructor(self.info, self.anchor_codec, self.bframes)
+            write = partial(_to_write, slope=slope, effort=self.settings.refinement)
+        reconstructor, meter = Reconstructor(self.info, self.anchor_codec, self.bframes), self._meter
         for segment, unit in code_anchors(self.anchor_codec, self.info, arranged(source, every(distance))):
+            if (known := next(kept, None)) is not None:
+                yield kept_period(segment, known)
+                continue
             decoded = reconstructor.decoded(unit)
-            coded = self.meter.filtered(self.meter.measured(segment, unit, decoded))
+            coded = meter.filtered(meter.measured(segment, unit, decoded))
             yield CodedPeriod(source=segment, unit=coded.unit, anchors=coded.anchors, write=write)
 
-    def _by_cost(self, source: Iterable[Period]) -> Iterator[CodedPeriod]:
+    @property
+    def _meter(self) -> DistortionMeter:
+        return DistortionMeter(self.info.colour, self.settings.measure, self.postfilter, self.executor)
+
+    def _by_cost(self, source: Iterable[Period], kept: Iterator[Kept]) -> Iterator[CodedPeriod]:
         """Segments and B-frames by the lambda that is measured on this video."""
         settings = self.settings
-        passes = AnchorPasses(self.info, self.anchor_codec, settings.intra_period, self.meter)
+        passes = AnchorPasses(self.info, self.anchor_codec, settings.intra_period, self._meter)
         coder = CandidateCoder(
             passes,
             self.bframes,
+            self.executor,
             b_offset=settings.b_offset,
-            effort=settings.effort,
+            effort=settings.refinement,
             structural=settings.structural,
         )
-        return GopDecision(coder, settings.distance, settings.maxrate).decisions(source)
-
-    def _store(self, period: CodedPeriod, writer: StreamWriter, sink: VideoSink | None) -> list[FrameRow]:
-        """Write a segment to the stream and its pictures to the reconstruction; a row a picture."""
-        records: dict[int, FrameRecord] = {record.poc: record for record in writer.write(period.unit)}
-        shown = {picture.poc: picture.frame for picture in period.shown}
-        rows = []
-        for poc in period.unit.segment.pocs:
-            source = period.source.at(poc)
-            measured = self.settings.metrics
-            quality = compare(source.picture, shown[poc].picture, self.info.colour) if measured else None
-            trials = period.decisions[poc].trials if poc in period.decisions else []
-            rows.append(frame_row(records[poc], source.pts, quality, trials, period.notes.get(poc, "")))
-            if sink is not None:
-                sink.write(shown[poc])
-        return rows
-
-    def _header(self) -> Header:
-        info = self.info
-        fields = {field.name: getattr(info, field.name) for field in dataclasses.fields(info) if field.name != "colour"}
-        return Header(
-            **fields,
-            **dataclasses.asdict(info.colour),
-            mode=self.settings.mode,
-            gop=self.settings.schedule,
-            intra_period=self.settings.intra_period,
-            anchor_codec=self.anchor_codec.name,
-            anchor_settings=self.anchor_codec.describe(),
-            model=self.model.name,
-            fingerprint=self.model.fingerprint,
-        )
+        return GopDecision(coder, settings.distance, settings.maxrate, kept).decisions(source)
 
 
-def _anchor_codec(settings: EncodeSettings) -> AnchorCodec:
-    distance = settings.distance or 1
-    longest = longest_group(settings.intra_period, distance)
-    codec = anchor_codec(
-        settings.anchor,
-        preset=settings.preset,
-        crf=settings.crf,
-        qp=settings.qp,
-        params=settings.anchor_params,
-        structural=settings.structural,
-        anchor_distance=distance,
-        longest_group=longest,
-        encoder=settings.anchor_encoder,
-        decoder=settings.anchor_decoder,
-    )
-    return codec.variant(distance=distance, longest_group=longest, finer=settings.finer) if settings.finer else codec
+def _output(
+    src: PathLike, target: str, source: VideoSource, settings: EncodeSettings, stack: ExitStack
+) -> AbstractContextManager[Output]:
+    """Where the stream goes, with what goes beside the pictures of the source, or a line that says that it does not."""
+    companions = None
+    if is_pipe(src):
+        tell_beside_pipe(source.name, source.companions or (), target)
+    elif source.companions is not None:
+        stop = None if settings.frames is None else settings.frames / source.info.frame_rate
+        companions = stack.enter_context(companions_of(src, target, origin=source.first_time, stop=stop))
+    return writing(target, companions, force=settings.force)
 
 
-def _open(src: PathLike, settings: EncodeSettings) -> VideoSource:
-    return open_source(src, size=settings.size, frame_rate=settings.frame_rate, pixel_format=settings.pixel_format)
-
-
-def _bframes(settings: EncodeSettings, model: Model, info: VideoInfo) -> Predictor:
-    """What makes B-frames in this mode. ModelError if they are to be coded and the model only predicts."""
-    if settings.mode == "bitfree":
-        return Predictor(model, info)
-    if model.codec is None:
-        need = f"--mode {settings.mode} needs one that codes, such as {DEFAULT_CODEC!r}; or give --mode bitfree"
-        raise ModelError(f"model {model.name!r} only predicts; {need}")
-    return predictor(model, info)
+def _to_write(interval: Interval, source: Yuv420, poc: int, *, slope: float, effort: int) -> ToWrite:
+    return ToWrite(interval=interval, source=source, poc=poc, slope=slope, effort=effort)

@@ -3,15 +3,19 @@
 
 import csv
 import io
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 from ..bframe.records import Trial
 from ..bitstream.frame_record import FrameRecord
 from ..bitstream.info import mode_name, plan_letters
-from ..video.metrics import Quality, psnr
+from ..video.metrics import psnr
 from ..video.picture import VideoInfo
+
+MEASURES = ("psnr_y", "psnr_u", "psnr_v", "psnr_rgb", "ms_ssim", "xpsnr", "vmaf")  # of quality, columns of FrameRow
 
 
 @dataclass(frozen=True)
@@ -29,26 +33,31 @@ class FrameRow:
     psnr_v: float = math.nan
     psnr_rgb: float = math.nan
     ms_ssim: float = math.nan
+    xpsnr: float = math.nan
+    vmaf: float = math.nan
     tried: str = ""  # of a B-frame, bits:PSNR-RGB of every attempt to code it
     considered: str = ""  # what the choice of order weighed, in bits with distortion: the period's, then the frame's
 
 
-def frame_row(
-    record: FrameRecord, pts: int, quality: Quality | None, trials: Sequence[Trial] = (), considered: str = ""
-) -> FrameRow:
-    """The row of one picture, with PSNR-RGB and bits of every attempt to code it; NaN where quality is None."""
+def frame_row(record: FrameRecord, pts: int, trials: Sequence[Trial] = (), considered: str = "") -> FrameRow:
+    """The row of one picture that is not measured yet, with PSNR-RGB and bits of every attempt to code it."""
     row = FrameRow(record.poc, pts, record.kind, mode_name(record), record.bits, record.offset)
     tried = " ".join(f"{8 * len(trial.data)}:{psnr(trial.error):.3f}" for trial in trials)
-    return replace(row, tried=tried, considered=considered, **(asdict(quality) if quality else {}))
+    return replace(row, tried=tried, considered=considered)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A coded video as a whole. `bytes` is the size of the file, headers, index and all."""
+    """A coded video as a whole. `bytes` is the size of the file, headers, index and all.
+
+    `problems` say what of the source was damaged, a line each; `output` is the file's name, None if none was written.
+    """
 
     info: VideoInfo
     bytes: int
     rows: tuple[FrameRow, ...]
+    problems: tuple[str, ...] = ()
+    output: str | None = None
 
     @property
     def frames(self) -> int:
@@ -92,7 +101,39 @@ class Summary:
             quality = f"PSNR-Y {self.mean('psnr_y'):.2f} dB  PSNR-RGB {self.mean('psnr_rgb'):.2f} dB"
             similarity = self.mean("ms_ssim")
             lines.append(quality + ("" if math.isnan(similarity) else f"  MS-SSIM {similarity:.4f}"))
+            perceived = {"XPSNR": (self.mean("xpsnr"), " dB"), "VMAF": (self.mean("vmaf"), "")}
+            known = [f"{name} {mean:.2f}{unit}" for name, (mean, unit) in perceived.items() if not math.isnan(mean)]
+            lines[-1] = "  ".join([lines[-1], *known])
         return "\n".join(lines)
+
+    def line(self) -> str:
+        """One line for a person: length, size, and quality where it was measured."""
+        quality = "" if math.isnan(self.rows[0].psnr_rgb) else f", {self.mean('psnr_rgb'):.2f} dB"
+        return f"{self.frames} frames, {self.bytes} bytes, {self.kbits_per_second:.1f} kbit/s{quality}"
+
+    def values(self) -> dict[str, Any]:
+        """All sums and means by name, as JSON has them: None for what was not measured."""
+        kinds = [kind for kind in "IPB" if any(row.kind == kind for row in self.rows)]
+        means = {measure: self.mean(measure) for measure in MEASURES}
+        return {
+            "output": self.output,
+            "width": self.info.width,
+            "height": self.info.height,
+            "frames": self.frames,
+            "frames_by_kind": {kind: sum(row.kind == kind for row in self.rows) for kind in kinds},
+            "bytes": self.bytes,
+            "seconds": self.seconds,
+            "kbits_per_second": self.kbits_per_second,
+            "bits_per_pixel": self.bits_per_pixel(),
+            "bits_per_pixel_by_kind": {kind: self.bits_per_pixel(kind) for kind in kinds},
+            **{measure: None if math.isnan(mean) else mean for measure, mean in means.items()},
+            "plan": self.plan.split("\n"),
+            "problems": list(self.problems),
+        }
+
+    def json(self) -> str:
+        """One JSON object of `values`."""
+        return json.dumps(self.values())
 
     @property
     def plan(self) -> str:

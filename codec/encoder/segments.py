@@ -2,7 +2,7 @@
 """The encode loop: anchors of segments in a given order, and what is coded on top of them.
 
 source segments --code_anchors--> units --(a decision about B-frames, if one is made)--> CodedPeriod
-CodedPeriod --finished--> the same with all its B-frames, its hashes, and the pictures that decoders show
+CodedPeriod --begin--> PeriodUnderWay --finished--> the same with all its B-frames, its hashes, and what decoders show
 """
 
 from collections import deque
@@ -10,13 +10,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..anchors.protocol import AnchorCodec, AnchorFrame
-from ..bframe.records import Anchor, Choice, Interval
+from ..bframe.records import Anchor, Choice, Interval, ToWrite
+from ..bframe.tasks import Made, WriteTask
 from ..bitstream.units import AnchorPacket, Unit
-from ..decoder.reconstruct import Reconstructor, Shown
+from ..decoder.reconstruct import Reconstructor, taken
+from ..decoder.under_way import SegmentUnderWay, Shown
 from ..gop.periods import SourceSegment
 from ..video.picture import VideoInfo, Yuv420
+from .journal import Kept
+from .report import FrameRow
 
-WriteBFrame = Callable[[Interval, Yuv420, int], Choice]  # codes a source picture, the B-frame of this POC
+WriteBFrame = Callable[[Interval, Yuv420, int], ToWrite]  # how to code a source picture, the B-frame of this POC
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +28,8 @@ class CodedPeriod:
     """A segment on its way into the stream: its anchors, as decoders show them, and what was decided about B-frames.
 
     `decisions` and `notes` are by POC; `write` codes the B-frames that were not decided, and is None where none has a
-    payload. `shown` is what decoders show, empty until it is asked for.
+    payload. `shown` is what decoders show, empty until it is asked for. `rows` are there if the unit is complete, as
+    it was kept from before; then there are no `anchors`.
     """
 
     source: SourceSegment
@@ -34,6 +39,12 @@ class CodedPeriod:
     notes: Mapping[int, str] = field(default_factory=dict)
     write: WriteBFrame | None = None
     shown: tuple[Shown, ...] = ()
+    rows: tuple[FrameRow, ...] = ()
+
+
+def kept_period(source: SourceSegment, kept: Kept) -> CodedPeriod:
+    """A period that was complete when an encode stopped."""
+    return CodedPeriod(source=source, unit=kept.unit, anchors={}, rows=kept.rows)
 
 
 def code_anchors(
@@ -60,51 +71,69 @@ def code_anchors(
     assert not waiting and not packets, "the anchor encoder kept a picture to itself"
 
 
-def finished(
-    period: CodedPeriod, reconstructor: Reconstructor, *, reconstruct: bool, hashes: bool, done: Callable[[], None]
-) -> CodedPeriod:
-    """A period with all its B-frames coded; `done` is called after each.
+@dataclass(frozen=True, kw_only=True)
+class PeriodUnderWay:
+    """A period whose B-frames have been handed out; None where none are made."""
 
-    B-frames without payload are only made if `reconstruct` or `hashes` asks.
+    period: CodedPeriod
+    writing: SegmentUnderWay[Choice] | None = None
+    reading: SegmentUnderWay[Made] | None = None
+
+    def finished(self, *, hashes: bool, done: Callable[[], None]) -> CodedPeriod:
+        """The period with all its B-frames coded; `done` is called after each. Waits for them."""
+        period = self.period
+        if self.writing is not None:
+            period = _with_payloads(period, self.writing, done)
+        elif self.reading is not None:
+            period = replace(period, shown=tuple(taken(self.reading)))
+        if hashes and not period.rows:
+            digests = tuple(shown.frame.picture.digest() for shown in period.shown)
+            period = replace(period, unit=replace(period.unit, hashes=digests))
+        return period
+
+
+def begin(period: CodedPeriod, reconstructor: Reconstructor, *, reconstruct: bool, again: bool) -> PeriodUnderWay:
+    """Hand out the B-frames of a period; those without payload are only made if `reconstruct` asks.
+
+    Of a period that is kept from before, all are decoded if they are wanted `again`, else none.
     """
+    if period.rows and not again:
+        reconstructor.pass_over(period.unit)
+        return PeriodUnderWay(period=period)
+    if period.rows:
+        period = replace(period, anchors=reconstructor.anchors(period.unit))
     if period.write is not None:
-        period = _with_bframes(period, reconstructor, period.write, done)
-    elif reconstruct or hashes:
-        period = replace(period, shown=tuple(reconstructor.pictures(period.unit, period.anchors)))
-    if hashes:
-        digests = tuple(shown.frame.picture.digest() for shown in period.shown)
-        period = replace(period, unit=replace(period.unit, hashes=digests))
-    return period
+        writing = begin_bframes(
+            reconstructor, period.source, period.unit, period.anchors, period.write, known=period.decisions
+        )
+        return PeriodUnderWay(period=period, writing=writing)
+    reading = reconstructor.begin(period.unit, period.anchors) if reconstruct else None
+    return PeriodUnderWay(period=period, reading=reading)
 
 
-def _with_bframes(
-    period: CodedPeriod, reconstructor: Reconstructor, write: WriteBFrame, done: Callable[[], None]
-) -> CodedPeriod:
-    """A period with the B-frames that were not decided coded, and all payloads in its unit."""
-
-    def decide(interval: Interval, source: Yuv420, poc: int) -> Choice:
-        choice = period.decisions.get(poc) or write(interval, source, poc)
-        done()
-        return choice
-
-    shown, decisions = code_bframes(reconstructor, period.source, period.unit, period.anchors, decide)
-    bframes = {poc: choice.packet for poc, choice in decisions.items() if choice.packet is not None}
-    unit = replace(period.unit, bframes=bframes, coded=frozenset(bframes))
-    return replace(period, unit=unit, decisions=decisions, shown=tuple(shown))
-
-
-def code_bframes(
+def begin_bframes(
     reconstructor: Reconstructor,
     source: SourceSegment,
     unit: Unit,
     anchors: dict[int, Anchor],
     write: WriteBFrame,
-) -> tuple[list[Shown], dict[int, Choice]]:
-    """The pictures of a unit, and what was chosen for its B-frames, by POC."""
-    choices: dict[int, Choice] = {}
+    *,
+    known: Mapping[int, Choice],
+) -> SegmentUnderWay[Choice]:
+    """Hand out the B-frames of a unit, to be coded, except those that are known already, by POC."""
 
-    def write_one(interval: Interval, poc: int) -> Yuv420:
-        choices[poc] = write(interval, source.at(poc).picture, poc)
-        return choices[poc].picture
+    def plan(interval: Interval, poc: int, lost: bool) -> WriteTask:
+        return WriteTask(write(interval, source.at(poc).picture, poc))
 
-    return reconstructor.pictures(unit, anchors, write_one), choices
+    return reconstructor.begin_with(plan, unit, anchors, known)
+
+
+def _with_payloads(period: CodedPeriod, writing: SegmentUnderWay[Choice], done: Callable[[], None]) -> CodedPeriod:
+    """A period with what was decided about its B-frames, and all payloads in its unit."""
+    decisions: dict[int, Choice] = {}
+    for poc, choice in writing.results():
+        decisions[poc] = choice
+        done()
+    bframes = {poc: choice.packet for poc, choice in decisions.items() if choice.packet is not None}
+    unit = replace(period.unit, bframes=bframes, coded=frozenset(bframes))
+    return replace(period, unit=unit, decisions=decisions, shown=tuple(writing.pictures()))

@@ -16,8 +16,9 @@ anchors and the B-frames between them. So a segment is shown without a gap and n
                                     I  B  P  B  P | I      5 starts a segment without leading B-frames
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 
 from ..errors import InputError
@@ -47,7 +48,7 @@ class Segment:
     gaps: tuple[int, ...] = ()
     leading: int = 0
 
-    @property
+    @cached_property
     def anchor_pocs(self) -> tuple[int, ...]:
         """POCs of the anchors in display order."""
         return tuple(accumulate(self.gaps, initial=self.intra))
@@ -57,7 +58,7 @@ class Segment:
         """The first POC in display order."""
         return self.intra - self.leading
 
-    @property
+    @cached_property
     def stop(self) -> int:
         """One past the last POC."""
         return self.intra + sum(self.gaps) + 1
@@ -82,6 +83,17 @@ class Segment:
         return anchors + self.bframes()
 
 
+def needed(segment: Segment, wanted: Container[int]) -> list[int]:
+    """POCs of the B-frames that are made to show those wanted, with all that they refer to, in coding order."""
+    found: list[int] = []
+    references: set[int] = set()
+    for picture in reversed(segment.bframes()):  # what refers to a picture comes after it in coding order
+        if picture.poc in wanted or picture.poc in references:
+            found.append(picture.poc)
+            references.update(picture.refs)
+    return found[::-1]
+
+
 def letters(segment: Segment) -> str:
     """The kinds of a segment's pictures in display order, a letter each."""
     kinds = {picture.poc: picture.kind for picture in segment.pictures()}
@@ -101,7 +113,7 @@ def anchor_distance(gop: str) -> int:
     """The distance between anchors of a schedule by name: 'ibpb' or 'fixed:N', N = 1, 2, 4, 8. InputError otherwise."""
     distances = {"ibpb": 2, "fixed:1": 1, "fixed:2": 2, "fixed:4": 4, "fixed:8": 8}
     if gop not in distances:
-        raise InputError(f"--gop {gop!r} is not a schedule; choose from {', '.join((*distances, ADAPTIVE))}")
+        raise InputError(f"--gop {gop[:40]!r} is not a schedule; choose from {', '.join((*distances, ADAPTIVE))}")
     return distances[gop]
 
 

@@ -29,13 +29,21 @@ def quantiser_step(lambdas: Sequence[float]) -> float:
 
 
 def latent_coder(
-    channels: int, lambdas: Sequence[float], *, hyper: int, width: int, context: int = 0, exact_context: int = 0
+    channels: int,
+    lambdas: Sequence[float],
+    *,
+    hyper: int,
+    width: int,
+    scale_width: int = 0,
+    context: int = 0,
+    exact_context: int = 0,
 ) -> LatentCoder:
     """An entropy model that says zero where nothing is sent, and begins with small scales."""
     coder = LatentCoder(
         channels,
         hyper=hyper,
         width=width,
+        scale_width=scale_width,
         context=context,
         exact_context=exact_context,
         qualities=len(lambdas),

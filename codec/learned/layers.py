@@ -5,13 +5,7 @@ from torch import Tensor, nn
 
 from entropy.hyperprior import conv
 
-
-def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """The layer with all its weights zero: a branch that changes nothing until it is trained."""
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
+from .zeroed import zeroed
 
 
 class Residual(nn.Module):

@@ -1,12 +1,23 @@
 # SPDX-License-Identifier: MIT
 """Weights files of filters that see neighbouring pictures: half precision."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from ..bframe.neighbour_filter import NeighbourConfig, NeighbourFilter
 from . import store
+from .registry import fingerprint_of
+
+
+@dataclass(frozen=True)
+class NamedFilter:
+    """A filter ready for use, its name, and the first eight bytes of its weights file's SHA-256."""
+
+    name: str
+    fingerprint: bytes
+    network: NeighbourFilter
 
 
 def save_neighbour(model: NeighbourFilter, path: Path, **notes: str) -> None:
@@ -19,4 +30,10 @@ def load_neighbour(path: Path, device: str | torch.device = "cpu") -> NeighbourF
     config, _ = store.read_config(path, store.NEIGHBOUR, NeighbourConfig)
     model = NeighbourFilter(config)
     store.fill_half(model, path, device)
+    model.path = path
     return model
+
+
+def named_filter(path: Path, device: str | torch.device = "cpu") -> NamedFilter:
+    """The filter in a weights file, with what streams call it. ModelError as in `load_neighbour`."""
+    return NamedFilter(path.stem, fingerprint_of(path), load_neighbour(path, device))

@@ -6,23 +6,46 @@ a network            -->  Model(network)              -->  Predictor: predicts
 a B-frame codec      -->  Model(network, codec)       -->  BFrameCoder: predicts, writes and reads payloads
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from ..arguments import checked
 from ..bframe.model import Model
+from ..bframe.neighbour_filter import NeighbourFilter
 from ..bframe.predictor import Predictor
 from ..device import choose_device
 from ..errors import ModelError
 from ..video.picture import VideoInfo
 from . import store
+from .neighbour_file import load_neighbour
 from .network_file import load_network
 from .registry import find, find_fingerprint, fingerprint_of
 
 
+@checked
 def load(name: str, device: str | torch.device = "cpu") -> Model:
     """The model of this name, or at this path if it ends in .safetensors. ModelError if missing or damaged."""
     return load_file(find(name), device)
+
+
+def averaged(model: Model) -> Model:
+    """This model, predicting from now on as the average over both references as they are and upside down."""
+    model.network.config = replace(model.network.config, flip_average=True)
+    return model
+
+
+def in_tiles(model: Model, side: int | None) -> Model:
+    """This model, predicting from now on by tiles of about so many pixels a side, if that is given."""
+    model.network.in_tiles(side or 0)
+    return model
+
+
+def halved(model: Model) -> Model:
+    """This model, computing from now on in bfloat16 what makes samples of known motion, and the filter of anchors."""
+    model.network.config = replace(model.network.config, half_synthesis=True)
+    return model
 
 
 def load_fingerprint(fingerprint: bytes, name: str, device: str | torch.device = "cpu") -> Model:
@@ -35,24 +58,41 @@ def load_file(path: Path, device: str | torch.device = "cpu") -> Model:
     if store.holds(path, store.TCM):
         raise ModelError(f"{path}: codes anchors and predicts no B-frames; it is for --anchor tcm, not for --model")
     if store.holds(path, store.NEIGHBOUR):
-        raise ModelError(f"{path}: filters decoded pictures and predicts no B-frames; the codec does not use it yet")
+        raise ModelError(
+            f"{path}: filters decoded pictures and predicts no B-frames; it is for --neighbours, not for --model"
+        )
     if store.holds(path, store.BFRAME):
         from .bframe_file import load_codec  # CompressAI takes seconds to import
 
         codec = load_codec(path, device)
-        return Model(path.stem, fingerprint_of(path), codec.network, codec)
-    return Model(path.stem, fingerprint_of(path), load_network(path, device))
+        return Model(path.stem, fingerprint_of(path), codec.network, codec, path)
+    return Model(path.stem, fingerprint_of(path), load_network(path, device), path=path)
 
 
-def predictor(model: Model, info: VideoInfo) -> Predictor:
+def predictor(model: Model, info: VideoInfo, neighbours: NeighbourFilter | None = None) -> Predictor:
     """What makes B-frames with this model: a `BFrameCoder` if the model can code them, else a `Predictor`.
 
-    InputError if the device of a model that can has no float64.
+    It can filter anchors with `neighbours` if that is given. InputError if the device of one that codes has no float64.
     """
-    made = Predictor(model, info)
+    made = Predictor(model, info, neighbours)
     if model.codec is None:
         return made
     choose_device(str(made.device), exact=True)
     from ..bframe.coder import BFrameCoder  # CompressAI takes seconds to import
 
-    return BFrameCoder(model, info)
+    return BFrameCoder(model, info, neighbours)
+
+
+def predictor_at(
+    path: Path, info: VideoInfo, *, coding: bool, turned: bool, half: bool, neighbours: Path | None, tile: int
+) -> Predictor:
+    """What makes B-frames with the model in a weights file, on the CPU; one that only predicts unless `coding`.
+
+    Predictions are averaged if it is to predict upside down, too (`turned`). `half` is as for `halved`. Anchors are
+    filtered beside others by the filter in the file `neighbours`, if that is given. `tile` is the side of tiles, 0 for
+    none.
+    """
+    model = in_tiles(averaged(load_file(path)) if turned else load_file(path), tile)
+    model = halved(model) if half else model
+    beside = None if neighbours is None else load_neighbour(neighbours)
+    return predictor(model, info, beside) if coding else Predictor(model, info, beside)

@@ -29,6 +29,8 @@ KINDS = {
     TCM: "a TCM codec",
     NEIGHBOUR: "a filter that sees neighbouring pictures",
 }
+NO_SIZES = ("lambdas", "coarse_short_side")  # numbers of a config that no tensor must be as long as
+SMALL = 64  # what other numbers may be anyway
 ConfigT = TypeVar("ConfigT")
 
 
@@ -60,10 +62,22 @@ def read_config(path: Path, kind: str, make: Callable[..., ConfigT]) -> tuple[Co
     try:
         notes = read_notes(path)
         table: dict[str, Any] = json.loads(notes.pop(kind))
-        config = make(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+        _check_sizes(values, path)
+        config = make(**values)
     except (ModelError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"{path}: not the weights of {KINDS[kind]} ({error})") from error
     return config, notes
+
+
+def _check_sizes(values: Mapping[str, Any], path: Path) -> None:
+    """ValueError if a network of these sizes has larger tensors than the file: it might take all memory to build."""
+    with safe_open(path, "pt") as file:
+        largest = max((side for key in file.keys() for side in file.get_slice(key).get_shape()), default=0)  # noqa: SIM118
+    for key, value in values.items():
+        for size in value if isinstance(value, tuple) else (value,):
+            if isinstance(size, int | float) and key not in NO_SIZES and not 0 <= size <= max(largest, SMALL):
+                raise ValueError(f"{key} is {size}, and no tensor has such a side")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -76,7 +90,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Load tensors from `path` into a module strictly, and freeze it. ModelError if they do not fit."""
+    """Load tensors from `path` into a module strictly, and freeze it.
+
+    ModelError if they do not fit, or are not finite.
+    """
+    if wrong := [name for name, value in tensors.items() if not value.isfinite().all()]:
+        raise ModelError(f"{path}: {wrong[0]} holds values that are no finite numbers; the file is damaged")
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:

@@ -28,11 +28,13 @@ def add_train(parser: argparse.ArgumentParser) -> None:
 
 def _add_task(parser: argparse.ArgumentParser, name: str, task: Listed) -> None:
     add, tables = parser.add_argument, ", ".join(f"[{table}]" for table in task.tables)
-    add("--config", type=Path, required=True, metavar="FILE", help=f"the recipe: TOML with {tables}, as in configs/")
+    recipe, run = task.recipe or name, Path("runs") / name
+    what = f"the recipe: a TOML file with {tables}, or the name of one that ships (default {recipe})"
+    add("--config", default=recipe, metavar="RECIPE", help=what)
     clips = "folders of clips, decoded once into RUN/../cache"
     add("--data", type=Path, required=True, nargs="+", metavar="DIR", help=clips)
-    what = "checkpoint, log and best weights; resumed if it has a checkpoint"
-    add("--run", type=Path, required=True, metavar="DIR", help=what)
+    what = f"checkpoint, log and best weights; resumed if it has a checkpoint (default {run})"
+    add("--run", type=Path, default=run, metavar="DIR", help=what)
     add("--init", default="", metavar="MODEL", help="weights to start from, by name or .safetensors file")
     if task.base:
         add("--base", default="", metavar="MODEL", help=f"{task.base}, not the recipe's")

@@ -7,6 +7,7 @@ That of a network has the tables [model] and [train]; that of a codec has [codec
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -154,6 +155,18 @@ class CodecTraining(TrainConfig):
             except ValueError as error:
                 raise InputError(f"lambda {slope:g}: {error}") from error
         return super().given(**changes)
+
+
+def find_recipe(name: str | Path) -> Path:
+    """The file of a recipe, by its path, or by its name if it ships, such as 'base'. InputError lists the names."""
+    if Path(name).is_file():
+        return Path(name)
+    folder = Path(str(files("codec") / "configs"))
+    shipped = {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.toml"))}
+    short = Path(name).as_posix().removeprefix("configs/").removesuffix(".toml")
+    if short not in shipped:
+        raise InputError(f"{name}: no such recipe; give a .toml file, or one of {', '.join(shipped)}")
+    return shipped[short]
 
 
 def read_tables(path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from ..errors import InputError, OutputError
+from ..files import replacing
 from ..video.picture import Yuv420, split_planes
 from .folders import Found, find_clips, read_pictures
 
@@ -55,11 +56,11 @@ class Corpus:
             index = json.loads((folder / "index.json").read_text())
             self.clips = [Clip(**entry | {"runs": [(a, b) for a, b in entry["runs"]]}) for entry in index["clips"]]
             self.clean: NDArray[np.uint8] = np.memmap(folder / "clean.yuv", np.uint8, "r")
+            self.passes = [DecodedPass(folder, path.stem) for path in sorted(folder.glob("pass*.json"))]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{folder} is no training cache ({error}); build one from a folder of clips") from error
         self.folder = folder
         self.origin: str = index.get("folder", "")
-        self.passes = [DecodedPass(folder, path.stem) for path in sorted(folder.glob("pass*.json"))]
 
     def describe(self) -> str:
         """What exported weights say they were trained on."""
@@ -73,11 +74,20 @@ class Corpus:
 
 
 class Library:
-    """Several corpora as one. Clips of the same source or scene belong together, wherever they lie."""
+    """Several corpora as one. Clips of the same source or scene belong together, wherever they lie.
+
+    `training` and `validation` are the usable clips; where there are too few to hold any out, both are all of them.
+    """
 
     def __init__(self, *corpora: Corpus) -> None:
         self.corpora = corpora
         self.clips = [replace(clip, corpus=n) for n, corpus in enumerate(corpora) for clip in corpus.clips]
+        usable = [clip for clip in self.clips if clip.runs]
+        self.validation = [clip for clip in usable if is_validation(clip)]
+        self.training = [clip for clip in usable if not is_validation(clip)]
+        self.too_few = not (self.validation and self.training)
+        if self.too_few:
+            self.validation = self.training = usable
 
     def describe(self) -> str:
         """What exported weights say they were trained on."""
@@ -133,13 +143,14 @@ def build_cache(folder: Path, cache: Path) -> Corpus:
     found = find_clips(folder)
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with (cache / "clean.yuv").open("wb") as out:
+        with replacing(cache / "clean.yuv") as out:
             clips = [_store(clip, out) for clip in track(found, "decoding clips", transient=True)]
         index = {"folder": str(folder.resolve()), "clips": [asdict(clip) for clip in clips if clip]}
         if not index["clips"]:
             raise InputError(f"{folder}: no clip has three frames")
         # The index comes last: a cache without one is not a cache.
-        (cache / "index.json").write_text(json.dumps(index, indent=1))
+        with replacing(cache / "index.json") as file:
+            file.write(json.dumps(index, indent=1).encode())
     except OSError as error:
         raise OutputError(f"{cache}: {error.strerror or error}") from error
     return Corpus(cache)

@@ -21,6 +21,7 @@ from rich.progress import track
 from ..anchors.protocol import AnchorFrame
 from ..anchors.registry import anchor_codec
 from ..errors import AnchorError, CodecError
+from ..files import replacing
 from ..video.colour import yuv_to_rgb
 from ..video.picture import Colour, VideoInfo, Yuv420
 from .data import APART, Clip, Corpus
@@ -52,14 +53,17 @@ STRONG = (
 
 def build_passes(cache: Path, count: int, *, strong: bool = False) -> None:
     """Decoded versions of a training cache, until there are `count`. InputError if it is none; AnchorError."""
+    corpus, threads = Corpus(cache), torch.get_num_threads()
     torch.set_num_threads(1)  # the conversions are small; the encoders have threads of their own
-    corpus = Corpus(cache)
-    for number in range(len(corpus.passes), count):
-        build_pass(corpus, number, strong=strong)
+    try:
+        for number in range(len(corpus.passes), count):
+            build_pass(corpus, number, strong=strong)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def build_pass(corpus: Corpus, number: int, *, strong: bool = False) -> None:
-    """Write pass<number>.yuv and .json into the corpus's folder: all clips, each at its own quality.
+    """Write pass<number>.yuv and .json into the corpus's folder: all clips, each at its own quality. OutputError.
 
     One encoder codes them all, or if `strong` another each. Anchors are every other frame of a video. So a clip's even
     frames are coded as one sequence and its odd frames as another: every frame is then decoded as the anchor that it
@@ -67,7 +71,7 @@ def build_pass(corpus: Corpus, number: int, *, strong: bool = False) -> None:
     in the next pass the others are.
     """
     entries = {}
-    with (corpus.folder / f"pass{number}.yuv").open("wb") as out:
+    with replacing(corpus.folder / f"pass{number}.yuv") as out:
         for index, clip in enumerate(track(corpus.clips, f"pass {number}", transient=True)):
             rng = np.random.default_rng((number, index))
             setting = _drawn(rng) if strong else SETTINGS[number % len(SETTINGS)]
@@ -81,7 +85,8 @@ def build_pass(corpus: Corpus, number: int, *, strong: bool = False) -> None:
             found = {"encoder": encoder, "crf": crf, "distance": distance}
             entries[clip.name] = {"noise": rgb_error(originals, pictures), **found}
     # The list comes last: a pass without one is not used.
-    (corpus.folder / f"pass{number}.json").write_text(json.dumps(entries, indent=1))
+    with replacing(corpus.folder / f"pass{number}.json") as file:
+        file.write(json.dumps(entries, indent=1).encode())
 
 
 def _drawn(rng: np.random.Generator) -> Setting:

@@ -19,7 +19,9 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, OutputError
-from .data import Library, open_corpus
+from .config import find_recipe
+from .data import Corpus, Library, open_corpus
+from .decoded import build_passes
 from .ranks import Ranks, joined
 from .run import CHECKPOINT, ConfigT, ModelT, Run, read_checkpoint
 from .sampling import Batch, Sampler, prefetch
@@ -29,10 +31,12 @@ from .watch import Watch
 
 log = logging.getLogger(__name__)
 
+PASSES = 2  # decoded versions of every clip, where a recipe needs them and there are none
+
 
 def train(
     name: str,
-    recipe: Path,
+    recipe: str | Path,
     data: Sequence[Path],
     folder: Path,
     *,
@@ -41,13 +45,18 @@ def train(
 ) -> Run[Any, Any]:
     """Train what a task and a recipe say on the clips of some folders; what is given goes before the recipe.
 
-    Clips are decoded into `cache` beside the run the first time. Under torchrun, all processes call this alike.
+    The recipe is a TOML file, or the name of one that ships. Clips are decoded into `cache` beside the run the first
+    time, and coded and decoded again if the recipe wants such references. Under torchrun, all processes call this
+    alike.
     InputError if the recipe, the clips or the run cannot be used.
     """
     task = load_task(name)
-    config = task.recipe.load(recipe).given(**given)
+    config = task.recipe.load(find_recipe(recipe)).given(**given)
+    passes = PASSES if config.decoded or task.decoded else 0
     with joined(device) as ranks:
-        library = open_library(data, folder.parent / "cache", ranks=ranks)
+        library = open_library(data, folder.parent / "cache", ranks=ranks, passes=passes, strong=task.strong)
+        if library.too_few and ranks.first:
+            log.warning("%d clips are too few to hold any out: validation is on clips of training", len(library.clips))
         return train_run(task, config, library, folder, ranks=ranks)
 
 
@@ -58,14 +67,26 @@ def export_run(folder: Path, output: Path) -> None:
     task.export(task.resume(folder, device), output)
 
 
-def open_library(data: Sequence[Path], caches: Path, *, ranks: Ranks) -> Library:
-    """The corpora of some folders; where there is something to decode, the first rank does it for all."""
+def open_library(data: Sequence[Path], caches: Path, *, ranks: Ranks, passes: int = 0, strong: bool = False) -> Library:
+    """The corpora of some folders, with so many decoded passes where there are none yet; `strong` as `build_passes`.
+
+    Where there is something to decode, the first rank does it for all.
+    """
     if not ranks.first:
         ranks.any(False)  # wait until it is done
-    library = Library(*(open_corpus(folder, caches) for folder in data))
+    library = Library(*(_with_passes(open_corpus(folder, caches), passes, strong=strong) for folder in data))
     if ranks.first:
         ranks.any(False)
     return library
+
+
+def _with_passes(corpus: Corpus, count: int, *, strong: bool) -> Corpus:
+    """A corpus with so many decoded passes, if it has none."""
+    if corpus.passes or not count:
+        return corpus
+    log.info("%s: coding and decoding its clips %d times, for references as they are in a codec", corpus.folder, count)
+    build_passes(corpus.folder, count, strong=strong)
+    return Corpus(corpus.folder)
 
 
 def train_run(

@@ -3,10 +3,7 @@
 
 import torch
 
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16; a CPU without AVX-512 emulates it, ten times slower than float32."""
-    return device.type != "cpu" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+from ..device import has_bfloat16
 
 
 def mixed_precision(device: torch.device, wanted: bool) -> torch.autocast:

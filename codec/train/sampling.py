@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..video.colour import yuv_to_rgb
 from ..video.picture import Colour, Plane, Yuv420, pad
 from .config import TrainConfig
-from .data import Clip, Library, is_validation
+from .data import Clip, Library
 
 
 class Triplet(NamedTuple):
@@ -92,7 +92,7 @@ class Sampler:
                 raise InputError(f"train.decoded is on, but {corpus.folder} has no decoded pass yet; {remedy}")
         self.library, self.config = library, config
         self.sources: list[list[list[Clip]]] = []  # by source, scene and clip
-        for scenes in _by_source([c for c in library.clips if not is_validation(c) and self._fits(c)]).values():
+        for scenes in _by_source([clip for clip in library.training if self._fits(clip)]).values():
             self.sources.append(list(scenes.values()))
         if not self.sources:
             raise InputError(f"no training clip is {config.crop}x{config.crop} and more ({library.describe()})")
@@ -126,7 +126,7 @@ class Sampler:
         return Triplet(a, c, b, time, noise)
 
     def _fits(self, clip: Clip) -> bool:
-        return bool(clip.runs) and min(clip.width, clip.height) >= self.config.crop
+        return min(clip.width, clip.height) >= self.config.crop
 
     def _draw_factor(self, rng: np.random.Generator, clip: Clip) -> int:
         """By how much a clip is shrunk: one of the configured factors that leave room for the crop."""
@@ -214,7 +214,7 @@ def validation_items(
 
 def validation_clips(library: Library) -> list[Clip]:
     """One clip of each held-out scene: every source's first scene, then every source's second, and so on."""
-    sources = _by_source([c for c in library.clips if is_validation(c) and c.runs])
+    sources = _by_source(library.validation)
     rounds = itertools.zip_longest(*([clips[0] for clips in scenes.values()] for scenes in sources.values()))
     return [clip for turn in rounds for clip in turn if clip is not None]
 

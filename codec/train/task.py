@@ -53,6 +53,8 @@ class Task(ABC, Generic[ModelT, ConfigT]):
     recipe: type[ConfigT]
     sampler: ClassVar[type[Sampler]] = Sampler
     floor: ClassVar[float] = 0.0
+    decoded: ClassVar[bool] = False  # whether it needs decoded passes, whatever the recipe says
+    strong: ClassVar[bool] = False  # whether these are best by stronger encoders
 
     @abstractmethod
     def build(self, config: ConfigT, device: torch.device) -> ModelT:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """YUV planes to RGB and back: the only such conversion of the project."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -33,8 +34,13 @@ LUMA, CHROMA = Scale(219, 16, 0), Scale(224, 128, 128)
 
 def yuv_to_rgb(picture: Yuv420, colour: Colour, device: torch.device | str = "cpu") -> Tensor:
     """RGB (1,3,H,W) float32, nominally in [0,1] and not clipped; the picture's sizes must be even."""
-    shift, peak = picture.bit_depth - 8, (1 << picture.bit_depth) - 1
-    y, u, v = in_levels(picture, device)
+    return planes_to_rgb(in_levels(picture, device), colour, picture.bit_depth)
+
+
+def planes_to_rgb(planes: Planes, colour: Colour, bit_depth: int) -> Tensor:
+    """RGB (B,3,H,W), nominally in [0,1] and not clipped, of Y (B,1,H,W), U and V (B,1,H/2,W/2) in levels."""
+    shift, peak = bit_depth - 8, (1 << bit_depth) - 1
+    y, u, v = planes
     if colour.full_range:
         y, chroma = y / peak, (torch.cat([u, v], 1) - (128 << shift)) / peak
     else:
@@ -48,6 +54,13 @@ def yuv_to_rgb(picture: Yuv420, colour: Colour, device: torch.device | str = "cp
 def in_levels(picture: Yuv420, device: torch.device | str = "cpu") -> Planes:
     """Y, U and V of a picture (1,1,.,.) float32, in levels."""
     y, u, v = (torch.from_numpy(plane.astype(np.float32)).to(device)[None, None] for plane in picture.planes)
+    return y, u, v
+
+
+def all_in_levels(pictures: Sequence[Yuv420], device: torch.device | str = "cpu") -> Planes:
+    """Y, U and V of pictures of one size (B,1,.,.) float32, in levels."""
+    planes = zip(*(picture.planes for picture in pictures), strict=True)
+    y, u, v = (torch.from_numpy(np.stack(plane).astype(np.float32)).to(device)[:, None] for plane in planes)
     return y, u, v
 
 
@@ -96,9 +109,14 @@ def crop_planes(planes: Planes, width: int, height: int) -> Planes:
 
 def rounded(planes: Planes, bit_depth: int) -> Yuv420:
     """Planes (1,1,.,.) in levels as a picture, rounded and clipped."""
+    return all_rounded(planes, bit_depth)[0]
+
+
+def all_rounded(planes: Planes, bit_depth: int) -> list[Yuv420]:
+    """Planes (B,1,.,.) in levels as pictures, rounded and clipped."""
     peak = (1 << bit_depth) - 1
-    whole = [x[0, 0].round().clamp(0, peak).cpu().numpy().astype(dtype_of(bit_depth)) for x in planes]
-    return Yuv420(whole[0], whole[1], whole[2], bit_depth)
+    whole = [x[:, 0].round().clamp(0, peak).cpu().numpy().astype(dtype_of(bit_depth)) for x in planes]
+    return [Yuv420(y, u, v, bit_depth) for y, u, v in zip(*whole, strict=True)]
 
 
 def _luma(rgb: Tensor, colour: Colour) -> Tensor:

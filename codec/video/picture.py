@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .presentation import NOTHING_SAID, Presentation
+
 Plane: TypeAlias = NDArray[Any]  # uint8 or uint16
 
 # MatrixCoefficients of Rec. ITU-T H.273; of the two codes of bt601 the one for 525 lines.
@@ -78,6 +80,7 @@ class VideoInfo:
     time_base: Fraction
     bit_depth: int = 8
     colour: Colour = Colour()
+    presentation: Presentation = NOTHING_SAID
 
     @property
     def pixels(self) -> int:

@@ -3,16 +3,20 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from ..errors import InputError
-from ..values import parse_frame_rate
+from ..values import MAX_TERM, parse_frame_rate
 from .picture import Colour, Frame, VideoInfo, Yuv420, chroma_size, split_planes
+from .presentation import Presentation
 
 Y4M_MAGIC = b"YUV4MPEG2"
+Y4M_LOCATIONS = {"420jpeg": "center", "420mpeg2": "left", "420paldv": "topleft"}
+Y4M_FIELDS = {"t": "top", "b": "bottom", "m": "top"}
 DEFAULT_RATE = Fraction(30)
 
 BIT_DEPTHS = {"yuv420p": 8, "yuv420p10le": 10}
@@ -98,23 +102,60 @@ def raw_frames(file: BinaryIO, info: VideoInfo, name: str) -> Iterator[Frame]:
         number += 1
 
 
-def y4m_info(file: BinaryIO, name: str) -> VideoInfo:
-    """What a .y4m stream holds, read from its first line. InputError if it is damaged or not 4:2:0, 8 or 10 bit."""
-    magic, *tokens = file.readline(MAX_LINE).decode("ascii", "replace").split() or [""]
-    if magic.encode() != Y4M_MAGIC:
+def is_plain_y4m(line: bytes) -> bool:
+    """Whether the first line of a .y4m stream announces 4:2:0 of 8 or 10 bit, or is none."""
+    if not line.startswith(Y4M_MAGIC):
+        return True
+    return _y4m_fields(line).get("C", "420") in Y4M_BIT_DEPTHS
+
+
+def _y4m_fields(line: bytes) -> dict[str, str]:
+    """The parameters of a .y4m header by their letters, but for those of X, of which there may be several."""
+    tokens = line.decode("ascii", "replace").split()[1:]
+    return {token[0]: token[1:] for token in tokens if token[0] != "X"}
+
+
+def y4m_info(line: bytes, name: str) -> VideoInfo:
+    """What a .y4m stream holds, by its first line. InputError if that is damaged."""
+    if not line.startswith(Y4M_MAGIC + b" "):
         raise InputError(f"{name}: does not start with {Y4M_MAGIC.decode()}; rename it if it is not a .y4m file")
-    fields = {token[0]: token[1:] for token in tokens if token[0] != "X"}
-    chroma = fields.get("C", "420")
-    if chroma not in Y4M_BIT_DEPTHS:
-        raise InputError(f"{name}: chroma format C{chroma} cannot be read; convert with ffmpeg -pix_fmt yuv420p")
+    fields = _y4m_fields(line)
     try:
         size = int(fields["W"]), int(fields["H"])
         rate, scale = (int(n) for n in fields.get("F", "0:0").split(":"))
     except (KeyError, ValueError):
         raise InputError(f"{name}: width, height or frame rate in its header are damaged; make the file anew") from None
     frame_rate = Fraction(rate, scale) if rate > 0 and scale > 0 else None
-    colour = Colour(full_range="XCOLORRANGE=FULL" in tokens)
-    return _info(size, frame_rate, name=name, bit_depth=Y4M_BIT_DEPTHS[chroma], colour=colour)
+    info = _info(size, frame_rate, name=name, bit_depth=Y4M_BIT_DEPTHS[fields.get("C", "420")])
+    presentation = Presentation(
+        sample_aspect_ratio=_ratio(fields.get("A", "")) or Fraction(1),
+        chroma_location=Y4M_LOCATIONS.get(fields.get("C", ""), Presentation.chroma_location),
+        field_order=Y4M_FIELDS.get(fields.get("I", ""), Presentation.field_order),
+    )
+    return replace(info, colour=Colour(full_range=b"XCOLORRANGE=FULL" in line.split()), presentation=presentation)
+
+
+def _ratio(text: str) -> Fraction | None:
+    """A sample aspect ratio as 64:45; None for anything else, such as 0:0, which stands for an unknown one."""
+    match = re.fullmatch(r"0*([1-9]\d{0,8}):0*([1-9]\d{0,8})", text)
+    return Fraction(int(match[1]), int(match[2])) if match else None
+
+
+def y4m_carries(info: VideoInfo) -> set[str]:
+    """Which fields of a video's presentation the header of a .y4m stream can say."""
+    located = info.bit_depth == 8 and info.presentation.chroma_location in Y4M_LOCATIONS.values()
+    return {"sample_aspect_ratio", "field_order", *(("chroma_location",) if located else ())}
+
+
+def y4m_header(info: VideoInfo) -> bytes:
+    """The first line of a .y4m stream."""
+    shown = info.presentation
+    locations = {location: chroma for chroma, location in Y4M_LOCATIONS.items()}
+    chroma = locations.get(shown.chroma_location, "420mpeg2") if info.bit_depth == 8 else f"420p{info.bit_depth}"
+    fields = {"top": "t", "bottom": "b"}.get(shown.field_order, "p")
+    rate, ratio = (f"{part.numerator}:{part.denominator}" for part in (info.frame_rate, shown.sample_aspect_ratio))
+    full = " XCOLORRANGE=FULL" if info.colour.full_range else ""
+    return Y4M_MAGIC + f" W{info.width} H{info.height} F{rate} I{fields} A{ratio} C{chroma}{full}\n".encode()
 
 
 def y4m_frames(file: BinaryIO, info: VideoInfo, name: str) -> Iterator[Frame]:
@@ -142,13 +183,13 @@ def check_size(width: int, height: int, name: str) -> None:
         raise InputError(f"{name}: a size of {width}x{height}; each side must be from 1 to {MAX_SIDE}")
 
 
-def _info(
-    size: tuple[int, int], frame_rate: Fraction | None, *, name: str, bit_depth: int, colour: Colour | None = None
-) -> VideoInfo:
+def _info(size: tuple[int, int], frame_rate: Fraction | None, *, name: str, bit_depth: int) -> VideoInfo:
     """A video whose frames are shown at times 0, 1, 2, ..."""
     check_size(*size, name)
     rate = frame_rate or DEFAULT_RATE
-    return VideoInfo(*size, frame_rate=rate, time_base=1 / rate, bit_depth=bit_depth, colour=colour or Colour())
+    if max(rate.numerator, rate.denominator) > MAX_TERM:
+        raise InputError(f"{name}: its frame rate is beyond what any video has; make the file anew")
+    return VideoInfo(*size, frame_rate=rate, time_base=1 / rate, bit_depth=bit_depth)
 
 
 def _read_picture(file: BinaryIO, info: VideoInfo, where: str) -> Yuv420 | None:

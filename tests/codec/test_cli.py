@@ -1,5 +1,6 @@
 """The command line: bad input in one line with status 2, and no file left behind."""
 
+import json
 import os
 import signal
 import subprocess
@@ -22,7 +23,13 @@ def here(tmp_path, monkeypatch, tiny_weights):
     (tmp_path / "text.mkv").write_text("not a video at all\n" * 100)
     (tmp_path / "bare.yuv").write_bytes(b"\0" * 4608)
     (tmp_path / "odd_64x48_25.yuv").write_bytes(b"\0" * 5000)
+    (tmp_path / "rate.y4m").write_bytes(b"YUV4MPEG2 W64 H48 F99999999999:1\nFRAME\n" + b"\0" * 4608)
     (tmp_path / "folder.ncm").mkdir()
+    for name in ("locked", "locked.y4m"):
+        (tmp_path / name).touch(0o444)
+    for name in ("link.y4m", "alias.ncm"):
+        (tmp_path / name).symlink_to("seq.y4m")
+    (tmp_path / "twin.y4m").hardlink_to("seq.y4m")
 
 
 BAD = {
@@ -39,8 +46,19 @@ BAD = {
     "unknown mode": (["seq.y4m", "--mode", "fast"], "bitfree"),
     "gop": (["seq.y4m", "--gop", "fixed:3"], "fixed:4"),
     "anchor": (["seq.y4m", "--anchor", "x256"], "x265"),
-    "preset": (["seq.y4m", "--preset", "warp9"], "veryslow"),
+    "preset": (["seq.y4m", "--anchor-preset", "warp9"], "veryslow"),
+    "preset by the old option": (["seq.y4m", "--preset", "warp9"], "veryslow"),
+    "two presets": (["seq.y4m", "--preset", "slow", "--anchor-preset", "slow"], "medium"),
     "crf": (["seq.y4m", "--crf", "99"], "51"),
+    "crf that is none": (["seq.y4m", "--crf", "nan"], "--crf nan"),
+    "crf without end": (["seq.y4m", "--crf", "1e400"], "--crf inf"),
+    "huge qp": (["seq.y4m", "--qp", "9" * 400], "--qp 999"),
+    "huge effort": (["seq.y4m", "--effort", "9" * 20], "--effort 999"),
+    "offset without end": (["seq.y4m", "--b-offset", "inf"], "--b-offset inf"),
+    "PSNR that is none": (["seq.y4m", "--target-psnr", "nan"], "--target-psnr nan"),
+    "huge number of frames": (["seq.y4m", "--frames", "9" * 18], "--frames 999"),
+    "huge rate": (["seq.y4m", "--maxrate", "9" * 12 + "M"], "--maxrate 999"),
+    "rate of a damaged header": (["rate.y4m"], "frame rate"),
     "both qualities": (["seq.y4m", "--crf", "20", "--qp", "20"], "qp"),
     "long parameters": (["seq.y4m", "--anchor-params", "a=1:" * 99], "256"),
     "parameter": (["seq.y4m", "--anchor-params", "warp=9"], "warp"),
@@ -48,6 +66,13 @@ BAD = {
     "model file": (["seq.y4m", "--model", "text.safetensors"], "text.safetensors"),
     "device": (["seq.y4m", "--device", "abacus"], "--device"),
     "recon": (["seq.y4m", "--recon", "x.gif"], ".gif"),
+    "recon is the input": (["seq.y4m", "--recon", "link.y4m"], "same file"),
+    "csv is the input": (["seq.y4m", "--csv", "./twin.y4m"], "same file"),
+    "csv is the output": (["seq.y4m", "-o", "a", "--csv", "a"], "same file"),
+    "recon is the csv": (["seq.y4m", "--recon", "a.mkv", "--csv", "./a.mkv"], "same file"),
+    "the source is called as its output": (["alias.ncm"], "same file"),
+    "read-only output": (["seq.y4m", "-o", "locked"], "--force"),
+    "read-only table": (["seq.y4m", "--csv", "locked"], "--force"),
     "csv": (["seq.y4m", "--csv", "no/where.csv"], "no/where.csv"),
     "stdin without a name": (["-"], "-o"),
 }
@@ -66,26 +91,54 @@ def test_bad_input(case, capfd, tmp_path):
     assert set(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("words", [["--size", "64"], ["--fps", "0"], ["--intra-period", "0"], ["--frames", "x"]])
+ODD = {
+    "--size": ["64", "0x48", "64x48x2", "9" * 9 + "x48"],
+    "--fps": ["0", "-25", "nan", "inf", "1e400", "1e999999999", "1/0", "9" * 5000],
+    "--intra-period": ["0", "-1", "1.5"],
+    "--frames": ["x", "0", "-3", "9" * 5000],
+    "--bitrate": ["0", "-1k", "nan", "9" * 400 + "M"],
+    "--crf": ["x", ""],
+}
+
+
+@pytest.mark.parametrize("words", [[option, text] for option, texts in ODD.items() for text in texts])
 def test_words_that_do_not_parse(words, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(["encode", "seq.y4m", *words])
-    assert exit_.value.code == 2 and words[1] in capsys.readouterr().err
+    assert exit_.value.code == 2 and words[0] in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_decode_refusals_leave_nothing(capfd, tmp_path):
     assert (
-        main(["encode", "seq.y4m", "--mode", "bitfree", "--model", "tiny", "--preset", "ultrafast", "--no-metrics"])
+        main(
+            [
+                "encode",
+                "seq.y4m",
+                "--mode",
+                "bitfree",
+                "--model",
+                "tiny",
+                "--anchor-preset",
+                "ultrafast",
+                "--no-metrics",
+            ]
+        )
         == 0
     )
-    for words in (["-o", "x.gif"], ["-o", "no/where.mkv"], ["-o", "x.mkv", "--video-codec", "warp"]):
+    for words in (
+        ["-o", "x.gif"],
+        ["-o", "no/where.mkv"],
+        ["-o", "x.mkv", "--video-codec", "warp"],
+        ["-o", "seq.ncm"],
+        ["-o", "locked.y4m"],
+    ):
         before = set(tmp_path.rglob("*"))
         assert main(["decode", "seq.ncm", *words]) == 2
         assert set(tmp_path.rglob("*")) == before
 
 
 def test_info(capsys):
-    main(["encode", "seq.y4m", "--mode", "bitfree", "--model", "tiny", "--preset", "ultrafast", "--no-metrics"])
+    main(["encode", "seq.y4m", "--mode", "bitfree", "--model", "tiny", "--anchor-preset", "ultrafast", "--no-metrics"])
     assert main(["info", "seq.ncm"]) == 0
     out = capsys.readouterr().out
     assert "5 (1 I, 2 P, 2 B)" in out and "poc" in out and "offset" in out
@@ -94,7 +147,7 @@ def test_info(capsys):
 
 
 def test_devices_and_links_are_written_not_replaced(tmp_path):
-    quick = ["--mode", "bitfree", "--model", "tiny", "--preset", "ultrafast", "--no-metrics"]
+    quick = ["--mode", "bitfree", "--model", "tiny", "--anchor-preset", "ultrafast", "--no-metrics"]
     assert main(["encode", "seq.y4m", "-o", "/dev/null", *quick]) == 0
     assert not Path("/dev/null").is_file()
     (tmp_path / "elsewhere").mkdir()
@@ -122,7 +175,7 @@ def test_interrupted(tmp_path):
 
 
 def test_a_closed_pipe_is_no_traceback(tmp_path):
-    main(["encode", "seq.y4m", "--mode", "bitfree", "--model", "tiny", "--preset", "ultrafast", "--no-metrics"])
+    main(["encode", "seq.y4m", "--mode", "bitfree", "--model", "tiny", "--anchor-preset", "ultrafast", "--no-metrics"])
     process = subprocess.Popen(
         [sys.executable, "-m", "codec.cli", "info", "seq.ncm"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -131,3 +184,18 @@ def test_a_closed_pipe_is_no_traceback(tmp_path):
     process.wait()
     process.stderr.close()
     assert b"Traceback" not in err
+
+
+def test_json_has_progress_and_summary(capsys):
+    words = ["encode", "seq.y4m", "--mode", "bitfree", "--model", "tiny", "--anchor-preset", "ultrafast", "--json"]
+    assert main(words) == 0
+    *progress, summary = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert progress[-1] == {"event": "progress", "source": "seq.y4m", "done": 5, "total": 5}
+    assert summary["event"] == "summary" and summary["output"] == "seq.ncm" and summary["frames"] == 5
+    assert summary["bytes"] == Path("seq.ncm").stat().st_size and summary["frames_by_kind"] == {"I": 1, "P": 2, "B": 2}
+    assert summary["psnr_rgb"] > 20 and summary["vmaf"] is None and summary["plan"] == ["IbPbP"]
+    assert main([*words, "-o", "-"]) == 2
+    assert "--json writes to standard output" in capsys.readouterr().err
+    assert main(["encode", "nowhere.y4m", "--json"]) == 2
+    output = capsys.readouterr()
+    assert output.out == "" and output.err.count("\n") == 1

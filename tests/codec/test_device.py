@@ -34,6 +34,12 @@ def machine(monkeypatch, tiny_weights):
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def memory(monkeypatch):
+    """Enough for the largest batches."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (1 << 34, 1 << 34))
+
+
 def test_the_accelerator_refuses_what_a_gpu_refuses():
     with Accelerator() as accelerator:
         here, there = torch.rand(3, 4, device="cuda"), torch.rand(3, 4)
@@ -129,3 +135,9 @@ def test_training_keeps_to_the_accelerator(tmp_path, what):
         state = train_run(load_task(what), config, library, run, ranks=ranks)
         assert state.step == 1 and all(holds(p) for p in state.model.parameters() if p.requires_grad)
     assert accelerator.calls > 1000
+
+
+@pytest.mark.parametrize("name", ["meta", "cpu:x", "x", ""])
+def test_devices_that_hold_no_numbers_are_refused(name):
+    with pytest.raises(codec.CodecError, match="--device"):
+        codec.choose_device(name)

@@ -77,6 +77,14 @@ def test_threads_layouts_and_backends_do_not_matter(restore):
             assert torch.equal(net.to(memory_format=memory)(x.double()), expected)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(net(x), expected)
+    assert torch.equal(net(x.requires_grad_()), expected)  # which is a convolution throughout
+
+
+def test_samples_of_a_batch_do_not_matter_to_each_other():
+    net = network()
+    freeze(net)
+    several = torch.cat([inputs(seed) for seed in range(3)])
+    assert torch.equal(net(several), torch.cat([net(x) for x in several.split(1)]))
 
 
 def test_the_order_of_summation_does_not_matter():

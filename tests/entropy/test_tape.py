@@ -3,7 +3,7 @@ import struct
 import pytest
 import torch
 
-from entropy import EntropyError, Estimate, Read, ScaleTables, Write
+from entropy import DryRun, EntropyError, Estimate, Read, ScaleTables, Write
 from entropy.tape import LIMIT, trimmed, whole
 
 TABLES = ScaleTables()
@@ -73,7 +73,7 @@ def test_many_calls_with_many_tables_make_one_string():
 def test_certain_zeros_and_masked_elements_are_not_coded():
     y, mean = plane([5, 6, 7, 8]), plane([0.25, 0.5, 0.75, 1])
     position, mask = plane([0, 30, 30, 30]), torch.tensor([True, True, False, True]).view(1, 1, 1, 4)
-    for tape in (Estimate("round"), writer := Write()):
+    for tape in (DryRun(), Estimate("round"), writer := Write()):
         coded = tape.code("y", y, mean=mean, position=position, table=TABLES, mask=mask)
         assert coded.symbols.flatten().tolist() == [0, 6, 0, 7]
         assert coded.value.flatten().tolist() == [0.25, 6.5, 0.75, 8]
@@ -154,12 +154,13 @@ def test_a_writer_spends_no_more_bits_than_precision_is_worth(each):
     y, position = torch.randn(1, 4, 9, 9) * 2, torch.rand(1, 4, 9, 9) * 50
     mean, rows = torch.randn_like(y) * 0.3, TABLES.rows(position)
     worth = torch.rand_like(y) * 20 if each else 9.0
-    tapes = {"round": Estimate("round"), "mixed": Estimate("mixed"), "write": Write()}
+    tapes = {"dry": DryRun(), "round": Estimate("round"), "mixed": Estimate("mixed"), "write": Write()}
     coded = {
         name: tape.code("y", y, mean=mean, position=position, table=TABLES, rdoq_lambda=worth)
         for name, tape in tapes.items()
     }
-    assert torch.equal(coded["round"].symbols, coded["write"].symbols)
+    for name in ("dry", "round"):
+        assert torch.equal(coded[name].symbols, coded["write"].symbols)
     data = tapes["write"].finish()
     read_back = Read(data).code("y", None, mean=mean, position=position, table=TABLES)
     assert torch.equal(read_back.symbols, coded["write"].symbols)

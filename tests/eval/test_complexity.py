@@ -17,11 +17,13 @@ def test_modules_add_up(tiny_weights, monkeypatch):
     assert {"flow.block0", "synthesis"} <= set(cost.modules)
 
 
-def test_the_command(tiny_weights, monkeypatch, capsys):
+def test_the_command(tiny_weights, monkeypatch, capsys, tmp_path):
     """Of a codec with a payload both directions are there; the times of its parts are those of the whole."""
     monkeypatch.setenv("NCM_WEIGHTS", str(tiny_weights))
     monkeypatch.setattr(complexity, "SIZES", {"240p": (64, 96)})
-    assert complexity.main(["--models", "small-bframe", "--sizes", "240p", "--repeats", "1", "--device", "cpu"]) == 0
+    words = ["--models", "small-bframe", "--sizes", "240p", "--repeats", "1", "--device", "cpu"]
+    assert complexity.main([*words, "--figure", str(tmp_path / "f.png")]) == 0
+    assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
     text = capsys.readouterr().out
     assert "| small-bframe | 240p | write |" in text and "| flow.encode | small-bframe | 240p |" in text
     assert complexity.main(["--models", "none"]) == 2

@@ -186,3 +186,25 @@ def test_it_runs_as_a_script():
     script = Path(__file__).parents[2] / "eval" / "interpolation.py"
     result = subprocess.run([sys.executable, script, "--help"], capture_output=True, cwd="/")
     assert result.returncode == 0 and b"interpolation.py" in result.stdout
+
+
+def test_large_is_a_model_of_its_own_in_the_table(tmp_path, clips, tiny, capsys):
+    """The paper's A.1, without training: the same weights, twice the time."""
+    out = tmp_path / "results.csv"
+    words = ["run", "--dataset", "folder", "--root", clips, "--frames", 3, "-o", out, "--models", "tiny"]
+    assert run(*words) == 0 and run(*words, "--tta") == 0
+    rows = tables.read_rows(out, Row)
+    assert [r.model for r in rows] == ["tiny"] * 2 + ["tiny --tta"] * 2
+    assert rows[0].psnr != rows[2].psnr and run("table", out) == 0
+    assert "| clip | tiny | tiny --tta |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("dataset", "where"), [("vimeo", "toflow"), ("ucf101", "voxel-flow"), ("snu-film", "CAIN"), ("x4k", "XVFI")]
+)
+def test_a_missing_data_set_says_where_it_is(tmp_path, tiny, capsys, dataset, where):
+    assert (
+        run("run", "--dataset", dataset, "--root", tmp_path / "no", "--models", "tiny", "-o", tmp_path / "r.csv") == 2
+    )
+    err = capsys.readouterr().err
+    assert where in err and err.count("\n") == 1

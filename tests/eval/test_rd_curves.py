@@ -127,21 +127,26 @@ def test_rate_at():
     [
         ("x265", "--anchor x265 --mode bitfree --gop fixed:1"),
         ("x265:ibpb", "--anchor x265 --mode bitfree --gop fixed:1 --anchor-params bframes=1:b-adapt=0:b-pyramid=0"),
-        ("hm:ibpb", "--anchor hm --mode bitfree --gop fixed:1 --preset ibpb"),
+        ("hm:ibpb", "--anchor hm --mode bitfree --gop fixed:1 --anchor-preset ibpb"),
         (
             "x265:ibpb:slow",
-            "--anchor x265 --mode bitfree --gop fixed:1 --preset slow --anchor-params bframes=1:b-adapt=0:b-pyramid=0",
+            "--anchor x265 --mode bitfree --gop fixed:1 --anchor-preset slow "
+            "--anchor-params bframes=1:b-adapt=0:b-pyramid=0",
         ),
         ("x265:tune=ssim:me=star", "--anchor x265 --mode bitfree --gop fixed:1 --anchor-params tune=ssim:me=star"),
         ("ncm-auto:ms-ssim@x265:tune=ssim", "--anchor x265 --mode auto --tune ms-ssim --anchor-params tune=ssim"),
         ("ncm-bitfree@x265", "--anchor x265 --mode bitfree --gop ibpb"),
-        ("ncm-bitneed:4@hm:ra", "--anchor hm --mode bitneed --gop ibpb --effort 4 --preset ra"),
+        ("ncm-bitneed:fast:filtered@x265", "--anchor x265 --mode bitneed --gop ibpb --preset fast --postfilter"),
+        ("ncm-bitneed:4@hm:ra", "--anchor hm --mode bitneed --gop ibpb --effort 4 --anchor-preset ra"),
         ("ncm-auto@x265", "--anchor x265 --mode auto"),
         ("ncm-auto:ms-ssim@x265", "--anchor x265 --mode auto --tune ms-ssim"),
         ("ncm-auto:ms-ssim:plain@x265", "--anchor x265 --mode auto --tune ms-ssim --no-postfilter"),
-        ("ncm-bitneed:filtered@hm:ldp", "--anchor hm --mode bitneed --gop ibpb --postfilter --preset ldp"),
-        ("svtav1:filtered:9", "--anchor svtav1 --mode bitfree --gop fixed:1 --model bframe --postfilter --preset 9"),
-        ("ncm-auto:2:ms-ssim@hm:ra", "--anchor hm --mode auto --effort 2 --tune ms-ssim --preset ra"),
+        ("ncm-bitneed:filtered@hm:ldp", "--anchor hm --mode bitneed --gop ibpb --postfilter --anchor-preset ldp"),
+        (
+            "svtav1:filtered:9",
+            "--anchor svtav1 --mode bitfree --gop fixed:1 --model bframe --postfilter --anchor-preset 9",
+        ),
+        ("ncm-auto:2:ms-ssim@hm:ra", "--anchor hm --mode auto --effort 2 --tune ms-ssim --anchor-preset ra"),
     ],
 )
 def test_codec_names(name, words):
@@ -198,7 +203,7 @@ def test_a_run_is_resumed_and_measured_from_files(tmp_path, monkeypatch, tiny_we
 
 def test_the_results_in_the_repository_can_be_read():
     folder = Path(__file__).parents[2] / "docs" / "results"
-    for name in ("val", "same-order", "modes"):
+    for name in ("val", "same-order", "four-clips", "encoders", "whole", "earlier"):
         rows = read_rows(folder / f"{name}.csv")
         assert rows and all(row.frames > 0 for row in rows)
 

@@ -6,6 +6,7 @@ from warm import warm_start
 
 from codec.models.open import load as load_model
 from ncm import NcmConfig, build
+from ncm.layers import PReLU
 from ncm.network import blend_of, time_plane
 
 TINY = NcmConfig(
@@ -131,3 +132,12 @@ def test_base_starts_level_with_rife5():
     past, target, future = bunny(frames=(8, 10, 12))
     difference = rgb_psnr(base(past, future).frame, target) - rgb_psnr(rife5(past, future).frame, target)
     assert abs(difference) < 0.1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_activation_is_the_librarys_to_the_bit(dtype):
+    torch.manual_seed(0)
+    layer, x = PReLU(6), torch.randn(2, 6, 9, 7, dtype=dtype)
+    layer.weight.data.normal_()
+    with torch.no_grad():
+        assert torch.equal(layer(x), torch.nn.functional.prelu(x, layer.weight.to(dtype)))

@@ -21,3 +21,15 @@ RECIPE = {
     "warmup": 1,
 }
 SMALL = {"widths": (4, 6, 8), "latents": 12, "coder_width": 8, "motion_latents": 8, "motion_width": 6}
+# Of a filter: one that learns quickly from little.
+FILTER = {
+    "decoded": 1.0,
+    "steps": 4,
+    "batch": 2,
+    "crop": 32,
+    "lr": 5e-3,
+    "warmup": 1,
+    "bf16": False,
+    "validation_clips": 1,
+    "log_every": 1,
+}

@@ -55,6 +55,11 @@ class TcmAnchors:
         return float(math.exp(np.interp(self.level, np.arange(len(lambdas)), np.log(lambdas))))
 
     @property
+    def exact(self) -> bool:
+        """Whether every machine decodes the same pictures, to the bit: it decodes in floats."""
+        return False
+
+    @property
     def regular(self) -> bool:
         """Whether anchors must be evenly spaced; it knows only the one before."""
         return False

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from entropy.tape import slack
+
 from ...errors import ModelError, StreamError
 from ...models.registry import FINGERPRINT_BYTES
 from .config import Reference
@@ -28,12 +30,15 @@ NAMES = (
     "cheng2020-attn",
 )
 STRIDE = 64  # what strings are made for: the shape of the hyper-latents is that of the picture over this
-FACTORIZED_STRIDE = 16
+LATENT_STRIDE = FACTORIZED_STRIDE = 16
 LENGTH = struct.Struct(">I")
 
 
 class ImageModel(Protocol):
-    """What is used of CompressAI's models."""
+    """What is used of CompressAI's models; N and M are the channels of its latents' latents, and of its latents."""
+
+    N: int
+    M: int
 
     def compress(self, x: Tensor) -> dict[str, Any]:
         """{"strings": one list of strings for each kind of latent}."""
@@ -75,7 +80,6 @@ class ImageIntra:
     @torch.no_grad()
     def read(self, data: bytes, size: tuple[int, int]) -> Reference:
         """The picture of these strings. StreamError if they cannot be such."""
-        # CompressAI's decoder follows whatever it is given out of its memory: it must be what was written.
         data, check = data[LENGTH.size :], data[: LENGTH.size]
         if check != LENGTH.pack(zlib.crc32(data)):
             raise StreamError("the strings of an I-frame are damaged")
@@ -84,13 +88,21 @@ class ImageIntra:
             if len(data) < LENGTH.size or LENGTH.unpack_from(data)[0] > len(data) - LENGTH.size:
                 raise StreamError("the strings of an I-frame are cut short")
             (length,) = LENGTH.unpack_from(data)
-            strings.append([data[LENGTH.size : LENGTH.size + length]])
+            strings.append(data[LENGTH.size : LENGTH.size + length])
             data = data[LENGTH.size + length :]
         expected = 1 if self.stride == FACTORIZED_STRIDE else 2
-        if len(strings) != expected or not all(string for (string,) in strings):
+        if len(strings) != expected or not all(strings):
             raise StreamError(f"an I-frame has {len(strings)} strings, {self.name} makes {expected}")
         shape = [side // self.stride for side in size]
-        return Reference(self.model.decompress(strings, shape)["x_hat"].float().clamp(0, 1))
+        x = self.model.decompress([[string + self._slack(string, size)] for string in strings], shape)["x_hat"]
+        if not x.isfinite().all():
+            raise StreamError("the strings of an I-frame make no picture")
+        return Reference(x.float().clamp(0, 1))
+
+    def _slack(self, string: bytes, size: tuple[int, int]) -> bytes:
+        """What keeps CompressAI's decoder, which follows any string wherever it leads, within memory of ours."""
+        latents = size[0] // LATENT_STRIDE * (size[1] // LATENT_STRIDE)
+        return slack(max(self.model.M, self.model.N) * latents, len(string))
 
 
 def _load(name: str, quality: int, device: str | torch.device) -> ImageModel:

@@ -23,10 +23,11 @@ from ncm import warp
 
 from ...learned.contexts import ContextPyramid
 from ...learned.latents import latent_coder
-from ...learned.layers import Residual, zeroed
+from ...learned.layers import Residual
 from ...learned.motion_coder import STRIDE as MOTION_STRIDE
 from ...learned.motion_coder import BlockMotionCoder
 from ...learned.residual_coder import STRIDE, Contexts, ResidualCoder
+from ...learned.zeroed import zeroed
 from .config import Reference, TcmConfig
 from .search import motion_search
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 
 from ...errors import ModelError
-from ...models.registry import fingerprint_of, weights_files
+from ...models.registry import all_weights, find, fingerprint_of, weights_files
 from .config import LAMBDAS
 from .official import METRICS, SEARCH_PATH, find_pair, folder_of, load_pair, pair_of
 from .weights import Tcm, is_tcm, load_tcm, read_tcm_config
@@ -79,7 +79,7 @@ def source_of(preset: str | None, folder: str) -> Source:
     if preset in METRICS:
         return OfficialFolder(preset, folder_of(folder))
     available = weights_files()
-    path = Path(preset) if preset.endswith(".safetensors") else available.get(PREFIX + preset)
+    path = find(preset) if preset.endswith(".safetensors") else available.get(PREFIX + preset)
     if path is None or not is_tcm(path):
         ours = [name.removeprefix(PREFIX) for name in available if name.startswith(PREFIX)]
         raise ModelError(
@@ -90,7 +90,7 @@ def source_of(preset: str | None, folder: str) -> Source:
 
 def find_codec(fingerprint: bytes, device: torch.device) -> Tcm:
     """The codec with this fingerprint, whatever it is called. ModelError if it is not here."""
-    for path in weights_files().values():
+    for path in all_weights():
         if is_tcm(path) and fingerprint_of(path) == fingerprint:
             return load_tcm(path, device)
     if (pair := find_pair(fingerprint)) is not None:

@@ -16,8 +16,11 @@ from ...gop.structure import Segment, longest_group
 from ...video.picture import VideoInfo
 from ..coded_anchors import CodedAnchors
 from ..distortion import DistortionMeter
+from ..journal import Kept
 from ..segments import code_anchors
 from .lagrangian import Lagrangian
+
+BEYOND = 100.0  # octaves of slope: further than any encoder's scale goes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +28,13 @@ class PeriodPasses:
     """A period, lambda in it, and what the encoders that run on made of it.
 
     runs: its anchors, by their distance, as they are decoded; at distance 1 that is the encoder's own order.
+    kept: how it was coded already, if it was.
     """
 
     period: Period
     lagrangian: Lagrangian
     runs: Mapping[int, CodedAnchors]
+    kept: Kept | None = None
 
 
 class AnchorPasses:
@@ -59,6 +64,11 @@ class AnchorPasses:
         distance = max(1, round(sum(gaps) / max(1, len(gaps))))
         codec = self.anchor_codec.variant(distance=distance, longest_group=len(gaps) + 1, finer=finer)
         return next(self._coded(codec, [core(period, gaps)] * (1 + warm), skip=int(warm)))
+
+    def is_coarsest(self, finer: float) -> bool:
+        """Whether the encoder's scale ends at 2^finer times the wanted slope, so that nothing is coarser."""
+        here, end = (self.anchor_codec.variant(distance=1, longest_group=0, finer=at) for at in (finer, -BEYOND))
+        return here.describe() == end.describe()
 
     def cheapest(
         self, period: Period, gaps: tuple[int, ...], lagrangian: Lagrangian, running: CodedAnchors | None = None

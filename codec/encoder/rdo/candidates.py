@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: MIT
 """Candidates: the ways to code a period, each coded and measured."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from ...bframe.predictor import Predictor
-from ...bframe.records import Anchor, Choice, Interval
+from ...bframe.records import Anchor, Choice, Interval, ToWrite
 from ...bitstream.units import Unit
 from ...decoder.reconstruct import Reconstructor
 from ...gop.periods import Period
+from ...parallel.executor import Executor
 from ...video.metrics import psnr
-from ...video.picture import Yuv420
+from ...video.picture import Colour, Yuv420
 from ..coded_anchors import CodedAnchors
-from ..segments import WriteBFrame, code_bframes
+from ..distortion import quality_of
+from ..segments import begin_bframes
 from .anchor_passes import AnchorPasses
 from .early_stop import Race
 from .lagrangian import Lagrangian
@@ -52,32 +54,61 @@ class Candidate:
         return 8 * (sum(len(anchor.data) for anchor in self.unit.anchor_packets) + sum(payloads))
 
 
-class GivenUpError(Exception):
-    """A candidate is given up: its B-frames cost so much that it will not win."""
+@dataclass(frozen=True)
+class LagrangianScore:
+    """What the distortion of a decoded picture costs, in bits a pixel; a record, so that any process can tell."""
+
+    source: Yuv420
+    lagrangian: Lagrangian
+    colour: Colour
+
+    def __call__(self, shown: Yuv420) -> float:
+        """Lambda * D of the picture as it is shown."""
+        quality = quality_of(self.source, shown, self.colour, self.lagrangian.measure)
+        return self.lagrangian.distortion(quality) / (self.source.width * self.source.height)
+
+
+@dataclass(frozen=True)
+class LeastCost:
+    """Whether a B-frame will cost more than `at_most` bits, by the score of its prediction in bits a pixel.
+
+    `anchors` is what the distortion of the anchors around it costs, in bits.
+    """
+
+    anchors: float
+    pixels: int
+    at_most: float
+
+    def __call__(self, free: float) -> bool:
+        """Whether no payload will pay."""
+        return self.anchors + LEAST_SHARE * max(0.0, free * self.pixels - self.anchors) > self.at_most
 
 
 class CandidateCoder:
     """Codes candidates, and keeps what it found in a period for the next candidate of the same period.
 
-    `bframes` writes B-frames, at 2^b_offset times their slope and with so much effort, judged by structure if so said.
+    `executor` codes B-frames, at 2^b_offset times their slope and with so much effort, judged by structure if so said.
     """
 
     def __init__(
         self,
         passes: AnchorPasses,
         bframes: Predictor,
+        executor: Executor,
         *,
         b_offset: float = 0.0,
         effort: int = 0,
         structural: bool = False,
     ) -> None:
-        self.passes, self.bframes = passes, bframes
+        self.passes, self.bframes, self.executor = passes, bframes, executor
         self.b_offset, self.effort, self.structural = b_offset, effort, structural
-        self._blocks: dict[tuple[int, int], Blocks] = {}  # by POC and span, of a period
+        self._blocks: dict[tuple[int, int], Blocks] = {}  # by POC and span, of the periods that are under way
 
-    def forget(self) -> None:
+    def forget(self, period: Period) -> None:
         """Let go of what was found in a period; no other asks for it."""
-        self._blocks.clear()
+        pocs = range(period.intra, period.intra + len(period.frames))
+        for key in [key for key in list(self._blocks) if key[0] in pocs]:  # other periods may be under way
+            del self._blocks[key]
 
     def candidate(
         self,
@@ -95,29 +126,22 @@ class CandidateCoder:
         Only one in `step` is coded, where no other refers to them. Those that are not, and those that will lead the
         next I, count as the others on average. None if the race is lost before they are all coded.
         """
-        anchor_costs, known = lagrangian.costs(coded), known or {}
+        anchor_costs = lagrangian.costs(coded)
         pocs = [picture.poc for picture in coded.source.segment.bframes()]
         left_out = set(pocs) - set(pocs[::step])
-
-        def write(interval: Interval, source: Yuv420, poc: int) -> Choice:
+        stand_ins = {poc: _not_coded(coded.source.at(poc).picture) for poc in left_out}
+        choices: dict[int, Choice] = {}
+        for poc, choice in self._coded(coded, lagrangian, known={**(known or {}), **stand_ins}):
             if poc in left_out:
-                return _not_coded(source)
-            choice = known.get(poc) or self.code(interval, source, poc, lagrangian)
+                continue
+            choices[poc] = choice
             if race is not None:
                 race.add(poc, choice.cost * self.passes.pixels)
                 if race.lost:
-                    raise GivenUpError
-            return choice
-
-        try:
-            choices, bframes = self._with_bframes(coded, write)
-        except GivenUpError:
-            return None
-        for poc in left_out:
-            del choices[poc], bframes[poc]
-        costs = anchor_costs | bframes
+                    return None
+        costs = anchor_costs | self._costs(choices)
         left = len(period.frames) - len(costs)
-        total = sum(costs.values()) + left * fmean((bframes or costs).values())
+        total = sum(costs.values()) + left * fmean((self._costs(choices) or costs).values())
         return Candidate(name=name, unit=coded.unit, anchors=coded.anchors, costs=costs, choices=choices, total=total)
 
     def alone(self, name: str, coded: CodedAnchors, lagrangian: Lagrangian, gained: float = 0.0) -> Candidate:
@@ -127,12 +151,19 @@ class CandidateCoder:
             name=name, unit=coded.unit, anchors=coded.anchors, costs=costs, choices={}, total=sum(costs.values())
         )
 
-    def own(self, coded: CodedAnchors, lagrangian: Lagrangian, rivals: Sequence[Candidate], gained: float) -> Candidate:
+    def own(
+        self,
+        coded: CodedAnchors,
+        lagrangian: Lagrangian,
+        rivals: Sequence[Candidate],
+        gained: float,
+        seen: Mapping[int, float],
+    ) -> Candidate:
         """The encoder's own order, but anchors that no other refers to become B-frames where that costs less.
 
         All other anchors stay as they are, to the bit; so do all that are left once little is to be gained, or less
         than a rival gained. They are not even filtered, which `gained` so many bits a picture in another order, where
-        the rival would still be ahead.
+        the rival would still be ahead. `seen` is what B-frames cost in other orders, in bits by POC.
         """
         plain = self.alone("own", coded, lagrangian)
         rival = min((rival.total for rival in rivals), default=NEVER)
@@ -144,7 +175,7 @@ class CandidateCoder:
         needed = max(own.total - rival, LITTLE * own.bits)
         if sum(saved.values()) <= needed:
             return own  # so much is saved only where B-frames cost nothing and look better
-        savings = {poc: COMES_TRUE * bits for poc, bits in _expected(saved, lagrangian.costs(coded), rivals).items()}
+        savings = {poc: COMES_TRUE * bits for poc, bits in _expected(saved, lagrangian.costs(coded), seen).items()}
         lead = sum(savings.values()) - needed
         if lead < 0:
             return own
@@ -158,22 +189,24 @@ class CandidateCoder:
         gone = set(saved)
         before = {poc: bits + lagrangian.distortion(coded.qualities[poc]) for poc, bits in saved.items()}
 
-        def write(interval: Interval, source: Yuv420, poc: int) -> Choice:
-            if race.lost:
-                return _not_coded(source)
-            choice = self.code(interval, source, poc, lagrangian, at_most=before[poc])
+        thin = self._thinned(coded, gone)
+        choices: dict[int, Choice] = {}
+        for poc, choice in self._coded(thin, lagrangian, at_most=before):
+            choices[poc] = choice
             race.add(poc, min(0.0, choice.cost * self.passes.pixels - before[poc]))
-            return choice
-
-        thin = self.passes.without(coded, gone)
-        choices, bframes = self._with_bframes(thin, write)
+            if race.lost:
+                break
+        bframes = dict.fromkeys(gone, NEVER) | self._costs(choices)
         for low, high in thin.source.segment.spans():
             between = range(low + 1, high)
             if sum(bframes[poc] for poc in between) >= sum(before[poc] for poc in between):
                 gone.difference_update(between)
-        rest = self.passes.without(coded, gone)
+        rest = self._thinned(coded, gone)
+        if 0 < len(gone) < len(saved) and rest.unit.beside_neighbours:
+            choices = dict(self._coded(rest, lagrangian, at_most=before))  # some references are others now
+            bframes = self._costs(choices)
         costs = lagrangian.costs(rest) | {poc: bframes[poc] for poc in gone}
-        return Candidate(
+        replaced = Candidate(
             name=own.name,
             unit=rest.unit,
             anchors=rest.anchors,
@@ -181,49 +214,65 @@ class CandidateCoder:
             choices={poc: choices[poc] for poc in gone},
             total=sum(costs.values()),
         )
+        return min(replaced, own, key=lambda candidate: candidate.total)
 
-    def _with_bframes(self, coded: CodedAnchors, write: WriteBFrame) -> tuple[dict[int, Choice], dict[int, float]]:
-        """By POC what became of the B-frames of a unit, and their J in bits."""
-        scratch = Reconstructor(self.passes.info, self.passes.anchor_codec, self.bframes)
-        _, choices = code_bframes(scratch, coded.source, coded.unit, coded.anchors, write)
-        return choices, {poc: choice.cost * self.passes.pixels for poc, choice in choices.items()}
+    def _thinned(self, coded: CodedAnchors, gone: set[int]) -> CodedAnchors:
+        """Anchors without those that are gone, filtered as their decoder will, which does not have these either."""
+        return self.passes.meter.filtered_again(self.passes.without(coded, gone)) if gone else coded
 
-    def code(
+    def _costs(self, choices: Mapping[int, Choice]) -> dict[int, float]:
+        """J of B-frames in bits, by POC."""
+        return {poc: choice.cost * self.passes.pixels for poc, choice in choices.items()}
+
+    def _coded(
+        self,
+        coded: CodedAnchors,
+        lagrangian: Lagrangian,
+        *,
+        known: Mapping[int, Choice] | None = None,
+        at_most: Mapping[int, float] | None = None,
+    ) -> Iterator[tuple[int, Choice]]:
+        """What becomes of the B-frames of a unit, by POC in coding order; whoever stops asking lets the others be."""
+        known, limits = known or {}, at_most or {}
+        spans = {picture.poc: picture.refs[1] - picture.refs[0] for picture in coded.source.segment.bframes()}
+
+        def write(interval: Interval, source: Yuv420, poc: int) -> ToWrite:
+            return self.to_write(interval, source, poc, lagrangian, at_most=limits.get(poc, NEVER))
+
+        scratch = Reconstructor(self.passes.info, self.passes.anchor_codec, self.bframes, self.executor)
+        under_way = begin_bframes(scratch, coded.source, coded.unit, coded.anchors, write, known=known)
+        try:
+            for poc, choice in under_way.results():
+                if choice.blocks is not None and poc not in known:
+                    self._blocks[poc, spans[poc]] = choice.blocks
+                yield poc, choice
+        finally:
+            under_way.cancel()
+
+    def to_write(
         self, interval: Interval, source: Yuv420, poc: int, lagrangian: Lagrangian, *, at_most: float = NEVER
-    ) -> Choice:
+    ) -> ToWrite:
         """One B-frame, at the slope of the anchors around it; only predicted if it will cost more than `at_most`."""
-        pixels = self.passes.pixels
+        pixels, measure = self.passes.pixels, self.passes.meter.measure
         anchor_psnr = psnr(interval.noise**2) if interval.noise else UNKNOWN_PSNR
-        slope = lagrangian.slope(anchor_psnr, pixels) * 2 ** (B_LEVEL[self.passes.meter.measure] + self.b_offset)
-        anchor_distortion = -lagrangian.bits_per_db * anchor_psnr if lagrangian.measure == "psnr_rgb" else -NEVER
-
-        def score(shown: Yuv420) -> float:
-            return lagrangian.distortion(self.passes.meter.quality(source, shown)) / pixels
-
-        def give_up(free: float) -> bool:
-            return anchor_distortion + LEAST_SHARE * max(0.0, free * pixels - anchor_distortion) > at_most
-
-        choice = self.bframes.write(
-            interval,
-            source,
-            poc,
-            slope=slope,
-            score=score,
+        anchors = -lagrangian.bits_per_db * anchor_psnr if lagrangian.measure == "psnr_rgb" else -NEVER
+        return ToWrite(
+            interval=interval,
+            source=source,
+            poc=poc,
+            slope=lagrangian.slope(anchor_psnr, pixels) * 2 ** (B_LEVEL[measure] + self.b_offset),
+            score=LagrangianScore(source, lagrangian, self.passes.info.colour),
             effort=self.effort,
             structural=self.structural,
-            give_up=give_up,
+            give_up=LeastCost(anchors, pixels, at_most),
             start=self._blocks.get((poc, interval.span)),
         )
-        if choice.blocks is not None:
-            self._blocks[poc, interval.span] = choice.blocks
-        return choice
 
 
-def _expected(saved: Mapping[int, float], costs: Mapping[int, float], rivals: Iterable[Candidate]) -> dict[int, float]:
+def _expected(saved: Mapping[int, float], costs: Mapping[int, float], seen: Mapping[int, float]) -> dict[int, float]:
     """What B-frames in place of anchors should save, in bits, by what they cost in other orders; at most all bits."""
-    known = {poc: rival.costs[poc] for rival in rivals for poc in rival.choices}
-    mean = fmean(known.values()) if known else -NEVER
-    return {poc: min(bits, max(0.0, costs[poc] - known.get(poc, mean))) for poc, bits in saved.items()}
+    mean = fmean(seen.values()) if seen else -NEVER
+    return {poc: min(bits, max(0.0, costs[poc] - seen.get(poc, mean))) for poc, bits in saved.items()}
 
 
 def _not_coded(source: Yuv420) -> Choice:

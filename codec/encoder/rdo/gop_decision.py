@@ -19,9 +19,12 @@ from operator import attrgetter
 from ...bitstream.units import Unit
 from ...gop.periods import Period, SourceSegment
 from ...gop.structure import Segment, letters
+from ...notes import tell
+from ...parallel.executor import done_ahead
 from ...video.picture import Frame
 from ..coded_anchors import CodedAnchors
-from ..segments import CodedPeriod
+from ..journal import Kept
+from ..segments import CodedPeriod, kept_period
 from .anchor_passes import PeriodPasses
 from .candidates import Candidate, CandidateCoder
 from .early_stop import Race
@@ -29,21 +32,31 @@ from .gop_search import GopSearch, PeriodStatistics
 from .lagrangian import Lagrangian, lagrangian_between
 
 PROBE = 0.7  # octaves of slope from the wanted quality to each of its neighbours: 2 crf of x265
-COARSER, COARSEST = 0.35, 8.0  # octaves of slope a step, and at most, to stay below a rate
+COARSER = 0.35  # octaves of slope a step, to stay below a rate
 DISTANCES = (1, 2, 4, 8)
-CLEAR = 0.15  # of the own order's bits: what the regular order may seem to lose before it is given up
+CLEAR = 0.06  # of the own order's bits: what the regular order may seem to lose before it is given up
 SURE = 0.01  # of an order's bits: so much dearer, and one of which half was coded is not going to win
 
 _total = attrgetter("total")
 
 
 class GopDecision:
-    """Decides how each period of a video is coded; `distance` is None for the adaptive order."""
+    """Decides how each period of a video is coded; `distance` is None for the adaptive order.
 
-    def __init__(self, coder: CandidateCoder, distance: int | None, maxrate: int | None = None) -> None:
+    The first periods were decided before, if any are `kept`.
+    """
+
+    def __init__(
+        self,
+        coder: CandidateCoder,
+        distance: int | None,
+        maxrate: int | None = None,
+        kept: Iterator[Kept] = iter(()),  # noqa: B008 (it has nothing to share)
+    ) -> None:
         self.coder, self.passes = coder, coder.passes
-        self.search = GopSearch(coder.passes, coder.bframes)
-        self.distance, self.maxrate = distance, maxrate
+        self.search = GopSearch(coder.passes, coder.executor)
+        self.distance, self.maxrate, self.kept = distance, maxrate, kept
+        self.above: dict[int, float] = {}  # the rate of each segment above maxrate, in bits a second, by its I
 
     def decisions(self, source: Iterable[Period]) -> Iterator[CodedPeriod]:
         """The periods of a video as they go into the stream.
@@ -52,19 +65,24 @@ class GopDecision:
         """
         waiting: tuple[Frame, ...] = ()
         number = 0
-        for passes in self._passes(source):
-            joined = _joined(self.decide(passes), waiting, number)
+        for passes, decided in done_ahead(self.coder.executor, self.decide, self._passes(source)):
+            joined = _joined(decided, waiting, number)
             yield joined
             own = joined.unit.segment.stop - joined.unit.segment.intra
             waiting, number = passes.period.frames[own:], joined.unit.stop_anchor
+        if self.above:
+            tell("--maxrate", [_not_met(self.above)])
 
     def decide(self, passes: PeriodPasses) -> CodedPeriod:
-        """The cheapest way to code a period: its anchors, its B-frames, and why."""
+        """The cheapest way to code a period: its anchors, its B-frames, and why; as it was coded, if it is kept."""
+        if (kept := passes.kept) is not None:
+            segment = replace(kept.unit.segment, leading=0)
+            return kept_period(SourceSegment(segment, passes.period.frames[: len(segment.pocs)]), kept)
         candidates = self._adaptive(passes) if self.distance is None else self._fixed(passes, self.distance)
         best = min(candidates, key=_total)
         if self.maxrate is not None:
             best = self._limited(passes, best, self.maxrate)
-        self.coder.forget()
+        self.coder.forget(passes.period)
         segment = best.unit.segment
         return CodedPeriod(
             source=SourceSegment(segment, passes.period.frames[: segment.stop - segment.intra]),
@@ -72,7 +90,7 @@ class GopDecision:
             anchors=best.anchors,
             decisions=best.choices,
             notes=_notes(passes.period, candidates, best),
-            write=partial(self.coder.code, lagrangian=passes.lagrangian),
+            write=partial(self.coder.to_write, lagrangian=passes.lagrangian),
         )
 
     def _passes(self, source: Iterable[Period]) -> Iterator[PeriodPasses]:
@@ -83,7 +101,10 @@ class GopDecision:
         spaced = [self.passes.run(copy, distance) for copy, distance in zip(copies, distances, strict=True)]
         for period, low, high, *runs in zip(periods, coarse, fine, *spaced, strict=True):
             yield PeriodPasses(
-                period=period, lagrangian=self._lagrangian(low, high), runs=dict(zip(distances, runs, strict=True))
+                period=period,
+                lagrangian=self._lagrangian(low, high),
+                runs=dict(zip(distances, runs, strict=True)),
+                kept=next(self.kept, None),
             )
 
     def _lagrangian(self, coarse: CodedAnchors, fine: CodedAnchors) -> Lagrangian:
@@ -104,21 +125,22 @@ class GopDecision:
         coded = self.passes.meter.filtered(self.passes.cheapest(period, half.source.segment.gaps, lagrangian, half))
         gain = lagrangian.filter_gain(coded)
         alone = self.coder.alone("own", passes.runs[1], lagrangian, gain)
-        rivals = self._regular_and_planned(passes, alone, coded, gain)
-        return [self.coder.own(passes.runs[1], lagrangian, rivals, gain), *rivals]
+        rivals, seen = self._regular_and_planned(passes, alone, coded, gain)
+        return [self.coder.own(passes.runs[1], lagrangian, rivals, gain, seen), *rivals]
 
     def _regular_and_planned(
         self, passes: PeriodPasses, alone: Candidate, coded: CodedAnchors, gain: float
-    ) -> list[Candidate]:
-        """The regular order, with these anchors, and the planned one; `alone` is about what the encoder's own costs.
+    ) -> tuple[list[Candidate], dict[int, float]]:
+        """The regular order, with these anchors, and the planned one; and what all B-frames tried cost, by POC.
 
-        The plan is made with half of the regular order's B-frames, and the others are left out if it turns out better.
+        The plan is made with half of the regular order's B-frames. The others are left out if the plan turns out
+        better, or the encoder's own order, which costs about as much as `alone`.
         """
         period, lagrangian = passes.period, passes.lagrangian
-        race = partial(_race, alone, coded, lagrangian)
-        sample = self.coder.candidate("ibpb", period, coded, lagrangian, race=race(), step=2)
-        if sample is None:
-            return []
+        race = _race(alone, coded, lagrangian)
+        sample = self.coder.candidate("ibpb", period, coded, lagrangian, race=race, step=2)
+        if sample is None or sample.total > alone.total + CLEAR * alone.bits:
+            return [], race.costs
         candidates = []
         statistics = PeriodStatistics(passes=passes, alone=alone, regular=sample, filter_gain=gain)
         if (plan := self.search.best(statistics)) is not None:
@@ -126,26 +148,33 @@ class GopDecision:
             planned = self.coder.candidate("planned", period, wide, lagrangian, race=planned_race)
             if planned is not None:
                 candidates.append(planned)
-                if planned.total + SURE * planned.bits < sample.total:
-                    return candidates
-        regular = self.coder.candidate("ibpb", period, coded, lagrangian, race=race(), known=sample.choices)
-        return [regular, *candidates] if regular is not None else candidates
+        best = min([alone.total, *(candidate.total for candidate in candidates)])
+        if best + SURE * sample.bits >= sample.total:
+            race = _race(alone, coded, lagrangian)
+            regular = self.coder.candidate("ibpb", period, coded, lagrangian, race=race, known=sample.choices)
+            if regular is not None:
+                candidates.insert(0, regular)
+        known = race.costs | {poc: other.costs[poc] for other in candidates for poc in other.choices}
+        return candidates, known
 
     def _limited(self, passes: PeriodPasses, best: Candidate, maxrate: int) -> Candidate:
         """The best candidate, coded in the same order at the finest quality that stays below a rate in bits a second.
 
-        If no quality does, the coarsest that was coded, or the candidate as it is.
+        If no quality does, at the coarsest that the encoder has.
         """
-        period, info = passes.period, self.passes.info
-        limit = maxrate * len(period.frames) / float(info.frame_rate)
-        coarser = 0.0
-        while best.bits > limit and coarser < COARSEST:
+        period = passes.period
+        seconds = len(period.frames) / float(self.passes.info.frame_rate)
+        coarser, limit, ended = 0.0, maxrate * seconds, False
+        while best.bits > limit and not ended:
             coarser += COARSER
+            ended = self.passes.is_coarsest(-coarser)
             coded = self.passes.code_anew(period, best.unit.segment.gaps, finer=-coarser)
-            if coded.bits < limit:
+            if coded.bits < limit or ended:
                 lagrangian = passes.lagrangian.coarser(coarser)
                 shown = self.passes.meter.filtered(coded)
                 best = self.coder.candidate(f"{best.name}-", period, shown, lagrangian) or best
+        if best.bits > limit:
+            self.above[period.intra] = best.bits / seconds
         return best
 
 
@@ -155,6 +184,13 @@ def _race(alone: Candidate, coded: CodedAnchors, lagrangian: Lagrangian) -> Race
     behind = sum(cost - alone.costs[poc] for poc, cost in costs.items())
     bframes = [picture.poc for picture in coded.source.segment.bframes()]
     return Race({poc: alone.costs[poc] for poc in bframes}, CLEAR * alone.bits - behind)
+
+
+def _not_met(above: dict[int, float]) -> str:
+    """What is said of segments that are above the rate."""
+    first, worst = min(above), max(above.values()) / 1000
+    where = f"not met in {len(above)} segments, the first at frame {first}"
+    return f"{where}: coded as coarsely as the encoder can, they take up to {worst:.1f} kbit/s"
 
 
 def _notes(period: Period, candidates: Iterable[Candidate], best: Candidate) -> dict[int, str]:

@@ -14,9 +14,11 @@ as if their references were anchors.
 from dataclasses import dataclass
 from statistics import fmean
 
-from ...bframe.predictor import Predictor
+from ...bframe.records import Interval
+from ...bframe.tasks import PredictTask
 from ...decoder.reconstruct import noise_level
 from ...gop.periods import Period, every
+from ...parallel.executor import Executor, results
 from ..coded_anchors import CodedAnchors
 from .anchor_passes import AnchorPasses, PeriodPasses
 from .candidates import Candidate
@@ -66,8 +68,8 @@ class PeriodStatistics:
 class GopSearch:
     """Finds orders. Anchors of plans are coded, their B-frames only estimated."""
 
-    def __init__(self, passes: AnchorPasses, bframes: Predictor) -> None:
-        self.passes, self.bframes = passes, bframes
+    def __init__(self, passes: AnchorPasses, executor: Executor) -> None:
+        self.passes, self.executor = passes, executor
 
     def best(self, statistics: PeriodStatistics) -> tuple[CodedAnchors, Race] | None:
         """The anchors of the order that looks best, as shown, and its race against the regular one, if it is better."""
@@ -154,16 +156,21 @@ class GopSearch:
     def _predictions(self, statistics: PeriodStatistics, coded: CodedAnchors, distance: int) -> dict[int, float]:
         """What the distortion of the predictions in the middles of blocks costs, by offset."""
         period, noise = statistics.period, noise_level(coded.unit.anchor_quality_qdb)
-        found = {}
+        intervals: dict[int, Interval] = {}
         for start in range(0, statistics.count - distance, distance):
             ends = [period.intra + start, period.intra + start + distance]
             if not all(end in coded.anchors for end in ends):
                 continue
-            past, future = (self.bframes.reference(coded.anchors[end].shown) for end in ends)
-            frame, first, last = (period.frames[start + step] for step in (distance // 2, 0, distance))
+            past, future = (coded.anchors[end] for end in ends)
+            middle = start + distance // 2
+            frame, first, last = (period.frames[offset] for offset in (middle, start, start + distance))
             time = (frame.pts - first.pts) / (last.pts - first.pts)
-            picture = self.bframes.predict(past, future, time, noise)
-            found[start + distance // 2] = statistics.lagrangian.distortion(
-                self.passes.meter.quality(frame.picture, picture)
+            anchors = past.decoded, future.decoded
+            intervals[middle] = Interval(past.shown, future.shown, time, noise, anchors, distance)
+        made = results(self.executor, [PredictTask(interval) for interval in intervals.values()])
+        return {
+            offset: statistics.lagrangian.distortion(
+                self.passes.meter.quality(period.frames[offset].picture, one.picture)
             )
-        return found
+            for offset, one in zip(intervals, made, strict=True)
+        }

@@ -18,10 +18,11 @@ class Listed(NamedTuple):
     base: str = ""  # what --base is; "" = there is no such option
     rates: bool = False  # whether --lambda makes it a model of one rate
     aliases: tuple[str, ...] = ()
+    recipe: str = ""  # the usual one among those that ship; "" = it is called as the task
 
 
 TASKS = {
-    "network": Listed("a frame-synthesis network", ("model", "train"), aliases=("ncm",)),
+    "network": Listed("a frame-synthesis network", ("model", "train"), aliases=("ncm",), recipe="base"),
     "bframe": Listed(
         "the B-frame codec on top of a network",
         ("codec", "bframe", "train"),

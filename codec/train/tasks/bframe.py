@@ -98,7 +98,7 @@ class BFrameTask(Task[BFrameCodec | Joint, BFrameTraining]):
         network = load_model(config.base, device).network.to(memory_format=torch.channels_last)
         codec = BFrameCodec(config.codec, network)
         if config.init:
-            load_weights(codec, find(config.init), config.may_be_missing)
+            load_weights(codec, find(config.init), config.may_be_missing, config.rename, config.channels)
         codec = codec.to(device).to(memory_format=torch.channels_last)
         return Joint(codec) if config.joint else codec
 

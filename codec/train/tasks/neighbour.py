@@ -117,6 +117,7 @@ class NeighbourTask(Task[NeighbourFilter, NeighbourTraining]):
     """Learns to take out errors of decoded pictures. The score is what it gains on them, in dB of RGB PSNR."""
 
     name = "neighbour"
+    decoded = strong = True
     recipe = NeighbourTraining
     sampler = NeighbourSampler
 

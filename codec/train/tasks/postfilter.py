@@ -64,6 +64,7 @@ class PostFilterTask(Task[PostFilter, PostFilterTraining]):
     """Learns to take out errors of decoded anchors. The score is what it gains on them, in dB of RGB PSNR."""
 
     name = "postfilter"
+    decoded = True
     recipe = PostFilterTraining
     sampler = AnchorSampler
 

@@ -1,22 +1,27 @@
 # SPDX-License-Identifier: MIT
 """The anchor codecs: round trips, key frames where asked and nowhere else, damage, and errors in one line."""
 
+import locale
 import subprocess
 import sys
 from dataclasses import replace
 from fractions import Fraction
 from itertools import count, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+from av.sidedata.sidedata import Type
 
-from codec.anchors.libav import USER_DATA, LibavAnchors
+from codec.anchors.libav import USER_DATA, LibavAnchors, packet_of
 from codec.anchors.libav_codecs import ROWS
 from codec.anchors.protocol import AnchorFrame
 from codec.anchors.registry import anchor_codec
 from codec.bitstream.units import AnchorPacket
 from codec.errors import AnchorError, InputError
+from codec.video.libav_presentation import _content_light, _mastering_display
 from codec.video.picture import Colour, VideoInfo, Yuv420, chroma_size, dtype_of
+from codec.video.presentation import Presentation
 
 FAST = {"x265": "ultrafast", "svtav1": "12", "x264": "ultrafast"}
 NAMES = tuple(ROWS)
@@ -298,3 +303,52 @@ def test_stdout_and_stderr_stay_empty(request):
     script = f"import sys; sys.path[:0] = {paths}\n" + QUIET
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("x265", {"crf": 30.5, "params": "psy-rd=1.5"}), ("x264", {"crf": 30.5}), ("svtav1", {"crf": 30})],
+)
+def test_a_decimal_comma_changes_nothing(name, settings, decimal_comma):
+    info = info_of()
+    frames = clip(3, info)
+    codec = anchor_codec(name, preset=FAST[name], **settings)
+    assert locale.localeconv()["decimal_point"] == ","
+    found = list(codec.encode(frames, info))
+    assert locale.localeconv()["decimal_point"] == ","
+    locale.setlocale(locale.LC_ALL, "C")
+    assert found == list(codec.encode(frames, info))
+
+
+SCHEDULING = """
+import os
+from test_libav import *
+
+def policies():
+    return {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")}
+
+before = policies()
+assert len(list(fast("svtav1").encode(clip(3, info_of()), info_of()))) == 3
+assert policies() == before == {os.SCHED_OTHER}, policies()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads tell their scheduling on Linux alone")
+def test_no_encoder_makes_threads_real_time_ones():
+    """SVT-AV1 does so when root runs it; in a process of its own, since threads of other tests may be so."""
+    subprocess.run([sys.executable, "-c", SCHEDULING], check=True, cwd=Path(__file__).parent, timeout=120)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hdr10_is_in_the_anchors_own_stream(name):
+    """So every player sees it, at each key frame."""
+    display = (34000, 16000, 13250, 34500, 7500, 3000, 15635, 16450, 10_000_000, 1)
+    told = Presentation(mastering_display=display, content_light=(1000, 400), colour_codes=(9, 16, 2))
+    info, codec = replace(info_of(depth=10, colour=Colour("bt2020")), presentation=told), fast(name)
+    for packet in codec.encode(clip(2, info, (0, 1)), info):
+        decoder = codec._decoder()
+        (frame,) = [*decoder.decode(packet_of(codec.row.prefix + packet.data, 0)), *decoder.decode(None)]
+        sides = {side.type: bytes(side) for side in iter(frame.side_data)}
+        assert _mastering_display(sides[Type.MASTERING_DISPLAY_METADATA]) == display
+        assert _content_light(sides[Type.CONTENT_LIGHT_LEVEL]) == (1000, 400)
+        assert (frame.color_primaries, frame.color_trc, frame.colorspace) == (9, 16, 9)

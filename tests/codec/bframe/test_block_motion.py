@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from codec.bframe.block_motion import BOTH, FUTURE, NETWORK, PAST, SPLIT, Blocks, code_blocks, copied
-from codec.bframe.motion_search import find_blocks
+from codec.bframe.motion_search import BlockSearch
 from codec.bframe.obmc import EDGE, compensated
-from codec.bframe.subpel import copy_along
+from codec.bframe.subpel import Samples, picture_of
 from entropy import EntropyError, Estimate, Read, Write
 
 SIZE = (64, 96)
@@ -33,6 +33,10 @@ def some_blocks(seed=0, reach=40):
         numbers(NETWORK, BOTH + 1, 1, 1, 2 * height, 2 * width),
         numbers(-reach, reach, 1, 4, 2 * height, 2 * width),
     )
+
+
+def find_blocks(past, future, target, *, slope, weight, **given):
+    return BlockSearch(past, future, target, slope=slope, weight=weight).find(**given)
 
 
 def same(a, b):
@@ -85,6 +89,12 @@ def test_no_string_harms_the_reader():
             assert compensated(past, future, past, blocks, noise=torch.ones(1)).isfinite().all()
             shown += 1
     assert shown
+
+
+def copy_along(picture, vectors):
+    """The whole picture, motion-compensated by vectors (1,2,h,w)."""
+    places = torch.arange(vectors[0, 0].numel())
+    return picture_of(Samples(picture).copied(places, vectors[0].flatten(1).T), picture.shape)
 
 
 def test_whole_vectors_copy_samples_and_quarters_filter_as_hevc_does():
@@ -174,6 +184,18 @@ def test_where_the_prediction_is_good_nothing_is_copied():
     none = {"flow": flow, "predicted": texture(9), "slope": SLOPE}
     assert find_blocks(past, future, target, weight=torch.zeros(1, 1, 1, 1), **none) is None
     assert find_blocks(past, future, target, weight=weight, **none) is not None
+
+
+def test_blocks_that_are_passed_over_could_not_have_won(monkeypatch):
+    past, future, target = (texture(seed) for seed in (20, 21, 22))
+    predicted = target.clone()
+    predicted[..., :32, 40:] = past[..., :32, 40:]
+    flow = torch.randn(1, 4, *SIZE, generator=torch.Generator().manual_seed(3))
+    given = {"flow": flow, "predicted": predicted, "slope": SLOPE, "weight": torch.ones(1, 1, 1, 1)}
+    found = find_blocks(past, future, target, **given)
+    for limit in ("LEAST_ONE", "LEAST_BOTH"):
+        monkeypatch.setattr(f"codec.bframe.motion_search.{limit}", -1.0)
+    assert same(find_blocks(past, future, target, **given), found)
 
 
 def test_pictures_together_find_what_each_finds_alone():

@@ -69,6 +69,16 @@ def test_no_frame_is_worse_than_bitfree_for_what_it_costs(tmp_path):
         assert need.bits_per_pixel("B") >= free.bits_per_pixel("B") == 0
 
 
+def test_frames_that_others_refer_to_are_finer(tmp_path):
+    """An octave of slope for each doubling of the span: the quality is a place on the ladder of lambdas."""
+    src = write(tmp_path / "seq.y4m", moving(9, 66, 50, step=3))
+    codec.encode(src, gop="fixed:8", metrics=False, **FINE | {"qp": 24})
+    (unit, *_) = StreamReader(io.BytesIO((tmp_path / "seq.ncm").read_bytes())).units()
+    spans = {picture.poc: picture.refs[1] - picture.refs[0] for picture in unit.segment.bframes()}
+    found = {spans[poc]: bframe.quality for poc, bframe in unit.bframes.items()}
+    assert len(found) > 1 and sorted(found, key=found.get) == sorted(found)
+
+
 def test_offset_moves_the_quality(tmp_path):
     src = write(tmp_path / "seq.y4m", moving(5, 96, 64, step=5))
     coarse, fine = (codec.encode(src, b_offset=offset, **FINE | {"qp": 16}) for offset in (-1.5, 1.5))
@@ -209,7 +219,8 @@ def test_float_noise_in_the_decoder_changes_no_symbol(stream):
     with path.open("rb") as file:
         reader = StreamReader(file)
         info = reader.header.info
-        decoder = Decoder(reader, Reconstructor(info, anchor_codec("x265"), BFrameCoder(model, info)))
+        reconstructor = Reconstructor(info, anchor_codec("x265"), BFrameCoder(model, info))
+        decoder = Decoder(reader, reader.units(), reconstructor)
         shown = [picture.frame.picture for picture in decoder]
         assert not any("payload" in problem for problem in decoder.problems)
     difference = np.concatenate([np.abs(a.y.astype(int) - b.y).ravel() for a, b in zip(shown, good, strict=True)])

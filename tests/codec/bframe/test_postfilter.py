@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from codec.encoder.distortion import DistortionMeter
 from codec.gop.periods import SourceSegment
 from codec.gop.structure import Segment
 from codec.models.open import load as load_model
+from codec.parallel.executor import InProcess
 from codec.video.colour import in_levels, packed, unpacked
 from codec.video.picture import Colour, Frame, VideoInfo, Yuv420
 
@@ -63,12 +65,14 @@ def test_before_training_it_finds_nothing_to_change():
 class Halving:
     """A filter that knows the original: it would take out half of the errors of Y, double those of U, leave V."""
 
+    beside, reach = None, 0
+
     def __init__(self, original):
         self.original = original
 
-    def change(self, picture, noise):
+    def change(self, decoded, poc, noise, *, beside):
         assert noise > 0
-        y, u, v = (a - b for a, b in zip(in_levels(self.original), in_levels(picture), strict=True))
+        y, u, v = (a - b for a, b in zip(in_levels(self.original), in_levels(decoded[poc]), strict=True))
         return y / 2, -u, 0 * v
 
     def changed(self, picture, change, strengths):
@@ -77,12 +81,16 @@ class Halving:
         return Yuv420(*moved)
 
 
+def meter_of(measure, anchor_filter):
+    return DistortionMeter(Colour(), measure, anchor_filter, InProcess(SimpleNamespace(anchor_filter=anchor_filter)))
+
+
 def test_as_much_of_each_plane_is_changed_as_makes_it_better():
     original = moving(1)[0]
     noise = np.random.default_rng(0).integers(-4, 5, original.y.shape)
     decoded = Yuv420((original.y + 4 * noise).astype(np.uint8), original.u + 2, original.v + 1)
     source = SourceSegment(Segment(0, ()), (Frame(0, original),))
-    meter = DistortionMeter(Colour(), "psnr_rgb", Halving(original))
+    meter = meter_of("psnr_rgb", Halving(original))
     plain = meter.measured(source, Unit(source.segment, 0, (0,)), {0: decoded})
     assert plain.unit.strengths == () and plain.anchors[0].shown == decoded
     better = meter.filtered(plain)
@@ -97,8 +105,8 @@ def test_as_much_of_each_plane_is_changed_as_makes_it_better():
 class RightOnTheLeft(Halving):
     """A filter that takes out the errors of Y in the left half of a picture, and doubles them in the right one."""
 
-    def change(self, picture, noise):
-        y, u, v = (a - b for a, b in zip(in_levels(self.original), in_levels(picture), strict=True))
+    def change(self, decoded, poc, noise, *, beside):
+        y, u, v = (a - b for a, b in zip(in_levels(self.original), in_levels(decoded[poc]), strict=True))
         y[..., y.shape[-1] // 2 :] *= -1
         return y, 0 * u, 0 * v
 
@@ -114,7 +122,7 @@ def test_by_structure_errors_count_where_little_varies(measure, used):
     chroma = np.full((height // 2, width // 2), 128, np.uint8)
     original, decoded = (Yuv420(plane.astype(np.uint8), chroma, chroma) for plane in (y, y + error))
     source = SourceSegment(Segment(0, ()), (Frame(0, original),))
-    meter = DistortionMeter(Colour(), measure, RightOnTheLeft(original))
+    meter = meter_of(measure, RightOnTheLeft(original))
     plain = meter.measured(source, Unit(source.segment, 0, (0,)), {0: decoded})
     better = meter.filtered(plain)
     after, before = (getattr(coded.qualities[0], measure) for coded in (better, plain))

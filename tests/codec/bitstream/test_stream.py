@@ -3,6 +3,7 @@
 
 import hashlib
 import io
+import re
 from dataclasses import fields, replace
 from fractions import Fraction
 from functools import cache
@@ -11,33 +12,20 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from streams import HEADER, make, read, write
 
 from codec.bitstream import syntax
 from codec.bitstream.fields import Cursor, Field, pack, put_uint, put_uints, unpack, unzigzag, zigzag
 from codec.bitstream.framing import Packet, PacketSource, checksum, frame_packet
-from codec.bitstream.reader import StreamReader, guess_times
+from codec.bitstream.options import pack_options, read_options
+from codec.bitstream.reader import StreamReader
 from codec.bitstream.units import AnchorPacket, BFramePacket, Damage, Header, Unit, contents
 from codec.bitstream.writer import StreamWriter
 from codec.errors import StreamError, VersionError
 from codec.gop.structure import Segment
 
-HEADER = Header(
-    width=64,
-    height=48,
-    frame_rate=Fraction(30000, 1001),
-    time_base=Fraction(1, 1000),
-    bit_depth=8,
-    matrix="bt709",
-    full_range=False,
-    mode="auto",
-    gop="ibpb",
-    intra_period=8,
-    anchor_codec="x265",
-    anchor_settings="qp=32",
-    model="ncm-s",
-    fingerprint=b"01234567",
-)
 GOLDEN = "cd915f8ab3ca9909"
+LOST = re.compile(r"pictures (\d+)\.\.(\d+) are lost with their segments")
 
 
 class Pipe(io.RawIOBase):
@@ -58,32 +46,6 @@ class Pipe(io.RawIOBase):
         raise io.UnsupportedOperation("seek")
 
     tell = seek
-
-
-def write(units, header=HEADER):
-    file = io.BytesIO()
-    writer = StreamWriter(file, header)
-    for unit in units:
-        writer.write(unit)
-    writer.finish()
-    assert writer.bytes_written == len(file.getvalue()) == writer.bytes_by_kind.total()
-    return file.getvalue()
-
-
-def read(data):
-    reader = StreamReader(io.BytesIO(data))
-    return list(reader.units()), reader
-
-
-def make(segment, first_anchor, *, size, coded=(), shift=0, hashes=False, late=()):
-    """A unit with contents that tell where they belong."""
-    pts = [HEADER.nominal_pts(poc) + shift for poc in segment.pocs]
-    for k, delay in enumerate(late):
-        pts[k] += delay
-    anchors = [AnchorPacket(first_anchor + k, k == 0, bytes([65 + k]) * size) for k in range(len(segment.anchor_pocs))]
-    bframes = {poc: BFramePacket(poc, poc % 3, 30, bytes([97 + poc]) * size) for poc in coded}
-    own = tuple(hashlib.sha256(bytes([poc])).digest()[:8] for poc in segment.pocs) if hashes else ()
-    return Unit(segment, first_anchor, tuple(pts), 140, anchors, bframes, own, frozenset(coded))
 
 
 @cache
@@ -112,15 +74,14 @@ def videos(draw):
         for _ in segment.pocs:
             time += draw(st.one_of(st.just(33), st.integers(1, 10**9)))
             pts.append(time)
-        data = st.builds(
-            lambda n, c: bytes([c]) * n, st.sampled_from([0, 1, 9, 127, 128, 700, 2500]), st.integers(0, 255)
-        )
+        sizes = st.sampled_from([1, 9, 127, 128, 700, 2500])
+        data = st.builds(lambda n, c: bytes([c]) * n, sizes, st.integers(0, 255))
         indices = [anchor, *draw(st.permutations(range(anchor + 1, anchor + 1 + len(gaps))))]
         anchors = [AnchorPacket(index, index == anchor, draw(data)) for index in indices]
         pocs = [picture.poc for picture in segment.bframes()]
         coded = draw(st.one_of(st.just(set()), st.just(set(pocs)), st.sets(st.sampled_from(pocs)))) if pocs else set()
         byte = st.integers(0, 255)
-        bframes = {p: BFramePacket(p, draw(byte), draw(byte), draw(data)) for p in coded}
+        bframes = {p: BFramePacket(p, draw(byte), draw(byte), draw(st.one_of(data, st.just(b"")))) for p in coded}
         hashes = tuple(poc.to_bytes(8, "big") for poc in segment.pocs) if draw(st.booleans()) else ()
         units.append(Unit(segment, anchor, tuple(pts), draw(byte), anchors, bframes, hashes, frozenset(coded)))
         poc, anchor = segment.stop, anchor + len(anchors)
@@ -130,9 +91,10 @@ def videos(draw):
 @settings(max_examples=60, deadline=None)
 @given(videos())
 def test_units_come_back_as_written(units):
-    data = write(units)
+    header = replace(HEADER, intra_period=64)
+    data = write(units, header)
     again, reader = read(data)
-    assert again == units and reader.header == HEADER
+    assert again == units and reader.header == header
     assert not reader.truncated and reader.damage == []
     assert reader.index() == [(unit.segment.intra, unit.offset) for unit in again]
 
@@ -168,7 +130,7 @@ def test_the_stream_is_frozen():
 def test_info_is_the_format_of_the_video():
     info = HEADER.info
     assert (info.width, info.height, info.bit_depth, info.colour.matrix) == (64, 48, 8, "bt709")
-    assert [field.name for field in fields(Header)] == [field.name for field in syntax.HEADER]
+    assert [field.name for field in fields(Header)] == [*(field.name for field in syntax.HEADER), "options"]
 
 
 # Overhead.
@@ -176,7 +138,7 @@ def test_info_is_the_format_of_the_video():
 
 def test_framing_of_a_low_rate_video_is_small():
     units = [make(Segment(0, (1,) * 32), 0, size=300)]
-    writer = StreamWriter(io.BytesIO(), HEADER)
+    writer = StreamWriter(io.BytesIO(), replace(HEADER, intra_period=33))
     writer.write(units[0])
     framing = writer.bytes_by_kind["SEGMENT"] + writer.bytes_by_kind["ANCHORS"] - 33 * 300
     assert framing < 0.012 * 33 * 300
@@ -187,9 +149,9 @@ def test_framing_of_a_low_rate_video_is_small():
 
 
 def test_times_of_a_constant_rate_cost_a_byte_a_segment():
-    regular = replace(make(Segment(0, (1,) * 30), 0, size=0, shift=7))
+    regular = replace(make(Segment(0, (1,) * 30), 0, size=1, shift=7))
     body = contents(regular, HEADER)[0].body
-    shorter = contents(replace(make(Segment(0, (1,)), 0, size=0, shift=7)), HEADER)[0].body
+    shorter = contents(replace(make(Segment(0, (1,)), 0, size=1, shift=7)), HEADER)[0].body
     assert len(body) == len(shorter)
 
 
@@ -199,14 +161,19 @@ def test_times_of_a_constant_rate_cost_a_byte_a_segment():
 def check(data, units):
     """The law of damage. Returns what was read, None if the header was refused.
 
-    Whatever the bytes, the pictures are 0, 1, 2, ..., their times increase, every anchor and payload is one that was
-    written, a unit without damage is one that was written, and if not all is there then something is reported.
+    Whatever the bytes, pictures and their times increase, every anchor and payload is one that was written, a unit
+    without damage is one that was written, and if not all is there then something is reported, lost pictures too.
     """
     try:
         again, reader = read(data)
     except StreamError:
         return None
-    assert [poc for unit in again for poc in unit.segment.pocs] == list(range(sum(len(u.segment.pocs) for u in again)))
+    pocs = [poc for unit in again for poc in unit.segment.pocs]
+    assert pocs == sorted(set(pocs)) and all(poc < reader.stop for poc in pocs)
+    lost = set(range(reader.stop)).difference(pocs)
+    assert lost == {
+        poc for told in map(LOST.match, whats(reader)) if told for poc in range(int(told[1]), int(told[2]) + 1)
+    }
     times = [time for unit in again for time in unit.pts]
     assert times == sorted(set(times))
     if again != list(units):
@@ -219,6 +186,10 @@ def check(data, units):
     assert all(anchor in written for unit in again for anchor in unit.anchor_packets)
     assert all(bframe in units_payloads(units) for unit in again for bframe in unit.bframes.values())
     return again, reader
+
+
+def whats(reader):
+    return [damage.what for damage in reader.damage]
 
 
 def units_payloads(units):
@@ -251,9 +222,9 @@ def test_every_bit_flip_is_reported():
         result = check(bytes(flipped), units)
         assert (result is None) == (bit < 8 * header)
         if result:
-            again, reader = result
-            # One flip hits one packet, so either END or all segments are there: every picture appears.
-            assert pictures(again) == pictures(units) and reader.damage and not reader.truncated
+            _, reader = result
+            # One flip hits one packet, so either END or all segments are there: every picture is known.
+            assert reader.stop == pictures(units) and reader.damage and not reader.truncated
 
 
 def spans(data):
@@ -294,24 +265,26 @@ def test_packets_of_any_content_are_only_damage(packets):
     start = StreamReader(io.BytesIO(data))._start
     bodies = b"".join(frame_packet(kind, body) for kind, body in packets)
     reader = StreamReader(io.BytesIO(data[:start] + bodies))
-    assert all(isinstance(unit, Unit) for unit in reader.units())
-    assert reader.damage
+    try:
+        assert all(isinstance(unit, Unit) for unit in reader.units())
+    except StreamError as error:
+        assert "SEGMENT" in str(error)
+    else:
+        assert reader.damage
     reader.index()
 
 
-def test_a_lost_segment_has_a_stand_in():
+def test_a_lost_segment_is_told_by_its_pictures():
     units, data = small()
     for lost in (0, 1, 2):
         at = read(data)[0][lost].offset
         broken = bytearray(data)
         broken[at + 3] ^= 0xFF
-        again, _ = check(bytes(broken), units)
-        stand_in = again[lost]
-        assert stand_in.segment.pocs == units[lost].segment.pocs
-        assert stand_in.damage[0].poc == stand_in.segment.first and stand_in.anchor_packets == []
-        assert [unit for k, unit in enumerate(again) if k != lost] == [u for k, u in enumerate(units) if k != lost]
-        if lost == 0:
-            assert stand_in.pts == units[lost].pts
+        again, reader = check(bytes(broken), units)
+        pocs = units[lost].segment.pocs
+        told = f"pictures {pocs.start}..{pocs.stop - 1} are lost with their segments"
+        assert Damage(pocs.start, told) in reader.damage
+        assert again == [unit for k, unit in enumerate(units) if k != lost] and reader.stop == 16
 
 
 def test_lost_packets_leave_holes():
@@ -320,12 +293,14 @@ def test_lost_packets_leave_holes():
         broken = bytearray(data)
         broken[start + 3] ^= 0xFF
         again, reader = check(bytes(broken), units)
-        whats = [damage.what for unit in again for damage in unit.damage]
-        expected = {"ANCHORS": "anchors", "BFRAMES": "payload", "HASHES": "hashes", "SEGMENT": "segment"}
+        holes = [damage.what for unit in again for damage in unit.damage]
+        expected = {"ANCHORS": "anchors", "BFRAMES": "payload", "HASHES": "hashes"}
         if kind == syntax.Kind.END:
-            assert again == list(units) and whats == [] and any("index" in d.what for d in reader.damage)
+            assert again == list(units) and holes == [] and any("index" in what for what in whats(reader))
+        elif kind == syntax.Kind.SEGMENT:
+            assert holes == [] and any(map(LOST.match, whats(reader)))
         else:
-            assert len(whats) == 1 and expected[kind.name] in whats[0]
+            assert len(holes) == 1 and expected[kind.name] in holes[0]
 
 
 def test_garbage_after_the_end_is_reported():
@@ -391,8 +366,8 @@ def test_seek_to_a_damaged_segment_starts_earlier():
         reader = StreamReader(io.BytesIO(bytes(broken)))
         reader.seek(units[lost].segment.intra)
         again = list(reader.units())
-        assert again[0].segment.first == (units[lost - 1].segment.first if lost else 0)
-        assert again[-1].segment.stop == 16
+        assert again[0].segment.first == units[lost - 1 if lost else 1].segment.first
+        assert reader.stop == 16
 
 
 # Refusals.
@@ -404,10 +379,39 @@ def test_other_files_are_refused(data):
         StreamReader(io.BytesIO(data))
 
 
+def test_a_stream_without_options_is_of_version_1():
+    assert small()[1][4] == 1
+
+
+def test_options_of_the_header_come_back():
+    header = replace(HEADER, options={"sample_aspect_ratio": {"ratio": Fraction(64, 45)}})
+    file = io.BytesIO()
+    StreamWriter(file, header)
+    data = file.getvalue()
+    assert data[4] == 2 and StreamReader(io.BytesIO(data)).header == header
+
+
+OLD = (syntax.Option(3, "needed", (Field("level", "uint", ""),), ""), syntax.Option(127, "extra", (), ""))
+
+
+def test_an_unknown_option_is_passed_over_or_refused_by_its_tag():
+    assert read_options(pack_options({"extra": {}}, OLD)) == {}
+    with pytest.raises(VersionError, match=r"option 3.*newer version"):
+        read_options(pack_options({"needed": {"level": 1}}, OLD))
+
+
+@pytest.mark.parametrize(
+    "tail", [b"\x40", b"\x40\x05\x01", b"\x40\x02\x01\x00", b"\x41\x00\x41\x00", b"\x41\x00\x40\x00"]
+)
+def test_damaged_options_are_refused(tail):
+    with pytest.raises(StreamError, match="file header"):
+        read_options(tail)
+
+
 def test_a_newer_version_says_so():
     _, data = small()
-    with pytest.raises(VersionError, match=r"version 2.*version 1"):
-        StreamReader(io.BytesIO(data[:4] + b"\x02whatever else it may hold"))
+    with pytest.raises(VersionError, match=r"version 3.*version 2"):
+        StreamReader(io.BytesIO(data[:4] + b"\x03whatever else it may hold"))
     with pytest.raises(StreamError, match=r"not an \.ncm"):
         StreamReader(io.BytesIO(b"x" + data[1:]))
 
@@ -499,15 +503,6 @@ def test_any_bytes_give_values_or_a_stream_error(data):
             assert "test" in str(error)
         else:
             assert unpack(table, pack(table, values), "test") == values
-
-
-@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 5000), st.booleans(), st.booleans())
-def test_guessed_times_increase(first, count, room, know_before, know_after):
-    before = 100 if know_before else None
-    after = 100 + count + 1 + room if know_after else None
-    times = guess_times(HEADER, range(first, first + count), before=before, after=after)
-    known = [*([before] if know_before else []), *times, *([after] if know_after else [])]
-    assert len(times) == count and known == sorted(set(known))
 
 
 def test_the_documentation_is_the_syntax():

@@ -1,6 +1,7 @@
 """Damaged streams: what is left is shown, what was lost is concealed and reported, nothing else is ever raised."""
 
 import random
+import re
 
 import pytest
 from helpers import command, moving, write
@@ -50,8 +51,9 @@ def test_bit_flips(stream, tmp_path):
         status, message, shown = decode(bad)
         assert status in (1, 2) and message.startswith(str(bad)) and "\n" not in message, position
         if status == 1:
-            assert len(shown) == FRAMES, position
-            assert sum(a == b for a, b in zip(shown, pictures, strict=True)) >= 4, position
+            missing = re.search(r"(\d+) frames are missing", message)  # at the end, where nothing is invented
+            assert len(shown) + int(missing[1] if missing else 0) == FRAMES, position
+            assert sum(a == b for a, b in zip(shown, pictures, strict=False)) >= 4, position
         else:
             assert not shown and not list(tmp_path.glob(".*.part"))
 
@@ -83,25 +85,41 @@ def test_a_lost_anchor_conceals_up_to_the_next_segment(stream, tmp_path):
     assert set(range(7)) <= set(intact) and set(range(16, FRAMES)) <= set(intact) and 8 not in intact
 
 
-def test_wrong_hashes_are_found(stream, tmp_path):
-    """A decoder that shows something else than the encoder saw is caught, with the frame's number."""
+def with_wrong_hash(path, poc):
+    """The stream with a hash that the picture of this POC cannot have."""
     import io
 
     from codec.bitstream.reader import StreamReader
     from codec.bitstream.writer import StreamWriter
 
-    path, _ = stream
     reader = StreamReader(io.BytesIO(path.read_bytes()))
-    with (tmp_path / "bad.ncm").open("wb") as file:
+    bad = path.with_name("bad.ncm")
+    with bad.open("wb") as file:
         writer = StreamWriter(file, reader.header)
-        for number, unit in enumerate(reader.units()):
-            if number == 1:
-                unit.hashes = (*unit.hashes[:2], b"\0" * 8, *unit.hashes[3:])
+        for unit in reader.units():
+            hashes = zip(unit.segment.pocs, unit.hashes, strict=True)
+            unit.hashes = tuple(b"x" * 8 if number == poc else own for number, own in hashes)
             writer.write(unit)
         writer.finish()
+    return bad
+
+
+def test_wrong_anchors_are_found_by_their_hashes(stream):
+    """A decoder that shows other anchors than the encoder saw is caught, with the frame's number."""
+    path, _ = stream
     assert codec.verify(path) == FRAMES
-    with pytest.raises(codec.DamageError, match="frame 9: differs"):
-        codec.verify(tmp_path / "bad.ncm")
+    with pytest.raises(codec.DamageError, match="frame 10: differs"):
+        codec.verify(with_wrong_hash(path, 10))
+
+
+def test_a_bframe_from_right_bytes_and_anchors_is_no_damage(stream, caplog):
+    """Networks round differently on another machine: no hash can tell one level from more, but the bytes are good."""
+    path, _ = stream
+    bad = with_wrong_hash(path, 9)
+    assert codec.verify(bad) == FRAMES and "1 of 20 frames" in caplog.text and "no damage" in caplog.text
+    result = command("verify", bad)
+    assert result.returncode == 0 and b"rounding" in result.stderr and result.stderr.count(b"\n") == 1
+    assert decode(bad)[0] == 0
 
 
 def test_exit_statuses_and_one_line(stream, tmp_path):

@@ -18,6 +18,14 @@ MODES = {
     "golden-blocks": {"mode": "bitneed", "model": "small-bframe", "qp": 12},  # from before filters
     "golden-filters": {"mode": "bitneed", "model": "small-bframe", "qp": 12},
     "golden-postfilter": {"mode": "bitneed", "model": "small-filtered", "qp": 12, "postfilter": True},
+    "golden-neighbours": {
+        "mode": "bitneed",
+        "model": "small-filtered",
+        "neighbours": "small-neighbour",
+        "qp": 28,
+        "postfilter": True,
+    },
+    "golden-fast": {"mode": "bitneed", "model": "fast", "qp": 12},  # by earlier weights
 }
 PAYLOADS = {
     "golden": {None},
@@ -25,6 +33,8 @@ PAYLOADS = {
     "golden-blocks": {2},
     "golden-filters": {6},
     "golden-postfilter": {6},
+    "golden-neighbours": {2},
+    "golden-fast": {6},
 }  # modes of the B-frames
 
 
@@ -65,4 +75,5 @@ def test_the_header_says_what_it_said(name):
     settings = MODES[name]
     assert (header.width, header.height, header.gop, header.intra_period) == (66, 50, "ibpb", 6)
     assert header.anchor_settings == f"x265 preset=medium qp={settings['qp']}"
+    assert ("neighbour_filter" in header.options) == (name == "golden-neighbours")
     assert (header.mode, header.model) == (settings["mode"], settings["model"])

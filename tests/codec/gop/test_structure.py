@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.errors import InputError
-from codec.gop.structure import Segment, anchor_distance, dyadic, schedule
+from codec.gop.structure import Segment, anchor_distance, dyadic, needed, schedule
 
 
 def test_ibpb_as_drawn_in_the_docstring():
@@ -49,3 +49,10 @@ def test_names():
     assert [anchor_distance(name) for name in ("ibpb", "fixed:1", "fixed:8")] == [2, 1, 8]
     with pytest.raises(InputError, match=r"fixed:3.*choose from ibpb"):
         anchor_distance("fixed:3")
+
+
+def test_the_bframes_that_some_pictures_need():
+    segment = Segment(8, (8,), leading=3)  # 5 6 7 | 8 ... 16
+    assert needed(segment, range(8, 9)) == []
+    assert needed(segment, [12]) == [12] and needed(segment, [9]) == [12, 10, 9] and needed(segment, [6]) == [6]
+    assert needed(segment, segment.pocs) == [picture.poc for picture in segment.bframes()]

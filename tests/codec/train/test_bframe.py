@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from corpus import logged
 
 from codec.bframe.config import BFrameConfig
-from codec.bframe.side_information import anchor_features, luma_plane
+from codec.bframe.side_information import anchor_features, luma_planes
 from codec.cli import main
 from codec.errors import InputError, ModelError, OutputError
 from codec.models.bframe_file import load_codec
@@ -60,11 +61,6 @@ def config(base):
         validation_qualities=(0, 2),
         log_every=1,
     )
-
-
-def logged(run, name):
-    rows = [line.split(",") for line in (run / "log.csv").read_text().splitlines()]
-    return [float(value) for _, _, key, value in rows if key == name]
 
 
 def test_training_lowers_the_cost(config, library, tmp_path):
@@ -144,7 +140,7 @@ def test_features_of_training_are_those_of_the_codec(config, library):
     past, _, future, _, noise = next(share_of_batches(state, library, ALONE))
     exact = bframe.exact_of(past, future, noise)
     for number in range(len(past)):
-        planes = [luma_plane(rgb_to_yuv(x[number : number + 1], Colour(), 8).y, 8) for x in (past, future)]
+        planes = [luma_planes([rgb_to_yuv(x[number : number + 1], Colour(), 8).y], 8) for x in (past, future)]
         alone = anchor_features(planes[0], planes[1], noise[number : number + 1])
         assert all(torch.equal(a, b[number : number + 1]) for a, b in zip(alone, exact, strict=True))
 

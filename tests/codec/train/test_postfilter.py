@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from corpus import tiny_cache
+from corpus import logged, tiny_cache
+from recipes import FILTER
 
 from codec.bframe.postfilter import PostFilterConfig
 from codec.cli import main
@@ -30,21 +31,8 @@ def config():
         codec=PostFilterConfig(width=4, blocks=1),
         base="small-bframe",
         teacher=0.0,
-        decoded=1.0,
-        steps=4,
-        batch=2,
-        crop=32,
-        lr=5e-3,
-        warmup=1,
-        bf16=False,
-        validation_clips=1,
-        log_every=1,
+        **FILTER,
     )
-
-
-def logged(run, name):
-    rows = [line.split(",") for line in (run / "log.csv").read_text().splitlines()]
-    return [float(value) for _, _, key, value in rows if key == name]
 
 
 def test_training_takes_errors_out(config, library, tmp_path):

@@ -6,15 +6,18 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from helpers import moving, write
 from safetensors.torch import load_file
 
 from codec.cli import main
 from codec.errors import InputError
 from codec.train.command import add_train
-from codec.train.loop import share_of_batches, train_run, train_step
+from codec.train.config import find_recipe
+from codec.train.loop import open_library, share_of_batches, train_run, train_step
 from codec.train.ranks import Ranks
 from codec.train.tasks import TASKS, load_task
 
@@ -91,6 +94,58 @@ def test_without_held_out_clips_nothing_is_validated(task, library, tmp_path):
     config = replace(recipe_of(task), steps=0, validation_clips=0)
     assert train_run(task, config, library, tmp_path, ranks=ALONE).best == task.floor
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+@pytest.fixture(scope="module")
+def few_clips(tmp_path_factory):
+    """A folder of three clips, none of whose names is among those that are held out."""
+    folder = tmp_path_factory.mktemp("few") / "clips"
+    folder.mkdir()
+    for number in range(3):
+        write(folder / f"clip{number}.y4m", moving(7, 64, 64, seed=number))
+    return folder
+
+
+def test_a_few_clips_are_enough(task, few_clips, tmp_path, caplog):
+    """Those that are trained on validate too, and passes that a recipe needs are made."""
+    caplog.set_level("INFO")
+    config = replace(recipe_of(task), steps=2, validation_clips=2, validate_every=1)
+    library = open_library([few_clips], few_clips.parent / "cache", ranks=ALONE, passes=1, strong=task.strong)
+    assert library.too_few and len(library.corpora[0].passes) == 1
+    run = train_run(task, config, library, tmp_path, ranks=ALONE)
+    assert run.step == 2 and {line.partition(":")[0] for line in caplog.messages} >= {"step 0", "step 1", "step 2"}
+
+
+def test_from_few_clips_to_a_run_by_one_command(few_clips, tmp_path, monkeypatch, capfd, caplog):
+    """It says what it does."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr("codec.train.loop.PASSES", 1)
+    data = ["--data", str(few_clips), "--run", str(tmp_path / "few" / "run"), "--device", "cpu"]
+    assert main(["train", "neighbour", "--config", "neighbor", *data]) == 2
+    assert "neighbor: no such recipe; give a .toml file, or one of ablations/" in capfd.readouterr().err
+    (tmp_path / "mine.toml").write_text("[codec]\nwidth = 4\nblocks = 1\n[neighbour]\n[train]\nsteps = 1\ncrop = 64\n")
+    assert main(["train", "neighbour", "--config", str(tmp_path / "mine.toml"), *data]) == 0
+    said = "\n".join(caplog.messages)
+    assert "coding and decoding its clips 1 times" in said and "3 clips are too few to hold any out" in said
+    assert capfd.readouterr().err == ""
+    assert (tmp_path / "few" / "run" / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_has_a_usual_recipe(name):
+    arguments = parsed(name, "--data", "clips")
+    config = load_task(name).recipe.load(find_recipe(arguments.config))
+    assert config.steps > 0 and arguments.run == Path("runs") / name
+
+
+def test_recipes_that_ship_have_names(tmp_path, monkeypatch, pytestconfig):
+    monkeypatch.chdir(tmp_path)
+    here = pytestconfig.rootpath / "configs"
+    for name in ("base", "base.toml", "configs/base.toml"):
+        assert find_recipe(name).samefile(here / "base.toml")
+    assert find_recipe("ablations/no-image-feature").samefile(here / "ablations" / "no-image-feature.toml")
+    (tmp_path / "base").touch()
+    assert find_recipe("base") == Path("base")
 
 
 def saved(name, folder, **changes):

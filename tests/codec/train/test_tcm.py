@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from corpus import tiny_cache
+from corpus import logged, tiny_cache
 
 from codec.anchors.tcm.config import TcmConfig
 from codec.anchors.tcm.weights import Tcm, freeze_tcm, is_tcm, load_tcm, save_tcm
@@ -43,11 +43,6 @@ def library(tmp_path_factory):
 @pytest.fixture
 def config():
     return TcmTraining(codec=TINY, teacher=0.0, steps=4, validation_clips=1, log_every=1, **RECIPE)
-
-
-def logged(run, name):
-    rows = [line.split(",") for line in (run / "log.csv").read_text().splitlines()]
-    return [float(value) for _, _, key, value in rows if key == name]
 
 
 def test_training_lowers_the_cost_of_both_parts(config, library, tmp_path):

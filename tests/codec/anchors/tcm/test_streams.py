@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from random import Random
+from zlib import crc32
 
 import pytest
 import torch
@@ -11,8 +13,9 @@ from tcm_states import random_state
 
 from codec.anchors.protocol import AnchorFrame
 from codec.anchors.registry import anchor_codec
+from codec.anchors.tcm import images
 from codec.encoder.encode import encode
-from codec.errors import ModelError
+from codec.errors import ModelError, StreamError
 from codec.video.picture import VideoInfo, crop
 
 ORDERS = {"ibpb": "IBPBP", "fixed:1": "IPPPP"}
@@ -114,3 +117,27 @@ def test_key_frames_by_an_image_model_of_compressai(tmp_path, monkeypatch):
     assert sorted(shown) == [0, 1, 2] and anchor_codec("tcm").decode(packets, size) == shown
     cut = [packets[0]._replace(data=packets[0].data[:40]), *packets[1:]]
     assert codec.decode(cut, size) == {}
+
+
+@pytest.mark.parametrize("name", ["bmshj2018-factorized", "mbt2018-mean", "mbt2018"])
+def test_strings_made_by_hand_for_an_image_model_read_no_foreign_memory(name, monkeypatch):
+    """Checksums right; what is read behind the end of a short string must not be what happens to lie there."""
+    from compressai.zoo import image_models
+
+    torch.manual_seed(0)
+    model = image_models[name](3, metric="mse", pretrained=False).eval()
+    model.update()
+    monkeypatch.setattr(images, "_load", lambda *_: model)
+    intra, random = images.ImageIntra(name, 3), Random(0)
+    for size in (1, 9, 40):
+        strings = [random.randbytes(size) for _ in range(1 if name == "bmshj2018-factorized" else 2)]
+        data = b"".join(images.LENGTH.pack(size) + string for string in strings)
+        data = images.LENGTH.pack(crc32(data)) + data
+        assert read_again(intra, data) == read_again(intra, data)
+
+
+def read_again(intra, data):
+    try:
+        return intra.read(data, (64, 64)).frame.tolist()
+    except StreamError as error:
+        return str(error)

@@ -21,6 +21,7 @@ from codec.encoder.rdo.lagrangian import Lagrangian
 from codec.gop.periods import Period, SourceSegment
 from codec.gop.structure import Segment
 from codec.models.open import load
+from codec.parallel.executor import InProcess
 from codec.video.metrics import Quality
 from codec.video.picture import Frame, VideoInfo
 
@@ -39,7 +40,7 @@ def two_periods():
 
 
 def passes(name, preset, **settings):
-    assess = DistortionMeter(INFO.colour, "psnr_rgb", None)
+    assess = DistortionMeter(INFO.colour, "psnr_rgb", None, InProcess(None))
     return AnchorPasses(INFO, anchor_codec(name, preset=preset, longest_group=8, **settings), 16, assess)
 
 
@@ -47,7 +48,7 @@ def coder_of(passes, write):
     """What codes candidates, B-frames by a function."""
     bframes = Predictor(load("rife"), INFO)
     bframes.write = write
-    return CandidateCoder(passes, bframes)
+    return CandidateCoder(passes, bframes, InProcess(bframes))
 
 
 def data(coded):
@@ -95,18 +96,18 @@ def test_no_bframe_is_coded_in_an_order_that_they_cannot_make_the_cheapest():
     coded = next(own.run(two_periods(), 1))
     assert own.disposable(coded)
 
-    def write(*_, **__):
+    def write(_):
         raise AssertionError("it was hopeless")
 
     coder = coder_of(own, write)
     alone = coder.alone("own", coded, LAGRANGIAN)
-    assert coder.own(coded, LAGRANGIAN, [replace(alone, total=alone.total - 1e9)], 0.0) == alone
+    assert coder.own(coded, LAGRANGIAN, [replace(alone, total=alone.total - 1e9)], 0.0, {}) == alone
     with pytest.raises(AssertionError, match="hopeless"):
-        coder.own(coded, LAGRANGIAN, [], 0.0)
+        coder.own(coded, LAGRANGIAN, [], 0.0, {})
     bits = sum(own.bits_of(coded, poc) for poc in own.disposable(coded))
-    assert coder.own(coded, LAGRANGIAN, [replace(alone, total=alone.total - 0.7 * bits)], 0.0) == alone
+    assert coder.own(coded, LAGRANGIAN, [replace(alone, total=alone.total - 0.7 * bits)], 0.0, {}) == alone
     with pytest.raises(AssertionError, match="hopeless"):
-        coder.own(coded, LAGRANGIAN, [replace(alone, total=alone.total - 0.5 * bits)], 0.0)
+        coder.own(coded, LAGRANGIAN, [replace(alone, total=alone.total - 0.5 * bits)], 0.0, {})
 
 
 def test_an_order_half_coded_is_completed_without_coding_anything_twice():
@@ -116,9 +117,9 @@ def test_an_order_half_coded_is_completed_without_coding_anything_twice():
     coded = next(own.run(two_periods(), 2))
     written = []
 
-    def write(_interval, source, poc, **_):
-        written.append(poc)
-        return Choice(source, None, [], float(poc), float(poc))
+    def write(wanted):
+        written.append(wanted.poc)
+        return Choice(wanted.source, None, [], float(wanted.poc), float(wanted.poc))
 
     coder = coder_of(own, write)
     bframes = [picture.poc for picture in coded.source.segment.bframes()]
@@ -140,9 +141,9 @@ def test_blocks_of_a_picture_are_sought_around_those_of_another_order():
     running = own.run([first, second], 2)
     started: dict[int, list[str | None]] = {}
 
-    def write(_interval, source, poc, *, start, **_):
-        started.setdefault(poc, []).append(start)
-        return Choice(source, None, [], 1.0, 1.0, f"blocks of {poc}")
+    def write(wanted):
+        started.setdefault(wanted.poc, []).append(wanted.start)
+        return Choice(wanted.source, None, [], 1.0, 1.0, f"blocks of {wanted.poc}")
 
     coder = coder_of(own, write)
     coded = next(running)
@@ -150,7 +151,7 @@ def test_blocks_of_a_picture_are_sought_around_those_of_another_order():
     coder.candidate("wide", first, own.code_anew(first, (4, 2, 2, 4)), LAGRANGIAN)
     assert started[1] == [None, "blocks of 1"] and started[5] == [None, "blocks of 5"]
     assert started[2] == [None]  # between references 4 apart, which were 2 apart before: an anchor then
-    coder.forget()
+    coder.forget(first)
     coder.candidate("ibpb", first, coded, LAGRANGIAN)
     assert started[5][-1] is None
 
@@ -160,8 +161,8 @@ def test_no_order_keeps_what_it_found_in_periods_that_are_done(distance):
     """Or a long video would fill the memory."""
     kept = set()
 
-    def write(_interval, source, poc, **_):
-        return Choice(source, None, [], 1.0, 1.0, f"blocks of {poc}")
+    def write(wanted):
+        return Choice(wanted.source, None, [], 1.0, 1.0, f"blocks of {wanted.poc}")
 
     coder = coder_of(passes("x265", "veryfast", crf=24), write)
     for period in GopDecision(coder, distance).decisions(two_periods()):

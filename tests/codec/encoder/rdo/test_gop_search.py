@@ -5,10 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from codec.bframe.records import Anchor
+from codec.bframe.tasks import Made
 from codec.encoder.rdo.anchor_passes import PeriodPasses
 from codec.encoder.rdo.early_stop import Race
 from codec.encoder.rdo.gop_search import GopSearch, PeriodStatistics
 from codec.gop.periods import Period
+from codec.parallel.executor import Known
 
 COUNT, ANCHOR, BFRAME = 33, 100.0, 40.0
 AT_ANCHORS, OF_PREDICTION = 5.0, 10.0  # what the distortion alone costs
@@ -18,7 +21,7 @@ class Coded:
     """Anchors that cost what they are said to."""
 
     def __init__(self, pocs, costs):
-        self.anchors = {poc: SimpleNamespace(shown=None) for poc in pocs}
+        self.anchors = {poc: Anchor(None, None) for poc in pocs}
         self.known = dict(zip(pocs, costs, strict=True))
         self.qualities = dict.fromkeys(pocs, AT_ANCHORS)
         self.unit = SimpleNamespace(anchor_quality_qdb=0)
@@ -59,7 +62,7 @@ def seen(own=ANCHOR, total=None, count=COUNT):
 
 
 def search(passes):
-    return GopSearch(passes, SimpleNamespace(reference=lambda picture: picture, predict=lambda *_: None))
+    return GopSearch(passes, SimpleNamespace(submit=lambda _: Known(Made(None))))
 
 
 def gaps_of(plan):

@@ -126,5 +126,14 @@ def test_a_rate_is_met_in_few_passes(wanted):
         passes.append(finer)
         return summary(200_000 * 1.8**finer * (1 + 0.02 * finer))
 
-    met = meet(Goal(bitrate=wanted), lambda finer: summary(260_000 * 1.7**finer), whole)
+    met = meet(Goal("bitrate", wanted), lambda finer: summary(260_000 * 1.7**finer), whole)
     assert met.kbits_per_second * 1000 == pytest.approx(wanted, rel=0.03) and len(passes) <= 3
+
+
+@pytest.mark.parametrize(("wanted", "found"), [(1_000, 25.0), (9_000_000_000, 1600.0)])
+def test_a_rate_beyond_the_scale_gives_its_end_and_is_said(wanted, found, caplog):
+    def rate(finer):
+        return SimpleNamespace(kbits_per_second=200 * 2 ** min(max(finer, -3), 3))
+
+    assert meet(Goal("bitrate", wanted), rate, rate).kbits_per_second == found
+    assert caplog.messages == [f"--bitrate: not met; the nearest that was found is {found} kbit/s"]

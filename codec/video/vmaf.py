@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import codec
+from .picture import Yuv420
 
+SHORTEST = 17  # pixels of a side; of less there is nothing left on the model's coarsest scale
 BATCH = 8  # frames at a time; longer batches need more memory, and give the same
 
 
-def available() -> bool:
+def vmaf_available() -> bool:
     """Whether the package is there."""
     return find_spec("vmaf_torch") is not None
 
@@ -29,14 +30,14 @@ class Vmaf:
         self._first = True  # whether no frame has been scored yet
         self._scores: list[float] = []
 
-    def add(self, source: codec.Yuv420, decoded: codec.Yuv420) -> None:
+    def add(self, source: Yuv420, decoded: Yuv420) -> None:
         """Take the next frame, its source and its decoded picture, and score a batch once it is full."""
         self._waiting.append((_luma(source), _luma(decoded)))
         if len(self._waiting) == self._batch + 2:
             self._score(last=False)
 
     def finish(self) -> list[float]:
-        """The scores of all frames, 0 to 100; nothing can be added afterwards."""
+        """The scores of all frames, 0 to 100, NaN where a side is below 17; nothing can be added afterwards."""
         if self._waiting:
             self._score(last=True)
         return self._scores
@@ -45,11 +46,12 @@ class Vmaf:
         """Score what waits, all but the neighbours on either side, of which two stay for the next batch."""
         with torch.no_grad():
             source, decoded = (torch.stack(planes)[:, None] for planes in zip(*self._waiting, strict=True))
-            scores = self._model(source, decoded).flatten().tolist()
+            able = min(source.shape[-2:]) >= SHORTEST
+            scores = self._model(source, decoded).flatten().tolist() if able else [float("nan")] * len(source)
         self._scores += scores[0 if self._first else 1 : None if last else -1]
         self._waiting, self._first = self._waiting[-2:], False
 
 
-def _luma(picture: codec.Yuv420) -> Tensor:
+def _luma(picture: Yuv420) -> Tensor:
     """Luma (H,W) in [0,255], deeper samples as fractions."""
     return torch.from_numpy(picture.y.astype("float32")) / (1 << (picture.bit_depth - 8))

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""The post-filter at work on the decoded anchors of a segment: each alone, or with its neighbours beside it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ..bitstream.syntax import FULL_STRENGTH
+from ..device import repeatable
+from ..video.colour import Planes, crop_planes, in_levels, rounded, unpacked
+from ..video.picture import VideoInfo, Yuv420, pad
+from .neighbour_filter import NeighbourFilter, differences, planes_of
+from .postfilter import PostFilter
+
+
+class AnchorFilter:
+    """Filters the anchors of one video, with their neighbours if there is a filter that sees them.
+
+    With `half`, the networks compute in bfloat16; where neighbours are is found as ever.
+    """
+
+    def __init__(
+        self, alone: PostFilter, beside: NeighbourFilter | None, info: VideoInfo, *, half: bool = False
+    ) -> None:
+        self.alone, self.beside, self.half = alone, beside, half
+        self.info = info
+        self.device = next(alone.parameters()).device
+
+    @property
+    def reach(self) -> int:
+        """How many anchors away the farthest neighbour is that the filter sees."""
+        return 0 if self.beside is None else max(abs(step) for step in self.beside.config.places)
+
+    @repeatable
+    @torch.no_grad()
+    def change(self, decoded: Mapping[int, Yuv420], poc: int, noise: float, *, beside: bool) -> Planes:
+        """What is to be added to one of the decoded anchors of a segment, in levels; `noise` is their RMS error.
+
+        Neighbours are the nearest of these anchors on either side. Unless `beside` asks for them, and where there are
+        none, the anchor is filtered alone.
+        """
+        planes, level = self._planes(decoded[poc]), torch.tensor([noise], device=self.device)
+        near: list[Tensor] = []
+        if beside and self.beside is not None and len(decoded) > 1:
+            near = differences(planes, self._neighbours(decoded, poc, self.beside.config.places))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            change = self.beside(planes, near, level) if self.beside is not None and near else self.alone(planes, level)
+        return crop_planes(unpacked(change * ((1 << self.info.bit_depth) - 1)), self.info.width, self.info.height)
+
+    def changed(self, picture: Yuv420, change: Planes, strengths: Sequence[int]) -> Yuv420:
+        """An anchor and so many eighths of the change to each of its planes."""
+        planes = zip(in_levels(picture, self.device), change, strengths, strict=True)
+        y, u, v = (plane + added * (strength / FULL_STRENGTH) for plane, added, strength in planes)
+        return rounded((y, u, v), self.info.bit_depth)
+
+    def _neighbours(self, decoded: Mapping[int, Yuv420], poc: int, steps: Iterable[int]) -> list[Tensor | None]:
+        """Packed planes of the anchors so many steps from one; None where there is none."""
+        pocs = sorted(decoded)
+        places = [pocs.index(poc) + step for step in steps]
+        return [self._planes(decoded[pocs[place]]) if 0 <= place < len(pocs) else None for place in places]
+
+    def _planes(self, picture: Yuv420) -> Tensor:
+        """Packed planes of a picture in [0,1], filled up to even sizes."""
+        return planes_of(pad(picture, 2), self.device)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Who does the work: this process, worker processes, or machines of a cluster."""

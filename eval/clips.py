@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""What scripts share that measure every clip of a folder: a run that can be resumed, and a table of its rows."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from eval.sequences import videos
+from eval.tables import read_rows, write_rows
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+R = TypeVar("R", bound="DataclassInstance")
+Commands = Any  # what argparse's add_subparsers returns
+
+
+def add_run(commands: Commands, action: Callable[[argparse.Namespace], None], what: str) -> argparse.ArgumentParser:
+    """The command `run`, with the clips and the CSV as options; its parser, for others."""
+    parser: argparse.ArgumentParser = commands.add_parser("run", help=f"{what}; clips already in the CSV are kept")
+    parser.add_argument("--root", type=Path, required=True, help="a folder of videos, or one")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="CSV")
+    parser.set_defaults(action=action)
+    return parser
+
+
+def add_table(commands: Commands, kind: type[R], report: Callable[[Sequence[R]], str]) -> None:
+    """The command `table`, which prints a report of the rows in a CSV."""
+    parser = commands.add_parser("table", help="the results as Markdown")
+    parser.add_argument("results", type=Path)
+    parser.set_defaults(action=lambda arguments: print(report(read_rows(arguments.results, kind))))
+
+
+def measure_clips(root: Path, output: Path, kind: type[R], measure: Callable[[Path], Sequence[R]]) -> None:
+    """Measure every clip that the CSV has no rows of, and write it anew after each. CodecError."""
+    rows: list[Any] = read_rows(output, kind) if output.exists() else []
+    done = {row.clip for row in rows}
+    paths = [path for path in videos(root) if path.name not in done]
+    for path in track(paths, console=Console(stderr=True), disable=not sys.stderr.isatty()):
+        with torch.inference_mode():
+            rows += measure(path)
+        write_rows(output, rows)

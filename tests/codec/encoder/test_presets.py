@@ -1,0 +1,48 @@
+"""Presets: what they stand for, what goes before them, and that the stream says all a decoder needs."""
+
+import pytest
+from helpers import moving, write
+
+import codec
+from codec.encoder.settings import EncodeSettings
+from codec.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def small_model(monkeypatch, tiny_weights):
+    """Tiny networks beside those that ship."""
+    monkeypatch.setenv("NCM_WEIGHTS", str(tiny_weights))
+
+
+def test_what_is_given_goes_before_the_preset():
+    plain, fast, best = (EncodeSettings(preset=name) for name in (None, "fast", "best"))
+    assert (plain.model_name, plain.refinement, plain.averaged) == ("bframe", 0, False)
+    assert (fast.model_name, EncodeSettings(preset="fast", mode="bitfree").model_name) == ("fast", "lite")
+    assert (best.model_name, best.refinement, best.averaged) == ("bframe", 8, True)
+    assert (plain.neighbour_filter, fast.neighbour_filter) == ("neighbour", "none")
+    assert EncodeSettings(preset="fast", neighbours="mine").neighbour_filter == "mine"
+    given = EncodeSettings(preset="best", model="mine", effort=0, tta=False)
+    assert (given.model_name, given.refinement, given.averaged) == ("mine", 0, False)
+
+
+def test_another_name_is_the_anchor_encoders():
+    old, new = EncodeSettings(preset="slow"), EncodeSettings(preset="fast", anchor_preset="slow")
+    assert old.encoder_preset == new.encoder_preset == "slow" and old.model_name == "bframe"
+    assert "--anchor-preset slow" in old.notes[0] and not new.notes
+    assert EncodeSettings(preset="fast").encoder_preset is None
+    with pytest.raises(InputError, match="'slow' is not a preset; choose from fast, medium, best"):
+        EncodeSettings(preset="slow", anchor_preset="slow")
+
+
+def test_averaged_predictions_are_decoded_without_an_option(tmp_path):
+    src = write(tmp_path / "seq.y4m", moving(5, 66, 50, 8))
+    shown = {}
+    for tta in (False, True):
+        recon = tmp_path / f"{tta}.yuv"
+        settings = {"mode": "bitfree", "model": "tiny", "anchor_preset": "ultrafast", "metrics": False, "tta": tta}
+        codec.encode(src, tmp_path / "s.ncm", recon=recon, **settings)
+        codec.decode(tmp_path / "s.ncm")
+        shown[tta] = recon.read_bytes()
+        assert (tmp_path / "s.dec.yuv").read_bytes() == shown[tta]
+        assert ("averaged" in codec.info(tmp_path / "s.ncm").text()) == tta
+    assert shown[True] != shown[False]
