@@ -112,7 +112,7 @@ class CodecName:
             words += ["--tune", self.tune]
         words += SHOWN[self.shown]
         if not self.mode and FILTERED in self.variants:
-            words += ["--model", codec.EncodeSettings(mode="auto").model_name, *SHOWN[FILTERED]]
+            words += SHOWN[FILTERED]
         given = [NAMED.get((self.anchor, v), v) for v in self.variants if v != FILTERED]
         for preset in (v for v in given if "=" not in v):
             words += ["--anchor-preset", preset]

@@ -281,7 +281,8 @@ class EncodeSettings:
     @property
     def model_name(self) -> str:
         """The model, the default one spelt out."""
-        return self.model or (self._own_preset.model if self.mode == "bitfree" else self._own_preset.codec)
+        predicts_alone = self.mode == "bitfree" and not self.postfilter  # which is part of a B-frame codec
+        return self.model or (self._own_preset.model if predicts_alone else self._own_preset.codec)
 
     @property
     def refinement(self) -> int:

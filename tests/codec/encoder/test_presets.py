@@ -18,6 +18,7 @@ def test_what_is_given_goes_before_the_preset():
     plain, fast, best = (EncodeSettings(preset=name) for name in (None, "fast", "best"))
     assert (plain.model_name, plain.refinement, plain.averaged) == ("bframe", 0, False)
     assert (fast.model_name, EncodeSettings(preset="fast", mode="bitfree").model_name) == ("fast", "lite")
+    assert EncodeSettings(mode="bitfree", postfilter=True).model_name == "bframe"  # `base` has no filter
     assert (best.model_name, best.refinement, best.averaged) == ("bframe", 8, True)
     assert (plain.neighbour_filter, fast.neighbour_filter) == ("neighbour", "none")
     assert EncodeSettings(preset="fast", neighbours="mine").neighbour_filter == "mine"
