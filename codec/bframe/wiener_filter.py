@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A filter for each plane of a B-frame, sent with it: what networks trained for many pictures leave wrong in this one.
+"""A filter for each plane, sent with pictures: what networks trained for many pictures leave wrong in these.
+
+B-frames have one each, the anchors of a period one together.
 
 Above all chroma: its planes have half the size of the RGB that is coded, so errors of both add up. The writer solves
 for the symmetric filter that leaves the least error, and sends as much of it as lowers R + lambda * D.
@@ -74,12 +76,20 @@ def code_filters(tape: Tape, filters: Filters | None, *, like: Tensor) -> Tensor
 
 
 class Fit:
-    """The squared error of a plane against the source as its filter changes it: a quadratic form of the weights."""
+    """The squared error of a plane against the source as its filter changes it: a quadratic form of the weights.
+
+    Those of several pictures, filtered alike, add up.
+    """
 
     def __init__(self, plane: Tensor, target: Tensor) -> None:
         known = differences(plane).flatten(2)[0].double() / STEPS
         self.gram: Vector = (known @ known.T).cpu().numpy()
         self.cross: Vector = (known @ (target - plane).flatten().double()).cpu().numpy()
+
+    def add(self, other: "Fit") -> None:
+        """Take in what another picture's plane adds to both."""
+        self.gram += other.gram
+        self.cross += other.cross
 
     def change(self, weights: Vector) -> Vector:
         """What weights (...,6) add to the sum of squared errors (...), in levels."""

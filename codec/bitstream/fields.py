@@ -69,7 +69,8 @@ class Cursor:
             raise self.fail(f"a list of {count} numbers at {self.position}")
         least, width = divmod(self.uint() if count else 0, 64)
         if not width:
-            self._budget.spend(count)
+            if not self._budget.spend(count):
+                raise self.fail(f"{count} equal numbers, more than so short a stream may have")
             return [least] * count
         data = iter(self.take((count * width + 7) // 8))
         numbers = []

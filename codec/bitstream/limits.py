@@ -9,7 +9,6 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ..errors import StreamError
 from ..gop.structure import Segment
 from ..values import MAX_TERM
 
@@ -35,11 +34,11 @@ class Budget:
         """More bytes have been read."""
         self.left += ELEMENTS_A_BYTE * size
 
-    def spend(self, count: int) -> None:
-        """Elements are about to be read. StreamError if that is more than the bytes so far allow."""
-        if count > self.left:
-            raise StreamError(f"{count} equal numbers, more than so short a stream may have")
-        self.left -= count
+    def spend(self, count: int) -> bool:
+        """Whether the bytes so far allow elements that are about to be read; only then are they counted."""
+        if allowed := count <= self.left:
+            self.left -= count
+        return allowed
 
 
 def size_problem(width: int, height: int, max_pixels: int) -> str:

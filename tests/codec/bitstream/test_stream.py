@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from streams import HEADER, make, read, write
 
@@ -495,6 +495,7 @@ def test_numbers_come_back(values, number):
 
 
 @given(st.binary(max_size=40))
+@example(data=b"\x01\x80\x80!\x00")
 def test_any_bytes_give_values_or_a_stream_error(data):
     for table, _ in (*syntax.PACKETS.values(), (syntax.HEADER, "")):
         try:

@@ -26,6 +26,7 @@ MODES = {
         "postfilter": True,
     },
     "golden-fast": {"mode": "bitneed", "model": "fast", "qp": 12},  # by earlier weights
+    "golden-wiener": {"mode": "bitneed", "model": "small-filtered", "qp": 12, "postfilter": True, "neighbours": "none"},
 }
 PAYLOADS = {
     "golden": {None},
@@ -35,6 +36,7 @@ PAYLOADS = {
     "golden-postfilter": {6},
     "golden-neighbours": {2},
     "golden-fast": {6},
+    "golden-wiener": {6},
 }  # modes of the B-frames
 
 
