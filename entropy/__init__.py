@@ -18,7 +18,7 @@ from .fixed import FixedTables, around_zero, choices
 from .gain import Gain
 from .hyperprior import LatentCoder, freeze, hyper_size
 from .tables import CdfTables, ScaleTables, Table
-from .tape import Coded, DryRun, Estimate, Read, ReadMany, Tape, Write
+from .tape import Coded, DryRun, Estimate, Read, ReadMany, Tape, Write, WriteMany
 
 __all__ = [
     "Bottleneck",
@@ -37,6 +37,7 @@ __all__ = [
     "Table",
     "Tape",
     "Write",
+    "WriteMany",
     "around_zero",
     "choices",
     "freeze",

@@ -219,28 +219,66 @@ class Write:
         certainly zero, are not coded: their symbol is 0. `rdoq_lambda`, bits for the square of a quantiser step, turns
         RDOQ on. ValueError without y, or where y is not finite.
         """
-        if y is None:
-            raise ValueError(f"{name}: a latent cannot be written without the latent")
-        if not y.isfinite().all():
-            raise ValueError(f"{name}: the latent holds values that are not finite")
-        rows = table.rows(position)
-        coded = coded_elements(rows, table, mask)
-        rounded = _rounded(y, mean, coded, rows=rows, table=table, rdoq_lambda=rdoq_lambda)
-        self._encode(rounded.symbols[coded].int().tolist(), rows[coded].tolist(), table.lists())
-        return rounded
+        return _put([self], name, y, mean=mean, position=position, table=table, mask=mask, rdoq_lambda=rdoq_lambda)
 
     def finish(self) -> bytes:
         """The rANS string of all symbols that were collected, empty if there are none. To be called once, last."""
         if not self._count:
             return b""
         if (missing := LEAST - self._count) > 0:
-            self._encode([0] * missing, [0] * missing, FILLER)
+            self.encode([0] * missing, [0] * missing, FILLER)
         return trimmed(bytes(self._encoder.flush()))
 
-    def _encode(self, symbols: list[int], rows: list[int], lists: Lists) -> None:
+    def encode(self, symbols: list[int], rows: list[int], lists: Lists) -> None:
+        """Collect symbols that have these rows of the tables."""
         if symbols:
             self._encoder.encode_with_indexes(symbols, rows, *lists)
             self._count += len(symbols)
+
+
+class WriteMany:
+    """Collects the symbols of a batch of frames, each sample on a tape of its own, as `Write` does for one."""
+
+    def __init__(self, tapes: Sequence[Write]) -> None:
+        self.tapes = tapes
+
+    def code(
+        self,
+        name: str,
+        y: Tensor | None,
+        *,
+        mean: Tensor,
+        position: Tensor,
+        table: Table,
+        mask: Tensor | None = None,
+        rdoq_lambda: float | Tensor | None = None,
+    ) -> Coded:
+        """As `Write.code`, for a sample a tape. ValueError without y, or where y of any sample is not finite."""
+        return _put(self.tapes, name, y, mean=mean, position=position, table=table, mask=mask, rdoq_lambda=rdoq_lambda)
+
+
+def _put(
+    tapes: Sequence[Write],
+    name: str,
+    y: Tensor | None,
+    *,
+    mean: Tensor,
+    position: Tensor,
+    table: Table,
+    mask: Tensor | None,
+    rdoq_lambda: float | Tensor | None,
+) -> Coded:
+    if y is None:
+        raise ValueError(f"{name}: a latent cannot be written without the latent")
+    if not y.isfinite().all():
+        raise ValueError(f"{name}: the latent holds values that are not finite")
+    rows = table.rows(position)
+    coded = coded_elements(rows, table, mask)
+    rounded = _rounded(y, mean, coded, rows=rows, table=table, rdoq_lambda=rdoq_lambda)
+    parts = _parts(rounded.symbols[coded].int(), coded), _parts(rows[coded], coded)
+    for tape, symbols, own in zip(tapes, *parts, strict=True):
+        tape.encode(symbols, own, table.lists())
+    return rounded
 
 
 def _parts(values: Tensor, coded: Tensor) -> list[list[int]]:

@@ -59,16 +59,24 @@ class CoarseToFine(nn.Module):
         channels = config.matching_scales * config.matching_window**4
         self.motion = MotionFeatures(channels, config.motion_features) if config.motion_features else None
 
-    def forward(self, past: Tensor, future: Tensor, time: Tensor, quality: Tensor | None = None) -> list[Motion]:
+    def forward(
+        self,
+        past: Tensor,
+        future: Tensor,
+        time: Tensor,
+        quality: Tensor | None = None,
+        features: tuple[Tensor, Tensor] | None = None,
+    ) -> list[Motion]:
         """The motion after each block, in full-size pixels; past, future (B,3,H,W), time (B,1,H,W) in (0,1).
 
-        A network without fine blocks tells only the last one unless it is training.
+        `features` are what `features` answers, where that is known. A network without fine blocks tells only the last
+        motion unless it is training.
         """
         full = (past.shape[-2], past.shape[-1])
         if not self.config.fine_scales:  # nothing looks at the full pictures, so not even features are made of them
             small = self.coarse_size(*full)
             past, future, time = resize(past, small), resize(future, small), resize(time, small)
-        refs = self._references(past, future, time)
+        refs = self._references(past, future, time, features)
         steps: list[Motion] = []
         if self.config.coarse_blocks:
             steps = self._steps(steps, self.config.coarse_scales, refs.at(self.coarse_size(*full)), quality)
@@ -76,17 +84,38 @@ class CoarseToFine(nn.Module):
             steps = [wanted[-1].at(full)] * len(wanted) if self.tile else [step.at(full) for step in wanted]
         return self._steps(steps, self._fine_scales(*full), refs, quality)
 
-    def teach(self, past: Tensor, future: Tensor, time: Tensor, motion: Motion, target: Tensor) -> Motion:
+    def features(self, past: Tensor, future: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Image features (B,C,H,W) of both references; None where no block sees those of full pictures."""
+        if self.encode is None or not self.config.fine_scales:
+            return None
+        return self.encode(past), self.encode(future)
+
+    def teach(
+        self,
+        past: Tensor,
+        future: Tensor,
+        time: Tensor,
+        motion: Motion,
+        target: Tensor,
+        *,
+        features: tuple[Tensor, Tensor] | None = None,
+        warped: tuple[Tensor, Tensor] | None = None,
+    ) -> Motion:
         """The motion refined with sight of the current frame, target (B,3,H,W) (paper 3.5).
 
+        Both references' `features`, and both `warped` along the motion, are made if they are not given.
         ValueError without a teacher block. The trained teacher came without code: that it sees the target behind the
         warped pictures was found by trying all places, by far the best of which this is.
         """
         if self.teacher is None:
             raise ValueError("this network was built without a teacher block")
-        refs = self._references(past, future, time)
-        pictures, features = refs.warped(motion.flow)
-        x = torch.cat([pictures, target, features, time, motion.mask, motion.hidden], 1)
+        refs = self._references(past, future, time, features)
+        if warped is None or self.encode is None:
+            pictures, sampled = refs.warped(motion.flow)
+        else:
+            sides = zip(refs[2:4], motion.flow.chunk(2, 1), strict=True)
+            pictures, sampled = torch.cat(warped, 1), torch.cat([warp(*side) for side in sides], 1)
+        x = torch.cat([pictures, target, sampled, time, motion.mask, motion.hidden], 1)
         return self._refined(motion, self._answer(self.teacher, x, motion.flow, 1), time)
 
     def coarse_size(self, height: int, width: int) -> tuple[int, int]:
@@ -118,10 +147,14 @@ class CoarseToFine(nn.Module):
         far = cast(int, torch.sym_min((height - 1) // (2 * self.coarse_size(height, width)[0]), 1))
         return tuple(k + far * (f - k) for k, f in zip(config.fine_scales, config.fine_scales_far, strict=True))
 
-    def _references(self, past: Tensor, future: Tensor, time: Tensor) -> References:
+    def _references(
+        self, past: Tensor, future: Tensor, time: Tensor, features: tuple[Tensor, Tensor] | None = None
+    ) -> References:
         if self.encode is None:
             return References(past, future, past[:, :0], future[:, :0], time)
-        return References(past, future, self.encode(past), self.encode(future), time)
+        if features is None:
+            features = self.encode(past), self.encode(future)
+        return References(past, future, *features, time)
 
     def _steps(
         self, before: list[Motion], scales: tuple[int, ...], refs: References, quality: Tensor | None

@@ -19,11 +19,14 @@ from .warp import warp
 class Prediction(NamedTuple):
     """The frame (B,3,H,W), nominally in [0,1], and the motion after each block; the frame was made with the last.
 
-    Without fine blocks (`lite`) the earlier motions are there in training only.
+    Without fine blocks (`lite`) the earlier motions are there in training only. What else was made on the way, where
+    it is known: both references `warped` (B,3,H,W) along the last motion, and their image `features` (B,C,H,W).
     """
 
     frame: Tensor
     steps: list[Motion]
+    warped: tuple[Tensor, Tensor] | None = None
+    features: tuple[Tensor, Tensor] | None = None
 
     @property
     def motion(self) -> Motion:
@@ -77,11 +80,14 @@ class FrameSynthesis(nn.Module):
         return prediction
 
     def _predict(self, past: Tensor, future: Tensor, time: Tensor, quality: Tensor | None) -> Prediction:
-        steps = self.flow(past, future, time, quality)
+        features = self.flow.features(past, future) if isinstance(self.flow, CoarseToFine) else None
+        known = () if features is None else (features,)
+        steps = self.flow(past, future, time, quality, *known)
+        warped = warped_along(past, future, steps[-1])
         half = self.config.half_synthesis and not self.training
         with torch.autocast(past.device.type, torch.bfloat16) if half else nullcontext():
-            frame = self.synthesis(past, future, steps[-1].flow, steps[-1].mask, quality)
-        return Prediction(frame, steps)
+            frame = self.synthesis(past, future, *warped, steps[-1].flow, steps[-1].mask, quality)
+        return Prediction(frame, steps, warped, features)
 
     def in_tiles(self, side: int) -> None:
         """Make predictions from now on by tiles of about so many pixels a side, 0 for all at once.

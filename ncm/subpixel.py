@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from .layers import PReLU, upward, zero_init
-from .warp import resize, resize_flow, warp
+from .warp import resize, resize_flow
 
 BLOCK = 4  # the network's pixel is a block of 4x4
 
@@ -29,9 +29,15 @@ class SubpixelSynthesis(nn.Module):
         self.quality = zero_init(nn.Linear(quality, width)) if quality else None
 
     def forward(
-        self, past: Tensor, future: Tensor, flow: Tensor, mask: Tensor, quality: Tensor | None = None
+        self,
+        past: Tensor,
+        future: Tensor,
+        warped_past: Tensor,
+        warped_future: Tensor,
+        flow: Tensor,
+        mask: Tensor,
+        quality: Tensor | None = None,
     ) -> Tensor:
-        warped_past, warped_future = warp(past, flow[:, :2]), warp(future, flow[:, 2:])
         small = (past.shape[-2] // BLOCK, past.shape[-1] // BLOCK)
         blocks = [_blocks(warped_past), _blocks(warped_future)]
         x = torch.cat([*blocks, resize(mask, small), resize_flow(flow, small)], 1)

@@ -89,7 +89,9 @@ def modulate(x: Tensor, layer: nn.Module | None, quality: Tensor | None) -> Tens
 
 
 class Synthesis(nn.Module):
-    """The frame (B,3,H,W), not clipped, from two references, flow in pixels and mask logit; H and W multiples of 16.
+    """The frame (B,3,H,W), not clipped, from two references, as they are and warped, flow in pixels and mask logit.
+
+    H and W are multiples of 16.
 
     `double` removes the first convolutions' and the last transposed convolution's stride (paper A.1).
     """
@@ -101,9 +103,15 @@ class Synthesis(nn.Module):
         self.unet = UNet(17, width, quality=quality, double=double)
 
     def forward(
-        self, past: Tensor, future: Tensor, flow: Tensor, mask: Tensor, quality: Tensor | None = None
+        self,
+        past: Tensor,
+        future: Tensor,
+        warped_past: Tensor,
+        warped_future: Tensor,
+        flow: Tensor,
+        mask: Tensor,
+        quality: Tensor | None = None,
     ) -> Tensor:
-        warped_past, warped_future = warp(past, flow[:, :2]), warp(future, flow[:, 2:])
         x = torch.cat([past, future, warped_past, warped_future, mask, flow], 1)
         contexts = self.contextnet(past, flow[:, :2]), self.contextnet(future, flow[:, 2:])
 

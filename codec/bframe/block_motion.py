@@ -8,7 +8,7 @@ Source: motion compensation as in HEVC (ITU-T H.265, 8.5.3).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +46,27 @@ class Blocks:
         kinds = torch.where(split, self.parts, enlarged(self.kinds, 2))
         return kinds, torch.where(split, self.part_vectors, enlarged(self.vectors, 2))
 
+    @property
+    def used(self) -> Tensor:
+        """(B,1,1,1) bool: which samples have any compensated blocks."""
+        return (self.kinds != NETWORK).flatten(1).any(1).view(-1, 1, 1, 1)
+
+    def only(self, samples: Tensor) -> "Blocks":
+        """These blocks in samples (B,1,1,1) bool, and none in the others."""
+        return replace(self, kinds=torch.where(samples, self.kinds, NETWORK))
+
+    def each(self) -> "list[Blocks | None]":
+        """The blocks of every sample by itself, None where it has none."""
+        planes = self.kinds, self.vectors, self.parts, self.part_vectors
+        parts = zip(*(torch.split(plane, 1) for plane in planes), strict=True)
+        return [Blocks(*part) if used else None for part, used in zip(parts, self.used.flatten().tolist(), strict=True)]
+
+    @staticmethod
+    def together(samples: "Sequence[Blocks]") -> "Blocks":
+        """The blocks of a batch."""
+        parts = zip(*((each.kinds, each.vectors, each.parts, each.part_vectors) for each in samples), strict=True)
+        return Blocks(*map(torch.cat, parts))
+
     def left_to_network(self, picture: Tensor) -> Tensor:
         """(B,1,H,W) of a picture's size: 1 where no block is motion-compensated, 0 elsewhere."""
         kinds, _ = self.fine
@@ -62,23 +83,26 @@ def quarter_steps(flow: Tensor, size: int) -> Tensor:
     return torch.floor(STEPS * F.avg_pool2d(flow.float(), size) + 0.5).long()
 
 
-def code_blocks(tape: Tape, flow: Tensor, blocks: Blocks | None) -> Blocks:
-    """The blocks on a tape, given the network's flow (B,4,H,W); None where they are read."""
+def code_blocks(tape: Tape, flow: Tensor, blocks: Blocks | None, used: Tensor | None = None) -> Blocks:
+    """The blocks on a tape, given the network's flow (B,4,H,W); None where they are read.
+
+    `used` (B,1,1,1) bool says which samples have any, by default all: of the others nothing is on the tape.
+    """
     count, _, height, width = flow.shape
     wanted = None if blocks is None else _levels(blocks, flow)
     given = (None,) * 4 if blocks is None else (blocks.kinds, blocks.vectors, blocks.parts, blocks.part_vectors)
-    levels = _coded(tape, "levels", wanted, flow.new_zeros(count, 4, 1, 1), LEVELS).clamp(0, 7)
+    levels = _coded(tape, "levels", wanted, flow.new_zeros(count, 4, 1, 1), LEVELS, mask=used).clamp(0, 7)
     table = _kind_table(levels[:, :3, 0, 0].tolist())
     own = 2 * torch.arange(count, device=flow.device).view(-1, 1, 1, 1)  # the rows of each sample
     sizes = SIZE, SIZE // 2
     planes = [flow.new_zeros(count, 1, height // size, width // size) for size in sizes]
-    kinds = _coded(tape, "kinds", given[0], planes[0], table, row=own).clamp(NETWORK, SPLIT)
+    kinds = _coded(tape, "kinds", given[0], planes[0], table, row=own, mask=used).clamp(NETWORK, SPLIT)
     split = enlarged(kinds == SPLIT, 2)
     parts = _coded(tape, "parts", given[2], planes[1], table, row=own + 1, mask=split).clamp(NETWORK, BOTH)
-    used = copied(kinds), copied(parts) & split
+    moved = copied(kinds), copied(parts) & split
     vectors, part_vectors = (
         _code_vectors(tape, f"vectors{size}", vectors, near=quarter_steps(flow, size), copied=where, row=levels[:, 3:])
-        for vectors, size, where in zip((given[1], given[3]), sizes, used, strict=True)
+        for vectors, size, where in zip((given[1], given[3]), sizes, moved, strict=True)
     )
     return Blocks(kinds, vectors, parts, part_vectors)
 
@@ -101,6 +125,7 @@ def _coded(
 ) -> Tensor:
     """Whole numbers, as many as zeros, on a tape, those of each sample of one row (B,1,1,1) of a table."""
     y = None if values is None else values.to(zeros.dtype)
+    mask = None if mask is None else mask.expand_as(zeros)
     position = zeros if row is None else row.to(zeros.dtype).expand_as(zeros)
     return tape.code(f"blocks.{name}", y, mean=zeros, position=position, table=table, mask=mask).symbols.long()
 

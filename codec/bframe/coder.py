@@ -3,26 +3,30 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from entropy import EntropyError, Estimate, Read, ReadMany, Write
+from entropy import EntropyError, Estimate, Read, ReadMany, Write, WriteMany
 from ncm import Prediction
 
 from ..bitstream.units import BFramePacket
 from ..device import repeatable
 from ..errors import StreamError
-from ..video.colour import Planes, in_levels, plane_weights
+from ..video.colour import Planes, all_in_levels, all_rounded, plane_weights
 from ..video.metrics import structural_weight
 from ..video.picture import Yuv420, pad
+from .block_motion import Blocks
+from .judge import Judge
 from .latent_refinement import Shifted, Shifts, refine
-from .network import BFrameCodec, FrameContext
+from .network import BFrameCodec, EncoderTarget, FrameContext
 from .predictor import Predictor
-from .records import BLOCKS, FILTERS, Choice, Interval, Score, ToWrite, Trial
+from .records import BLOCKS, FILTERS, Choice, Interval, ToWrite, Trial
 from .side_information import AnchorFeatures, anchor_features, luma_planes
-from .wiener_filter import Filters, Fit, code_filters, filtered, worthwhile
+from .wiener_filter import NO_FILTERS, Filters, Fit, Vector, code_filters, filtered, fits_of, worthwhile
 
 MODES = 0, BLOCKS, FILTERS, BLOCKS + FILTERS
 PACKET_OVERHEAD = 3  # bytes that a payload costs besides its own, about
@@ -55,97 +59,124 @@ class BFrameCoder(Predictor):
     @repeatable
     @torch.no_grad()
     def read_all(self, intervals: Sequence[Interval], packets: Sequence[BFramePacket]) -> list[Yuv420]:
-        """The B-frames that payloads describe, all at once; either all or none of them have blocks.
-
-        StreamError if one of them cannot be read.
-        """
+        """The B-frames that payloads describe, all at once. StreamError if one of them cannot be read."""
         for packet in packets:
             if packet.mode not in MODES or packet.quality > (len(self.codec.config.lambdas) - 1) * QUALITY_STEPS:
                 raise StreamError(f"payload of mode {packet.mode}, quality {packet.quality}; the model knows none such")
+        blocks, filters = (
+            torch.tensor([bool(packet.mode & part) for packet in packets], device=self.device)
+            for part in (BLOCKS, FILTERS)
+        )
         try:
             tapes = [self.reader(packet.data) for packet in packets]
-            qualities = [packet.quality for packet in packets]
+            tape, qualities = ReadMany(tapes), [packet.quality for packet in packets]
             context = self._context(intervals, self.references(intervals), qualities)
-            frame = self.codec(ReadMany(tapes), context, blocks=bool(packets[0].mode & BLOCKS)).frame
-            planes = zip(*(x.chunk(len(tapes)) for x in self._planes(frame)), strict=True)
-            return [self._read_filters(*each) for each in zip(tapes, packets, planes, strict=True)]
+            frame = self.codec(tape, context, blocks=blocks.view(-1, 1, 1, 1) if blocks.any() else None).frame
+            planes = self._planes(frame)
+            if filters.any():
+                planes = filtered(planes, code_filters(tape, None, filters, like=frame))
+            for each in tapes:
+                each.finish()
         except EntropyError as error:
             raise StreamError(f"its payload cannot be read ({error})") from error
-
-    def _read_filters(self, tape: Read, packet: BFramePacket, planes: Sequence[Tensor]) -> Yuv420:
-        """A picture of decoded planes, by the filters that follow on the tape, if any do."""
-        y, u, v = planes
-        if packet.mode & FILTERS:
-            y, u, v = filtered((y, u, v), code_filters(tape, None, like=y))
-        tape.finish()
-        return self._rounded((y, u, v))
+        return all_rounded(planes, self.info.bit_depth)
 
     @repeatable
     @torch.no_grad()
-    def write(self, wanted: ToWrite) -> Choice:
-        """Code a source picture, and send that if score + bits per pixel is less with it than without.
+    def write_all(self, wanted: Sequence[ToWrite]) -> list[Choice]:
+        """Code source pictures, all at once, and send what lowers score + bits per pixel.
 
         The score of a picture that others refer to weighs more (`Interval.weight`); the cost is told without that.
+        Several are alike in effort, in how they are judged, and in whether there are blocks to start from.
         """
-        interval, source, slope = wanted.interval, wanted.source, wanted.slope
-        error = self._errors(source)
-        score = self._score(wanted, error)
-        references = self.references([interval])
-        prediction = self._predictions([interval], *references)
-        free = self._shown(prediction.frame)
-        unsent = score(free)
-        if wanted.give_up is not None and wanted.give_up(unsent):
-            return Choice(free, None, [], unsent, unsent)
-        slope = interval.weight * slope
-        quality = self.quality_of(slope)
-        frame = self.reference(source)
-        weight = self._weight(frame, structural=wanted.structural)
-        context = self._context([interval], references, [quality], prediction)
-        target = self.codec.target(context, frame, weight=weight, blocks=True, start=wanted.start)
+        judge, intervals = Judge(wanted, self.info.colour, self.device), [one.interval for one in wanted]
+        references = self.references(intervals)
+        prediction = self._predictions(intervals, *references)
+        pictures = self._all_shown(prediction.frame)
+        unsent = judge.scores(pictures)
+        free = [Choice(picture, None, [], cost, cost) for picture, cost in zip(pictures, unsent, strict=True)]
+        given_up = [one.give_up is not None and one.give_up(cost) for one, cost in zip(wanted, unsent, strict=True)]
+        if not any(given_up):
+            return self._coded(judge, references, prediction, free)
+        rest = [replace(one, give_up=None) for one, hopeless in zip(wanted, given_up, strict=True) if not hopeless]
+        coded = iter(self.write_all(rest) if rest else [])
+        return [choice if hopeless else next(coded) for choice, hopeless in zip(free, given_up, strict=True)]
 
-        def weighed(shown: Yuv420) -> float:
-            """What errors cost, those of frames that refer to this one among them."""
-            return interval.weight * score(shown)
-
-        def attempt(shifts: Shifts) -> Trial:
-            tape = Write()
-            planes = self._planes(self.codec(Shifted(tape, shifts), context, target).frame)
-            filters = self._filters(planes, source, weighed)
-            mode = (BLOCKS if target.blocks else 0) + (FILTERS if filters else 0)
-            if filters:
-                planes = filtered(planes, code_filters(tape, filters, like=planes[0]))
-            shown = self._rounded(planes)
-            data = tape.finish()
-            rate = 8 * (len(data) + PACKET_OVERHEAD) / self.info.pixels
-            return Trial(shown, mode, data, weighed(shown) + rate, error(shown))
+    def _coded(
+        self, judge: Judge, references: tuple[Tensor, Tensor], prediction: Prediction, free: Sequence[Choice]
+    ) -> list[Choice]:
+        """The best trial of each B-frame; what is `free` where that costs no more."""
+        wanted = judge.wanted
+        slopes = [one.interval.weight * one.slope for one in wanted]
+        qualities = [self.quality_of(slope) for slope in slopes]
+        frame = self._padded([one.source for one in wanted])
+        weight = self._weight(frame, structural=wanted[0].structural)
+        context = self._context([one.interval for one in wanted], references, qualities, prediction)
+        starts = [one.start for one in wanted if one.start is not None]
+        start = Blocks.together(starts) if starts else None
+        target = self.codec.target(context, frame, weight=weight, blocks=True, start=start)
 
         def cost(shifts: Shifts) -> Tensor:
             tape = Estimate("mixed")
             decoded = self.codec(Shifted(tape, shifts), context, target).frame
-            error = (decoded - frame).square().mean(1, keepdim=True)
-            return slope * (weight * error).sum() + tape.total().sum()
+            error = weight * (decoded - frame).square().mean(1, keepdim=True)
+            return (error.new_tensor(slopes) * error.sum((1, 2, 3))).sum() + tape.total().sum()
 
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(wanted.poc)  # the noise of quantisation: the same video gives the same bytes
-            trials = refine(attempt, cost, steps=wanted.effort)
-        best = min(trials, key=lambda trial: trial.cost)
-        if not best.data or best.cost >= interval.weight * unsent:
-            return Choice(free, None, trials, unsent, unsent, target.blocks)
-        packet = BFramePacket(wanted.poc, best.mode, quality, best.data)
-        cost_alone = best.cost
-        if interval.weight > 1:
-            alone = score(best.picture)
-            cost_alone = best.cost - interval.weight * alone + alone
-        return Choice(best.picture, packet, trials, cost_alone, unsent, target.blocks)
+            torch.manual_seed(wanted[0].poc)  # the noise of quantisation: the same video gives the same bytes
+            tried = refine(partial(self._attempt, judge, context, target), cost, steps=wanted[0].effort)
+        found = [None] * len(wanted) if target.blocks is None else target.blocks.each()
+        every = zip(wanted, free, zip(*tried, strict=True), found, qualities, strict=True)
+        return [self._best(*each) for each in every]
 
-    def _filters(self, planes: Planes, source: Yuv420, score: Score) -> Filters | None:
-        """The filters that lower the Lagrangian cost of these decoded planes; None if none does.
+    @staticmethod
+    def _best(wanted: ToWrite, free: Choice, tried: Sequence[Trial], blocks: Blocks | None, quality: int) -> Choice:
+        """What to send of one B-frame: the trial that costs least, or nothing."""
+        best, weight = min(tried, key=lambda trial: trial.cost), wanted.interval.weight
+        if not best.data or best.cost >= weight * free.cost:
+            return free._replace(trials=list(tried), blocks=blocks)
+        packet = BFramePacket(wanted.poc, best.mode, quality, best.data)
+        cost = best.cost - (weight - 1) * best.score
+        return Choice(best.picture, packet, list(tried), cost, free.cost, blocks)
+
+    def _attempt(self, judge: Judge, context: FrameContext, target: EncoderTarget, shifts: Shifts) -> list[Trial]:
+        """A trial of each B-frame."""
+        tapes = [Write() for _ in judge.wanted]
+        tape = WriteMany(tapes)
+        planes = self._planes(self.codec(Shifted(tape, shifts), context, target).frame)
+        filters = self._filters(planes, judge)
+        if filters is not None:
+            planes = filtered(planes, code_filters(tape, filters, filters.used, like=planes[0]))
+        modes = _modes(len(tapes), target.blocks, filters)
+        payloads = [own.finish() for own in tapes]
+        rates = [8 * (len(payload) + PACKET_OVERHEAD) / self.info.pixels for payload in payloads]
+        shown = all_rounded(planes, self.info.bit_depth)
+        errors = judge.errors(shown)
+        scores = judge.scores(shown, errors)
+        costs = [
+            one.interval.weight * score + rate for one, score, rate in zip(judge.wanted, scores, rates, strict=True)
+        ]
+        return list(map(Trial, shown, modes, payloads, costs, scores, errors))
+
+    def _filters(self, planes: Planes, judge: Judge) -> Filters | None:
+        """The filters that lower the Lagrangian costs of these decoded planes; None if none does for any picture.
 
         Lambda of a squared error in levels follows from how much the best filters lower the score.
         """
-        fits = [Fit(*pair) for pair in zip(planes, in_levels(source, self.device), strict=True)]
-        best = [fit.best() for fit in fits]
-        gained = score(self._rounded(planes)) - score(self._rounded(filtered(planes, torch.tensor(np.array(best)))))
+        levels = all_in_levels([one.source for one in judge.wanted], self.device)
+        fits = list(zip(*map(fits_of, planes, levels), strict=True))
+        best = np.array([[fit.best() for fit in own] for own in fits])
+        candidates = planes, filtered(planes, torch.from_numpy(best))
+        before, after = (judge.weighed(all_rounded(each, self.info.bit_depth)) for each in candidates)
+        each = zip(fits, best, before, after, strict=True)
+        found = [self._worthwhile(own, rows, old - new) for own, rows, old, new in each]
+        if all(one is None for one in found):
+            return None
+        kinds, weights = zip(*(one or NO_FILTERS for one in found), strict=True)
+        return Filters(*(torch.tensor(np.array(part), device=self.device) for part in (kinds, weights)))
+
+    def _worthwhile(self, fits: Sequence[Fit], best: Vector, gained: float) -> tuple[Vector, Vector] | None:
+        """Kinds and weights of the filters that are worth their bits; the best weights lower the score by `gained`."""
         weight = plane_weights(self.info.colour)
         errors = -sum(w * float(fit.change(row)) for w, fit, row in zip(weight, fits, best, strict=True))
         if gained <= 0 or errors <= 0:
@@ -161,7 +192,7 @@ class BFrameCoder(Predictor):
     ) -> FrameContext:
         """What is known of B-frames, at quality bytes."""
         if prediction is None:
-            prediction = self._predictions(intervals, *references)
+            prediction = self._predictions(intervals, *references)._replace(features=None)  # a writer's teacher's
         time, noise = self._times_and_noises(intervals)
         return self.codec.context(
             *references,
@@ -173,7 +204,7 @@ class BFrameCoder(Predictor):
         )
 
     def _weight(self, padded: Tensor, *, structural: bool) -> Tensor:
-        """(1,1,H,W): what errors weigh at each pixel of a picture (1,3,H,W); 0 in the padding, which is not shown."""
+        """(B,1,H,W): what errors weigh at each pixel of pictures (B,3,H,W); 0 in the padding, which is not shown."""
         height, width = self.info.height, self.info.width
         weight = structural_weight(padded) if structural else torch.ones_like(padded[:, :1])
         weight[..., height:, :] = 0
@@ -193,3 +224,10 @@ class BFrameCoder(Predictor):
             for side in (0, 1)
         )
         return anchor_features(past, future, torch.tensor([interval.noise for interval in intervals])).to(self.device)
+
+
+def _modes(count: int, blocks: Blocks | None, filters: Filters | None) -> list[int]:
+    """The mode of each B-frame of a batch: what there is in its payload."""
+    with_blocks = [False] * count if blocks is None else blocks.used.flatten().tolist()
+    with_filters = [False] * count if filters is None else filters.used.tolist()
+    return [BLOCKS * a + FILTERS * b for a, b in zip(with_blocks, with_filters, strict=True)]

@@ -48,8 +48,13 @@ class Shifted:
         return self.tape.code(name, y, mean=mean, position=position, table=table, mask=mask, rdoq_lambda=rdoq_lambda)
 
 
-def refine(attempt: Callable[[Shifts], Trial], cost: Callable[[Shifts], Tensor], *, steps: int) -> list[Trial]:
-    """What the encoder has tried, as is first, then after each step; `cost` is differentiable, in bits."""
+def refine(
+    attempt: Callable[[Shifts], list[Trial]], cost: Callable[[Shifts], Tensor], *, steps: int
+) -> list[list[Trial]]:
+    """What the encoder has tried of some frames, as is first, then after each step.
+
+    `cost` is differentiable, in bits.
+    """
     shifts: Shifts = {}
     trials = [attempt(shifts)]
     optimiser: torch.optim.Optimizer | None = None

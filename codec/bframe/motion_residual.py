@@ -23,22 +23,35 @@ STEP = 4.0  # quantiser step of the motion residual to begin with: a pixel for t
 
 
 class Refined(NamedTuple):
-    """The motion that the encoder wishes for, and absolute errors (B,2,H,W) of the blends without it and with it.
+    """The motion that the encoder wishes for, and means over 4x4 pixels of what tells how to code it.
 
-    sensitivity (B,5,H,W): the blend's MSE for the square of a small error of each channel of the motion.
+    errors (B,2,H/4,W/4): absolute, of the blends without it and with it; sensitivity (B,5,H/4,W/4): the blend's MSE for
+    the square of a small error of each channel of the motion; lambdas: the same times lambda for RDOQ of each pixel.
     """
 
     motion: Motion
     errors: Tensor
     sensitivity: Tensor
+    lambdas: Tensor
 
     def within(self, motion: Motion, seen: Tensor) -> "Refined":
         """This motion where `seen` (B,1,H,W) is 1, and `motion`, found without sight of the frame, where it is 0.
 
-        Errors and sensitivity stay as they are.
+        All else stays as it is.
         """
         flow, mask = (torch.lerp(a, b, seen.to(b)) for a, b in zip(motion[:2], self.motion[:2], strict=True))
         return self._replace(motion=motion._replace(flow=flow, mask=mask))
+
+
+class MotionFeatures(NamedTuple):
+    """What both sides know of the motion before its residual is coded: its means over 4x4 pixels, and features of them.
+
+    predicted (B,5,H/4,W/4), context (B,C,H/4,W/4) and prior (B,C,H/16,W/16).
+    """
+
+    predicted: Tensor
+    context: Tensor
+    prior: Tensor
 
 
 class MotionResidualCoder(BlockMotionCoder):
@@ -59,29 +72,32 @@ class MotionResidualCoder(BlockMotionCoder):
         self.up = nn.Sequential(conv(latents + width, width), upsampling(width, width), upsampling(width, width))
         self.residual = nn.Sequential(conv(2 * width, width), zeroed(nn.Conv2d(width, CHANNELS, 3, padding=1)))
 
+    def features(self, motion: Motion) -> MotionFeatures:
+        """What is known of a predicted motion before anything is coded, the same however often that is tried."""
+        predicted = _pooled(motion)
+        context = self.context(predicted)
+        return MotionFeatures(predicted, context, self.prior(context))
+
     def forward(
         self,
         tape: Tape,
         motion: Motion,
+        features: MotionFeatures,
         refined: Refined | None,
         *,
         quality: Tensor,
         exact: Tensor,
-        rdoq_lambda: Tensor | None,
+        rdoq: bool,
     ) -> Motion:
         """The decoded motion: flow in full-size pixels and the mask's logit; `refined` is None where it is read.
 
-        rdoq_lambda (B,1,1,1) or (B,1,H,W) is lambda for RDOQ: bits for the square of a pixel's error.
-        If it is None, the writer takes the nearest symbols.
+        With `rdoq` the writer weighs symbols' bits, else it takes the nearest symbols.
         ValueError for input that does not fit the model, EntropyError for a string that does not.
         """
-        predicted = _pooled(motion)
-        context = self.context(predicted)
-        prior = self.prior(context)
+        predicted, context, prior = features
         y = None if refined is None else self._encode(_pooled(refined.motion) - predicted, refined, context)
         size = (exact.shape[2], exact.shape[3])
-        if refined is not None and rdoq_lambda is not None:
-            rdoq_lambda = self.latent_lambda(refined.sensitivity * rdoq_lambda)
+        rdoq_lambda = self.latent_lambda(refined.lambdas) if rdoq and refined is not None else None
         known = {"quality": quality, "size": size, "context": prior, "exact_context": exact}
         y_hat = self.coder(tape, "motion", y, **known, rdoq_lambda=rdoq_lambda)
         x = self.up(torch.cat([y_hat.to(prior.dtype), prior], 1))
@@ -90,16 +106,20 @@ class MotionResidualCoder(BlockMotionCoder):
         return motion._replace(flow=motion.flow + delta[:, :4], mask=motion.mask + delta[:, 4:])
 
     def _encode(self, difference: Tensor, refined: Refined, context: Tensor) -> Tensor:
-        errors = F.avg_pool2d(refined.errors, STRIDE)
-        x = torch.cat([difference, 8 * errors], 1).to(context.dtype)
-        detail = 8 * F.avg_pool2d(refined.sensitivity, STRIDE).sqrt().to(context.dtype)
+        x = torch.cat([difference, 8 * refined.errors], 1).to(context.dtype)
+        detail = 8 * refined.sensitivity.sqrt().to(context.dtype)
         x = self.down[0](torch.cat([x, context], 1)) + self.texture(detail)
         return self.latents(difference, self.latent(self.deeper(self.down[1](x))))
 
 
 def _pooled(motion: Motion) -> Tensor:
     """(B,5,H/4,W/4): means of flow, in full-size pixels, and of the mask."""
-    return F.avg_pool2d(torch.cat([motion.flow, motion.mask], 1).float(), STRIDE)
+    return means_of(torch.cat([motion.flow, motion.mask], 1).float())
+
+
+def means_of(planes: Tensor) -> Tensor:
+    """Means (B,C,H/4,W/4) over 4x4 pixels, from which motion is coded."""
+    return F.avg_pool2d(planes, STRIDE)
 
 
 def sensitivity(warped_past: Tensor, warped_future: Tensor, mask: Tensor) -> Tensor:

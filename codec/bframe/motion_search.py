@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..learned.transform import block_basis
 from .block_motion import BOTH, NETWORK, SIZE, SPLIT, Blocks, enlarged, quarter_steps
-from .subpel import STEPS, UNIT, Quarters, units_of
+from .subpel import MANY, STEPS, UNIT, Quarters, units_of
 
 COARSE = 4  # pixels of the first, full search
 REACH = 12  # of these, to each side
@@ -22,7 +22,7 @@ REALITY = 2.5  # and cost more than reverse water-filling says: best of 1 to 2.5
 VECTOR_BITS = 1.5  # of a component on the network's motion; 2 more for every doubling
 KIND_BITS = 4.0  # of a block that is compensated or split, more than of one left to the network
 LEAST_ONE, LEAST_BOTH = (KIND_BITS + n * VECTOR_BITS for n in (2, 4))  # of one with one vector, with two
-AT_ONCE = 2048  # blocks: of large pictures not all are looked up in one go, for their memory
+AT_ONCE = {"cpu": 2048}  # blocks: of large pictures not all are looked up in one go, for their memory
 ROUGH, FINE, FINEST = (16, 8, 4, 4, 2, 1, 1), (4, 2, 1), (2, 1)  # steps in quarter pixels
 
 Cost = Callable[[Tensor], Tensor]
@@ -39,7 +39,7 @@ class _Best(NamedTuple):
 class BlockSearch:
     """Searches for the blocks that lower the estimated cost of coding one picture between two references.
 
-    target, past and future are (B,3,H,W); slope (B,) is lambda; weight (1,1,H,W) or (1,1,1,1) is what errors weigh, 0
+    target, past and future are (B,3,H,W); slope (B,) is lambda; weight (B,1,H,W) or (1,1,1,1) is what errors weigh, 0
     where pictures are padding. Costs are bits, and distortion in bits. Pictures are looked at as units.
     Only those blocks are searched for whose prediction by the network costs more than a vector: no other can win.
     """
@@ -76,7 +76,7 @@ class BlockSearch:
         kinds, found = torch.full_like(everything.places, NETWORK), everything.near.clone()
         starts = [torch.zeros_like(everything.near), *self._far(size)] if start is None else [_sides(start)]
         steps = (ROUGH, FINE) if start is None else (FINEST, FINEST)
-        for places in torch.split((cost > LEAST_ONE).nonzero()[:, 0], AT_ONCE):
+        for places in torch.split((cost > LEAST_ONE).nonzero()[:, 0], AT_ONCE.get(flow.device.type, MANY)):
             some = everything.only(places)
             best = _searched(some, cost[places], torch.stack([some.near, *(each[:, places] for each in starts)]), steps)
             kinds[places], found[:, places], cost[places] = best

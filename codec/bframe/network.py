@@ -25,7 +25,7 @@ from entropy.gain import quality_vector
 from ncm import FrameSynthesis, Prediction
 from ncm.estimator import CoarseToFine
 from ncm.ifblock import Motion
-from ncm.network import blend_of, time_plane, warped_along
+from ncm.network import time_plane, warped_along
 from ncm.synthesis import blend
 
 from ..errors import ModelError
@@ -33,7 +33,7 @@ from ..learned.residual_coder import Contexts
 from .block_motion import Blocks, code_blocks
 from .config import BFrameConfig
 from .frame_residual import contexts_of, frame_residual_coder
-from .motion_residual import MotionResidualCoder, Refined, sensitivity
+from .motion_residual import MotionFeatures, MotionResidualCoder, Refined, means_of, sensitivity
 from .motion_search import BlockSearch
 from .obmc import compensated
 from .postfilter import PostFilter
@@ -50,8 +50,8 @@ class FrameContext(NamedTuple):
     """What both sides know of a frame before any of it is decoded.
 
     past, future: references (B,3,H,W) in [0,1]; time: in (0,1) between them; noise (B,): their RMS error; quality (B,):
-    in [0, qualities - 1]; exact: of `anchor_features`; prediction: the network's; blend: of the references along its
-    motion (B,3,H,W), None if no motion is coded.
+    in [0, qualities - 1]; exact: of `anchor_features`; prediction: the network's; warped: both references along its
+    motion (B,3,H,W). Both blend, which is of these, and features of the motion are None if no motion is coded.
     """
 
     past: Tensor
@@ -61,25 +61,27 @@ class FrameContext(NamedTuple):
     quality: Tensor
     exact: AnchorFeatures
     prediction: Prediction
+    warped: tuple[Tensor, Tensor]
     blend: Tensor | None
+    motion_features: MotionFeatures | None
 
 
 class Moved(NamedTuple):
     """A prediction along the decoded motion: frame, blend of both references along it, that motion, and these two.
 
-    If no motion is coded, the frame stands for the blend, and the references are not warped yet.
+    If no motion is coded, the frame stands for the blend.
     """
 
     frame: Tensor
     blend: Tensor
     motion: Motion
-    warped: tuple[Tensor, Tensor] | None
+    warped: tuple[Tensor, Tensor]
 
 
 class EncoderTarget(NamedTuple):
-    """What the writer alone knows: the frame (B,3,H,W), the motion it wishes for, and blocks (of one sample), if any.
+    """What the writer alone knows: the frame (B,3,H,W), the motion it wishes for, and blocks, if any sample has some.
 
-    seen (1,1,H,W) or (1,1,1,1) is 0 where pictures are padding, else 1.
+    seen (B,1,H,W) or (1,1,1,1) is 0 where pictures are padding, else 1.
     rdoq_lambda (B,1,H,W) or (B,1,1,1) is lambda for RDOQ: bits for a pixel's squared error, the mean over colours.
     It is None if the writer takes the nearest symbols.
     """
@@ -154,8 +156,13 @@ class BFrameCodec(nn.Module):
             prediction = self.network(past, future, time, noise)
         level = quality_vector(quality, len(self.config.lambdas), len(past), past.device)
         noise = past.new_zeros(len(past)) if noise is None else noise
-        blend = None if self.motion is None else blend_of(past, future, prediction.motion).float()
-        return FrameContext(past, future, time, noise, level, exact, prediction, blend)
+        motion = prediction.motion
+        warped = prediction.warped
+        if warped is None:
+            warped = warped_along(past, future, motion)
+        blended = None if self.motion is None else blend(*warped, motion.mask).float()
+        features = None if self.motion is None else self.motion.features(motion)
+        return FrameContext(past, future, time, noise, level, exact, prediction, warped, blended, features)
 
     @torch.no_grad()
     def target(
@@ -171,13 +178,13 @@ class BFrameCodec(nn.Module):
         """How to code a frame: by the teacher's motion, and by `blocks`, if wished, where they pay.
 
         They are searched for around those to `start` from, of about the same references, if there are any. Errors are
-        weighed by lambda times `weight` (1,1,H,W): 1 or about 1, and 0 where the picture is padding. With `rdoq` the
+        weighed by lambda times `weight` (B,1,H,W): 1 or about 1, and 0 where the picture is padding. With `rdoq` the
         writer weighs each symbol's bits against its error, else it takes the nearest symbols.
         """
         weight = frame.new_ones(1, 1, 1, 1) if weight is None else weight
         seen, slope = (weight > 0).to(frame), self._slope(context.quality)
         rdoq_lambda = RDOQ * weight * slope.view(-1, 1, 1, 1)
-        refined = self._teach(context, frame)
+        refined = self._teach(context, frame, rdoq_lambda)
 
         def with_blocks(found: Blocks | None) -> EncoderTarget:
             moving = seen if found is None else seen * found.left_to_network(frame)
@@ -197,19 +204,26 @@ class BFrameCodec(nn.Module):
         return target if rdoq else target._replace(rdoq_lambda=None)
 
     def forward(
-        self, tape: Tape, context: FrameContext, target: EncoderTarget | None = None, *, blocks: bool = False
+        self,
+        tape: Tape,
+        context: FrameContext,
+        target: EncoderTarget | None = None,
+        *,
+        blocks: Tensor | None = None,
     ) -> Reconstruction:
         """The reconstructed frame and what it was made from; target is None where it is read.
 
-        Reading, `blocks` says whether there are motion-compensated blocks.
+        Reading, `blocks` (B,1,1,1) bool says which samples have motion-compensated blocks, None that none has.
         Bits are counted as "motion", "blocks" and "frame".
         ValueError for input that does not fit the model, EntropyError for a string that does not.
         RuntimeError for writing or reading in training mode.
         """
         moved = self._moved(tape, context, target)
         before = moved.frame
-        if blocks or (target is not None and target.blocks is not None):
-            found = code_blocks(tape, moved.motion.flow, None if target is None else target.blocks)
+        wanted = None if target is None else target.blocks
+        used = blocks if wanted is None else wanted.used
+        if used is not None:
+            found = code_blocks(tape, moved.motion.flow, wanted, used)
             before = compensated(context.past, context.future, before, found, noise=context.noise)
         contexts = self._contexts(context, moved, before)
         residual = None if target is None else (target.frame - before) * target.seen
@@ -227,31 +241,33 @@ class BFrameCodec(nn.Module):
         """The prediction along the decoded motion."""
         motion, before = context.prediction.motion, context.prediction.frame.float()
         if self.motion is None or context.blend is None:
-            return Moved(before, before, motion, None)
+            return Moved(before, before, motion, context.warped)
         motion = self.motion(
             tape,
             motion,
+            context.motion_features,
             None if target is None else target.refined,
             quality=context.quality,
             exact=context.exact.sixteenth,
-            rdoq_lambda=None if target is None else target.rdoq_lambda,
+            rdoq=target is not None and target.rdoq_lambda is not None,
         )
         warped = warped_along(context.past, context.future, motion)
         moved = blend(*warped, motion.mask).float()
         return Moved(before + (moved - context.blend), moved, motion, warped)  # the prediction where no motion is sent
 
-    def _teach(self, context: FrameContext, frame: Tensor) -> Refined | None:
+    def _teach(self, context: FrameContext, frame: Tensor, rdoq_lambda: Tensor) -> Refined | None:
         """The motion with sight of the current frame (paper, C.1.2); None if none is coded."""
         if self.motion is None or context.blend is None:
             return None
         flow, (past, future, time, *_) = self.network.flow, context
         assert isinstance(flow, CoarseToFine)  # checked when built
-        known = context.prediction.motion
-        refined = flow.teach(past, future, time_plane(past, time), known, frame)
+        prediction, known = context.prediction, {"features": context.prediction.features, "warped": context.warped}
+        refined = flow.teach(past, future, time_plane(past, time), prediction.motion, frame, **known)
         warped = warped_along(past, future, refined)
         blends = context.blend, blend(*warped, refined.mask).float()
         errors = [(each - frame).abs().mean(1, keepdim=True) for each in blends]
-        return Refined(refined, torch.cat(errors, 1), sensitivity(*warped, refined.mask))
+        senses = sensitivity(*warped, refined.mask)
+        return Refined(refined, *map(means_of, (torch.cat(errors, 1), senses, senses * rdoq_lambda)))
 
     def _sought(self, context: FrameContext, target: EncoderTarget, search: BlockSearch) -> Blocks | None:
         """The motion-compensated blocks that lower the Lagrangian cost, None if none does.
@@ -262,7 +278,10 @@ class BFrameCodec(nn.Module):
         moved = self._moved(DryRun(), context, target)
         flow = moved.motion.flow.float()
         with torch.autocast(flow.device.type, enabled=False):  # costs are sums of squares
-            return search.find(flow=flow, predicted=moved.frame, start=target.blocks)
+            found = search.find(flow=flow, predicted=moved.frame, start=target.blocks)
+        if found is None or target.blocks is None:
+            return found
+        return found.only(target.blocks.used)  # a sample that had none by itself would not have been searched again
 
     def _slope(self, level: Tensor) -> Tensor:
         """lambda at qualities (B,), between those of the recipe by logarithm."""
@@ -272,8 +291,7 @@ class BFrameCodec(nn.Module):
         return torch.lerp(table[low], table[high], level - low).exp().float()
 
     def _contexts(self, context: FrameContext, moved: Moved, before: Tensor) -> Contexts:
-        warped = moved.warped or warped_along(context.past, context.future, moved.motion)
-        pictures = [*warped, before, torch.sigmoid(moved.motion.mask)]
+        pictures = [*moved.warped, before, torch.sigmoid(moved.motion.mask)]
         stack = torch.cat([picture.float() for picture in pictures], 1)
         finest = max(len(self.config.lambdas) - 1, 1)
         planes = torch.stack([20 * context.noise.to(stack), context.quality.to(stack) / finest], 1)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """B-frames from the two decoded pictures around them: planes in, network, planes out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -19,14 +19,13 @@ from ..video.colour import (
     planes_to_rgb,
     rgb_to_planes,
     rounded,
-    yuv_to_rgb,
 )
-from ..video.metrics import rgb_of
 from ..video.picture import VideoInfo, Yuv420, pad
 from .anchor_filter import AnchorFilter
+from .judge import Judge
 from .model import Model
 from .neighbour_filter import NeighbourFilter
-from .records import Choice, Interval, Score, ToWrite
+from .records import Choice, Interval, ToWrite
 
 
 class Predictor:
@@ -47,7 +46,7 @@ class Predictor:
     @torch.no_grad()
     def reference(self, picture: Yuv420) -> Tensor:
         """A picture as a reference: RGB (1,3,H,W), padded as the network needs it, on the network's device."""
-        return yuv_to_rgb(pad(picture, self.model.network.multiple), self.info.colour, self.device)
+        return self._padded([picture])
 
     @repeatable
     @torch.no_grad()
@@ -58,8 +57,7 @@ class Predictor:
     def references(self, intervals: Sequence[Interval]) -> tuple[Tensor, Tensor]:
         """Both references (B,3,H,W) of B-frames as the network takes them; each picture is converted once."""
         pictures = {id(picture): picture for interval in intervals for picture in (interval.past, interval.future)}
-        padded = [pad(picture, self.model.network.multiple) for picture in pictures.values()]
-        rgb = planes_to_rgb(all_in_levels(padded, self.device), self.info.colour, self.info.bit_depth)
+        rgb = self._padded(list(pictures.values()))
         place = {key: number for number, key in enumerate(pictures)}
         past, future = ([place[id(interval[side])] for interval in intervals] for side in (0, 1))
         return rgb[past], rgb[future]
@@ -71,22 +69,17 @@ class Predictor:
         return self._all_shown(self._predictions(intervals, *self.references(intervals)).frame)
 
     def write(self, wanted: ToWrite) -> Choice:
-        """The prediction as the choice, without a payload, at its score in bits a pixel: this model codes no payloads.
+        """How a B-frame is best coded."""
+        return self.write_all([wanted])[0]
+
+    def write_all(self, wanted: Sequence[ToWrite]) -> list[Choice]:
+        """Predictions as the choices, without payloads, at their scores in bits a pixel: this model codes no payloads.
 
         Without a score, that is slope * MSE of RGB in [0,1] against the source.
         """
-        picture = self.between([wanted.interval])[0]
-        cost = self._score(wanted, self._errors(wanted.source))(picture)
-        return Choice(picture, None, [], cost, cost)
-
-    def _score(self, wanted: ToWrite, error: Callable[[Yuv420], float]) -> Score:
-        """The score that is given, else slope * MSE of RGB against the source, which is what `error` tells."""
-        return wanted.score or (lambda picture: wanted.slope * error(picture))
-
-    def _errors(self, source: Yuv420) -> Callable[[Yuv420], float]:
-        """What tells the mean squared error of a picture in RGB of [0,1] against the source, as it will be measured."""
-        wanted = rgb_of(source, self.info.colour)
-        return lambda shown: float((wanted - rgb_of(shown, self.info.colour)).square().mean())
+        pictures = self.between([one.interval for one in wanted])
+        costs = Judge(wanted, self.info.colour, self.device).scores(pictures)
+        return [Choice(picture, None, [], cost, cost) for picture, cost in zip(pictures, costs, strict=True)]
 
     def read(self, interval: Interval, packet: BFramePacket) -> Yuv420:
         """The B-frame that a payload describes. StreamError if it cannot be read."""
@@ -95,6 +88,11 @@ class Predictor:
     def read_all(self, intervals: Sequence[Interval], packets: Sequence[BFramePacket]) -> list[Yuv420]:
         """The B-frames that payloads describe, all at once. StreamError if one of them cannot be read."""
         raise StreamError(f"model {self.model.name!r} reads no B-frame payloads")
+
+    def _padded(self, pictures: Sequence[Yuv420]) -> Tensor:
+        """RGB (B,3,H,W) of pictures, padded as the network needs it."""
+        padded = [pad(picture, self.model.network.multiple) for picture in pictures]
+        return planes_to_rgb(all_in_levels(padded, self.device), self.info.colour, self.info.bit_depth)
 
     def _prediction(self, past: Tensor, future: Tensor, time: float, noise: float) -> Prediction:
         return self.model.network(past, future, time, torch.tensor([noise], device=self.device))

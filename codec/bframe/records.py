@@ -45,12 +45,13 @@ class Interval(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """A B-frame as one attempt codes it: cost in bits a pixel, distortion included; error in MSE of RGB."""
+    """A B-frame as one attempt codes it: cost in bits a pixel, weighed score included; error in MSE of RGB."""
 
     picture: Yuv420
     mode: int
     data: bytes
     cost: float
+    score: float
     error: float
 
 

@@ -24,7 +24,8 @@ TAPS = [  # for luma at quarter positions, of the samples from 3 before to 4 beh
 ]
 BEFORE, BEHIND = 3, 4
 PATCH = UNIT + BEFORE + BEHIND  # samples to a side that a unit is made of
-AT_ONCE = 1024  # units, so that their patches stay in the cache
+AT_ONCE = {"cpu": 1024}  # units, so that their patches stay in the cache;
+MANY = 1 << 16  # elsewhere, as starting a piece of work takes longer than the work
 
 
 class Quarters:
@@ -32,9 +33,14 @@ class Quarters:
 
     def __init__(self, planes: Tensor) -> None:
         self.count, _, self.height, self.width = planes.shape
-        across = [_filtered(planes, right, -1) for right in range(STEPS)]
-        shifted = torch.cat([_filtered(x, down, -2) for x in across for down in range(STEPS)], 1)
-        flat = F.pad(shifted, (UNIT,) * 4, mode="replicate").flatten()
+        # Each is padded where it will stay: all sixteen twice would be half a gigabyte of a 1080p picture.
+        padded = planes.new_empty(self.count, STEPS**2, self.height + 2 * UNIT, self.width + 2 * UNIT)
+        for right in range(STEPS):
+            across = _filtered(planes, right, -1)
+            for down in range(STEPS):
+                shifted = F.pad(_filtered(across, down, -2), (UNIT,) * 4, mode="replicate")
+                padded[:, STEPS * right + down] = shifted[:, 0]
+        flat = padded.flatten()
         self._rows = flat.as_strided((len(flat) - UNIT + 1, UNIT), (1, 1))  # eight pixels from each, overlapping
 
     def origins(self, places: Tensor) -> Tensor:
@@ -79,7 +85,8 @@ class Samples:
 
         Units are counted by picture, row and column. Edges are repeated.
         """
-        parts = zip(torch.split(places, AT_ONCE), torch.split(vectors, AT_ONCE), strict=True)
+        at_once = AT_ONCE.get(places.device.type, MANY)
+        parts = zip(torch.split(places, at_once), torch.split(vectors, at_once), strict=True)
         return torch.cat([self._copied(*part) for part in parts])
 
     def _copied(self, places: Tensor, vectors: Tensor) -> Tensor:

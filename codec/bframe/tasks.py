@@ -11,7 +11,7 @@ from ..video.colour import Planes
 from ..video.picture import Yuv420
 from .anchor_filter import AnchorFilter
 from .predictor import Predictor
-from .records import BLOCKS, Choice, Interval, ToWrite
+from .records import Choice, Interval, ToWrite
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
 
@@ -61,8 +61,8 @@ class ReadTask:
 
     @property
     def kind(self) -> Hashable:
-        """Payloads that have the same parts can be read together."""
-        return ReadTask, self.packet.mode & BLOCKS
+        """Any payloads can be read together."""
+        return ReadTask
 
     def run(self, predictor: Predictor) -> Made:
         """What the payload describes; the prediction, with the problem, if it cannot be read."""
@@ -87,9 +87,20 @@ class WriteTask:
 
     wanted: ToWrite
 
+    @property
+    def kind(self) -> Hashable:
+        """Those of one kind can be coded together; latents are only refined with noise of the frame's own."""
+        wanted = self.wanted
+        return id(self) if wanted.effort else (WriteTask, wanted.structural, wanted.start is None)
+
     def run(self, predictor: Predictor) -> Choice:
         """How it is best coded."""
         return predictor.write(self.wanted)
+
+    @staticmethod
+    def run_together(tasks: "Sequence[WriteTask]", predictor: Predictor) -> list[Choice]:
+        """How those of a batch are best coded."""
+        return predictor.write_all([task.wanted for task in tasks])
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ Source: the adaptive loop filter of VVC (ITU-T H.266, 8.8.5), with one filter a 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -34,17 +35,23 @@ KIND_BITS = KINDS.bits(torch.arange(3.0).expand(3, 3), torch.arange(3).view(3, 1
 WEIGHT_BITS = WEIGHTS.bits(torch.arange(2.0 * FARTHEST).expand(3, -1), torch.arange(3).view(3, 1)).numpy()
 
 Vector = NDArray[np.float64]
+NO_FILTERS = np.zeros(3), np.zeros((3, len(PAIRS)))  # kinds and weights of a picture
 
 
 class Filters(NamedTuple):
-    """kinds (3,) and weights (3,6) of the planes' filters, whole numbers; weights are those that are applied."""
+    """kinds (B,3) and weights (B,3,6) of the planes' filters, whole numbers; weights are those that are applied."""
 
     kinds: Tensor
     weights: Tensor
 
+    @property
+    def used(self) -> Tensor:
+        """(B,) bool: which pictures have any."""
+        return (self.kinds != NONE).any(1)
+
 
 def differences(plane: Tensor) -> Tensor:
-    """(1,6,h,w): what the sum of both samples of each pair is above twice the sample of a plane (1,1,h,w) between."""
+    """(B,6,h,w): what the sum of both samples of each pair is above twice the sample of a plane (B,1,h,w) between."""
     height, width = plane.shape[2:]
     padded = F.pad(plane, (REACH,) * 4, mode="replicate")
 
@@ -55,36 +62,38 @@ def differences(plane: Tensor) -> Tensor:
 
 
 def filtered(planes: Planes, weights: Tensor) -> Planes:
-    """The planes of a picture, each with its weights of (3,6), in steps: means stay what they are."""
+    """The planes of pictures, each with its weights of (B,3,6), in steps: means stay what they are."""
     y, u, v = (
-        plane + (differences(plane) * (row / STEPS).view(1, -1, 1, 1)).sum(1, keepdim=True) if row.any() else plane
-        for plane, row in zip(planes, weights.to(planes[0]), strict=True)
+        plane + (differences(plane) * (own / STEPS)[..., None, None]).sum(1, keepdim=True) if own.any() else plane
+        for plane, own in zip(planes, weights.to(planes[0]).unbind(1), strict=True)
     )
     return y, u, v
 
 
-def code_filters(tape: Tape, filters: Filters | None, *, like: Tensor) -> Tensor:
-    """(3,6) weights of filters on a tape; None where they are read."""
-    zeros, usual = like.new_zeros(1, 3, 1, len(PAIRS)), like.new_tensor(USUAL)
-    row = torch.arange(3, device=like.device).view(1, 3, 1, 1)
-    kinds = None if filters is None else filters.kinds.to(zeros).view(1, 3, 1, 1)
-    kinds = tape.code("filters.kinds", kinds, mean=zeros[..., :1], position=row, table=KINDS).symbols
+def code_filters(tape: Tape, filters: Filters | None, used: Tensor, *, like: Tensor) -> Tensor:
+    """(B,3,6) weights of filters on a tape; None where they are read. `used` (B,) bool says which pictures have any."""
+    zeros, usual = like.new_zeros(len(used), 3, 1, len(PAIRS)), like.new_tensor(USUAL)
+    row = torch.arange(3, device=like.device).view(1, 3, 1, 1).expand_as(zeros)
+    mask = used.view(-1, 1, 1, 1).expand(-1, 3, 1, 1)
+    kinds = None if filters is None else filters.kinds.to(zeros)[..., None, None]
+    kinds = tape.code(
+        "filters.kinds", kinds, mean=zeros[..., :1], position=row[..., :1], table=KINDS, mask=mask
+    ).symbols
     off = None if filters is None else (filters.weights.to(zeros) - usual).view_as(zeros)
     mask = (kinds == OWN).expand_as(zeros)
-    off = tape.code("filters.weights", off, mean=zeros, position=row.expand_as(zeros), table=WEIGHTS, mask=mask).symbols
-    return (usual + off.view(3, -1)) * (kinds.view(3, 1) != NONE)
+    off = tape.code("filters.weights", off, mean=zeros, position=row, table=WEIGHTS, mask=mask).symbols
+    return (usual + off[:, :, 0]) * (kinds[:, :, 0] != NONE)
 
 
+@dataclass
 class Fit:
     """The squared error of a plane against the source as its filter changes it: a quadratic form of the weights.
 
     Those of several pictures, filtered alike, add up.
     """
 
-    def __init__(self, plane: Tensor, target: Tensor) -> None:
-        known = differences(plane).flatten(2)[0].double() / STEPS
-        self.gram: Vector = (known @ known.T).cpu().numpy()
-        self.cross: Vector = (known @ (target - plane).flatten().double()).cpu().numpy()
+    gram: Vector
+    cross: Vector
 
     def add(self, other: "Fit") -> None:
         """Take in what another picture's plane adds to both."""
@@ -101,22 +110,29 @@ class Fit:
         return np.linalg.lstsq(self.gram, self.cross, rcond=1e-6)[0]
 
 
-def worthwhile(fits: Sequence[Fit], plane_lambda: Sequence[float]) -> Filters | None:
-    """The filters of least cost R + lambda * D; None if sending none costs least.
+def fits_of(plane: Tensor, target: Tensor) -> list[Fit]:
+    """How filters change the error of each picture's plane (B,1,h,w) against its source."""
+    known = differences(plane).flatten(2).double() / STEPS
+    gram, cross = known @ known.mT, known @ (target - plane).flatten(2).double().mT
+    return [Fit(*pair) for pair in zip(gram.cpu().numpy(), cross[..., 0].cpu().numpy(), strict=True)]
 
-    `worth` is lambda of each plane: bits for the square of an error in levels.
+
+def worthwhile(fits: Sequence[Fit], plane_lambda: Sequence[float]) -> tuple[Vector, Vector] | None:
+    """Kinds (3,) and weights (3,6) of the filters of a picture of least cost R + lambda * D; None if none costs least.
+
+    `plane_lambda` is lambda of each plane: bits for the square of an error in levels.
     """
     costs, kinds, weights = zip(
         *(_cheapest(plane, fit, bits) for plane, (fit, bits) in enumerate(zip(fits, plane_lambda, strict=True))),
         strict=True,
     )
-    return Filters(torch.tensor(kinds), torch.tensor(np.array(weights))) if sum(costs) < 0 else None
+    return (np.array(kinds, dtype=np.float64), np.array(weights)) if sum(costs) < 0 else None
 
 
 def _cheapest(plane: int, fit: Fit, plane_lambda: float) -> tuple[float, int, Vector]:
     """Cost of the best filter of one plane, its kind and its weights.
 
-    The cost is its bits minus the squared error that it saves times lambda, which is `worth`.
+    The cost is its bits minus the squared error that it saves times lambda.
     """
     none, usual = np.zeros(len(PAIRS)), np.array(USUAL[plane], dtype=np.float64)
 

@@ -34,7 +34,6 @@ class BlockMotionCoder(nn.Module):
         """Motion (B,channels,H,W) at full size, from latents and what a deep branch adds (B,channels,H/4,W/4)."""
         return resize(self.blocks.decode(latents) + detail.float(), size)
 
-    def latent_lambda(self, pixel_lambda: Tensor) -> Tensor:
-        """Bits for the square of an error of each latent, from bits for that of each pixel's motion (B,.,H,W)."""
-        pixels = STRIDE**2 * F.avg_pool2d(pixel_lambda, STRIDE)
-        return F.conv2d(pixels, self.blocks.synthesis.detach().square(), stride=self.blocks.size)
+    def latent_lambda(self, mean_lambda: Tensor) -> Tensor:
+        """Bits for the square of an error of each latent, from means (B,.,H/4,W/4) of those for a pixel's motion."""
+        return F.conv2d(STRIDE**2 * mean_lambda, self.blocks.synthesis.detach().square(), stride=self.blocks.size)

@@ -2,6 +2,7 @@
 """Quality of a decoded picture against its source, both as the integer planes that are on disk."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from pytorch_msssim import ms_ssim
 from torch import Tensor
 
-from .colour import crop_rgb, yuv_to_rgb
+from .colour import all_in_levels, crop_rgb, planes_to_rgb
 from .picture import Colour, Plane, Yuv420, pad
 
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # what each scale of MS-SSIM weighs; each has half the pixels a side
@@ -52,11 +53,17 @@ def plane_psnr(source: Plane, decoded: Plane, bit_depth: int) -> float:
 
 def rgb_of(picture: Yuv420, colour: Colour) -> Tensor:
     """RGB (1,3,H,W) clipped to [0,1], at the picture's own size even if that is odd."""
-    return crop_rgb(yuv_to_rgb(pad(picture, 2), colour), picture.width, picture.height).clamp(0, 1)
+    return all_rgb_of([picture], colour)
+
+
+def all_rgb_of(pictures: Sequence[Yuv420], colour: Colour, device: torch.device | str = "cpu") -> Tensor:
+    """RGB (B,3,H,W) of pictures of one size, as `rgb_of` makes it of one."""
+    first, planes = pictures[0], all_in_levels([pad(picture, 2) for picture in pictures], device)
+    return crop_rgb(planes_to_rgb(planes, colour, first.bit_depth), first.width, first.height).clamp(0, 1)
 
 
 def structural_weight(rgb: Tensor) -> Tensor:
-    """(1,1,H,W): what a small error weighs in MS-SSIM at each pixel of RGB (1,3,H,W), by the root; harmonic mean 1.
+    """(B,1,H,W): what a small error weighs in MS-SSIM at each pixel of RGB (B,3,H,W), by the root; harmonic mean 1.
 
     SSIM divides the error within a window by its variance. Of the error of one scale half, about, is left on the next.
     The root because what is coded moves by whole steps: the best of powers 0.5, 0.8 and 1, four clips at two rates.
@@ -75,7 +82,7 @@ def structural_weight(rgb: Tensor) -> Tensor:
         total += share * 0.5**scale * F.interpolate(weight, size, mode="bilinear")
         rgb = F.avg_pool2d(rgb, 2)
     root = total.sqrt()
-    return root * (1 / root).mean()
+    return root * (1 / root).mean((1, 2, 3), keepdim=True)
 
 
 def compare(source: Yuv420, decoded: Yuv420, colour: Colour, *, with_ms_ssim: bool = True) -> Quality:

@@ -1,3 +1,4 @@
+import copy
 import itertools
 
 import pytest
@@ -5,7 +6,7 @@ import torch
 from torch import nn
 
 from entropy import ExactConv2d, ScaleTables, freeze, to_units
-from entropy.exact import LARGEST, check_sums
+from entropy.exact import LARGEST, check_sums, digit_products, digits_for
 
 
 def network(seed=0):
@@ -78,6 +79,54 @@ def test_threads_layouts_and_backends_do_not_matter(restore):
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(net(x), expected)
     assert torch.equal(net(x.requires_grad_()), expected)  # which is a convolution throughout
+
+
+def test_digits_in_float32_give_the_same_numbers(monkeypatch):
+    """As GPUs that are slow in float64 sum; no partial sum passes 2^24, up to which float32 holds whole numbers."""
+    net = network()
+    freeze(net)
+    wild = torch.randint(-LARGEST, LARGEST + 1, (2, 6, 9, 12), generator=torch.Generator().manual_seed(3)).float()
+    for x in (torch.cat([inputs(), inputs(2)]), wild, torch.full((1, 6, 4, 4), float(-LARGEST))):
+        monkeypatch.setattr("entropy.exact.slow_in_double", lambda device: False)
+        expected = net(x)
+        monkeypatch.setattr("entropy.exact.slow_in_double", lambda device: True)
+        assert torch.equal(net(x), expected)
+
+
+@pytest.mark.parametrize("largest", [1, 100, 2**15 - 1])
+def test_no_sum_of_digits_passes_what_float32_holds(largest):
+    weight = torch.randint(-largest, largest + 1, (8, 5, 3, 3), generator=torch.Generator().manual_seed(4)).double()
+    digits, bits = digits_for(weight)
+    assert digits * bits >= 16 and weight.abs().sum((1, 2, 3)).max() * 2**bits <= 2**24
+    x = torch.randint(-LARGEST, LARGEST + 1, (2, 5, 7, 6), generator=torch.Generator().manual_seed(5)).double()
+    x[0, :, :2] = LARGEST * weight[0, :, :2, :1].sign().view(5, 2, 1)
+    expected = torch.nn.functional.conv2d(x, weight, padding=1)
+    assert torch.equal(digit_products(x, weight, (digits, bits)), expected)
+
+
+def test_weights_beyond_any_digits_stay_in_float64(monkeypatch):
+    monkeypatch.setattr("entropy.exact.slow_in_double", lambda device: True)
+    assert digits_for(torch.full((1, 600, 3, 3), 2.0**13)) is None
+    net, x = network(), inputs()
+    freeze(net)
+    expected = net(x)
+    monkeypatch.setattr("entropy.exact.digits_for", lambda weight: None)
+    fresh = network(5)
+    fresh.load_state_dict(net.state_dict())
+    assert torch.equal(fresh(x), expected)
+
+
+def test_other_integers_count_at_once():
+    """What was checked and converted before is not used for them."""
+    net, other, x = network(0), network(5), inputs()
+    freeze(net)
+    freeze(other)
+    first = net(x)
+    net.load_state_dict(other.state_dict())
+    assert torch.equal(net(x), other(x)) and not torch.equal(net(x), first)
+    copied = copy.deepcopy(net)
+    copied.load_state_dict(network(0).state_dict())
+    assert not copied[0].frozen and torch.equal(copied(x), network(0)(x))
 
 
 def test_samples_of_a_batch_do_not_matter_to_each_other():

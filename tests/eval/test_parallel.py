@@ -1,8 +1,13 @@
 """The measurements of worker processes and of GPUs run, on tiny inputs."""
 
-import pytest
+from types import SimpleNamespace
 
+import pytest
+from corpus import tiny_cache
+
+import codec
 from eval.gpu import main as gpu
+from eval.gpu import trained
 from eval.parallel import main as parallel
 
 
@@ -17,7 +22,44 @@ def test_simulation(capsys):
     assert len(lines) == 4 and "overhead" in lines[0]
 
 
+TINY = ["--device", "cpu", "--sizes", "64x64", "--frames", "5", "--models", "tiny", "small-bframe"]
+
+
 def test_gpu_on_a_cpu(capsys):
-    gpu(["--device", "cpu", "--sizes", "64x64", "--frames", "5", "--models", "tiny", "small-bframe"])
+    gpu(TINY)
     lines = capsys.readouterr().out.strip().splitlines()
-    assert sum("decode" in line for line in lines) == 8 and "RIFE" in lines[-1]
+    checks = [line for line in lines if "| yes" in line]
+    assert len(checks) == 3 and not any("| NO" in line for line in lines)
+    assert sum("decode" in line for line in lines) == 8 and sum("forward pass" in line for line in lines) == 2
+
+
+def test_gpu_ends_when_its_time_is_over(capsys):
+    gpu([*TINY, "--minutes", "0"])
+    captured = capsys.readouterr()
+    assert "decode" not in captured.out and "no time for 4 measurements" in captured.err
+
+
+RECIPE = """
+[codec]
+widths = [4, 6, 8]
+latents = 12
+coder_width = 8
+lambdas = [64.0, 512.0]
+[bframe]
+base = "tiny"
+validation_qualities = [0]
+[train]
+steps = 2
+batch = 1
+crop = 32
+validation_clips = 1
+log_every = 1
+bf16 = false
+"""
+
+
+def test_gpu_trains_and_exports(tmp_path):
+    (tmp_path / "small.toml").write_text(RECIPE)
+    given = {"output": tmp_path, "recipe": str(tmp_path / "small.toml"), "device": "cpu"}
+    said = trained(SimpleNamespace(data=[tiny_cache(tmp_path / "tiny")], **given), seconds=600.0)
+    assert "2 steps" in said and codec.load_model(str(tmp_path / "trained.safetensors")).codec is not None

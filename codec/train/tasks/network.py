@@ -106,8 +106,9 @@ def objective(model: FrameSynthesis, batch: Batch, config: TrainConfig) -> dict[
     """The paper's equation 8 for one batch, in scalars: "loss" and the parts that it was made of."""
     past, target, future, at, _ = batch
     with mixed_precision(past.device, config.bf16):
-        frame, steps = predict(model, batch, config)
-        parts = {"student": reconstruction(frame, target, config.loss)}
+        prediction = predict(model, batch, config)
+        steps = prediction.steps
+        parts = {"student": reconstruction(prediction.frame, target, config.loss)}
         loss = parts["student"]
         if config.teacher:
             assert isinstance(model.flow, CoarseToFine)  # checked in TrainConfig

@@ -8,7 +8,7 @@ from codec.bframe.block_motion import BOTH, FUTURE, NETWORK, PAST, SPLIT, Blocks
 from codec.bframe.motion_search import BlockSearch
 from codec.bframe.obmc import EDGE, compensated
 from codec.bframe.subpel import Samples, picture_of
-from entropy import EntropyError, Estimate, Read, Write
+from entropy import EntropyError, Estimate, Read, ReadMany, Write, WriteMany
 
 SIZE = (64, 96)
 SLOPE = torch.tensor([500.0])
@@ -58,6 +58,20 @@ def test_what_is_written_is_read_and_costs_what_was_estimated(reach):
     assert same(found, blocks)
     if reach <= 40:
         assert float(estimate.total("blocks").sum()) == pytest.approx(8 * len(data), abs=64)
+
+
+def test_samples_without_blocks_have_nothing_on_their_tapes():
+    some, flow = some_blocks(), 3 * torch.randn(3, 4, *SIZE, generator=torch.Generator().manual_seed(1))
+    blocks = Blocks.together([some] * 3).only(torch.tensor([True, False, True]).view(-1, 1, 1, 1))
+    tapes = [Write() for _ in range(3)]
+    assert same(code_blocks(WriteMany(tapes), flow, blocks, blocks.used), blocks)
+    strings = [tape.finish() for tape in tapes]
+    alone = Write()
+    code_blocks(alone, flow[2:], some)
+    assert not strings[1] and strings[2] == alone.finish()
+    assert same(code_blocks(ReadMany([Read(string) for string in strings]), flow, None, blocks.used), blocks)
+    first, second, third = blocks.each()
+    assert first is not None and second is None and third is not None and same(third, some)
 
 
 def test_another_machines_rounding_errors_leave_the_symbols_as_they_are():

@@ -159,7 +159,8 @@ def test_gradients_reach_everything(config):
     model = codec(config).train()
     for part in filter(None, (model.frame, model.motion)):
         part.coder.analysis[-1].weight.data *= 30  # hyper-latents of so few pixels would all be zero
-    known, target = context(model, torch.tensor([0.5, 1.5]), batch=2)
+    past, target, future, known = pictures(batch=2)
+    known = model.context(past, future, quality=torch.tensor([0.5, 1.5]), **known)
     tape = Estimate()
     done = model(tape, known, model.target(known, target))
     ((done.frame - target).square().mean() * 1e3 + tape.total().mean()).backward()

@@ -1,7 +1,9 @@
 """B-frames that go through the networks together: the same symbols, pictures that differ by rounding at most."""
 
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -23,18 +25,19 @@ def weights(monkeypatch, tiny_weights):
     monkeypatch.setenv("NCM_WEIGHTS", str(tiny_weights))
 
 
+SETTINGS = {"model": "small-bframe", "qp": 8, "anchor_preset": "ultrafast", "workers": 1}
+
+
 @pytest.fixture
-def stream(tmp_path):
+def source(tmp_path):
+    return write(tmp_path / "seq.y4m", moving(19, 66, 50, step=3))
+
+
+@pytest.fixture
+def stream(tmp_path, source):
     """A stream with payloads of several kinds, in three segments with three levels."""
-    src = write(tmp_path / "seq.y4m", moving(19, 66, 50, step=3))
-    settings = {
-        "model": "small-bframe",
-        "gop": "fixed:8",
-        "intra_period": 8,
-        "anchor_preset": "ultrafast",
-        "workers": 1,
-    }
-    codec.encode(src, tmp_path / "s.ncm", mode="bitneed", qp=8, metrics=False, **settings)
+    order = {"gop": "fixed:8", "intra_period": 8, "metrics": False}
+    codec.encode(source, tmp_path / "s.ncm", mode="bitneed", **order, **SETTINGS)
     return tmp_path / "s.ncm"
 
 
@@ -98,6 +101,47 @@ def test_one_bad_payload_in_a_batch_spoils_no_other(stream, monkeypatch):
     assert bad in differing and differing <= set(range(bad - 3, bad + 4))
 
 
+def to_write(count):
+    """A coder and B-frames of one picture: each moves further than the last, every fourth has nothing to gain."""
+    pictures, info = moving(18, 64, 64, step=3), codec.VideoInfo(64, 64, Fraction(25), Fraction(1, 25))
+    coder = predictor(load_model("small-bframe"), info)
+    wanted = []
+    for n in range(count):
+        ends = (pictures[n % 16], pictures[n % 16 + 2])
+        interval = codec.Interval(*ends, 0.5, 0.01, ends, 4 if n % 3 else 2)
+        source = coder.between([interval])[0] if n % 4 == 3 else pictures[n % 16 + 1]
+        wanted.append(codec.ToWrite(interval=interval, source=source, poc=n, slope=(20000.0, 500.0)[n % 2]))
+    return coder, wanted
+
+
+def test_a_batch_is_written_as_its_frames_are_alone():
+    coder, wanted = to_write(8)
+    wanted[2] = replace(wanted[2], give_up=lambda cost: cost > 0)
+    alone, together = [coder.write(one) for one in wanted], coder.write_all(wanted)
+    modes = [choice.packet and choice.packet.mode for choice in alone]
+    assert None in modes and len(set(modes)) > 2 and modes[2] is None
+    for a, b in zip(alone, together, strict=True):
+        assert (a.packet and a.packet.mode) == (b.packet and b.packet.mode)
+        assert b.cost == pytest.approx(a.cost, rel=0.01) and (a.blocks is None) == (b.blocks is None)
+    sent = [(one, choice) for one, choice in zip(wanted, together, strict=True) if choice.packet]
+    for one, choice in sent:  # whoever reads them by themselves has the same symbols
+        shown = coder.read(one.interval, choice.packet)
+        assert all(
+            np.abs(p.astype(int) - q).max() <= 1 for p, q in zip(shown.planes, choice.picture.planes, strict=True)
+        )
+
+
+@pytest.mark.parametrize("mode", ["bitneed", "auto"])
+def test_an_encoder_with_batches_makes_as_good_a_stream(tmp_path, source, monkeypatch, mode):
+    alone = codec.encode(source, tmp_path / "1.ncm", mode=mode, **SETTINGS)
+    monkeypatch.setattr("codec.parallel.open.InProcess", partial(InProcess, batch=16))
+    together = codec.encode(source, tmp_path / "16.ncm", mode=mode, **SETTINGS)
+    assert together.bits_per_pixel() == pytest.approx(alone.bits_per_pixel(), rel=0.01)
+    assert together.mean("psnr_rgb") == pytest.approx(alone.mean("psnr_rgb"), abs=0.05)
+    _, problems = decoded(tmp_path / "16.ncm", 1)
+    assert not problems
+
+
 def operators(work):
     """How many operators of torch a piece of work starts."""
     with profile(activities=[ProfilerActivity.CPU]) as record:
@@ -106,17 +150,14 @@ def operators(work):
 
 
 def test_a_batch_starts_a_tenth_of_the_operators():
-    pictures, info = moving(18, 64, 64, step=3), codec.VideoInfo(64, 64, Fraction(25), Fraction(1, 25))
-    coder = predictor(load_model("small-bframe"), info)
-    ends = [(pictures[n], pictures[n + 2]) for n in range(16)]
-    intervals = [codec.Interval(*pair, 0.5, 0.01, pair, 2) for pair in ends]
-    wanted = codec.ToWrite(interval=intervals[0], source=pictures[1], poc=1, slope=20000.0)
-    packet = coder.write(wanted).packet
+    coder, wanted = to_write(1)
+    packet = coder.write(wanted[0]).packet
     assert packet.mode == BLOCKS + FILTERS
-    packets = [packet] * 16
+    intervals, packets = [wanted[0].interval] * 16, [packet] * 16
     for work, same in (
         (coder.between, [intervals]),
-        (coder.read_all, [intervals[:1] * 16, packets]),
+        (coder.read_all, [intervals, packets]),
+        (coder.write_all, [wanted * 16]),
     ):
         batched = operators(lambda work=work, same=same: work(*same))
         single = operators(lambda work=work, same=same: work(*(each[:1] for each in same)))
