@@ -59,7 +59,7 @@ class AnchorFilter:
         """The same through the Wiener filters of these weights, if there are any, as it is shown."""
         planes = self.moved(picture, change, strengths)
         if weights:
-            planes = filtered(planes, torch.tensor(weights).view(3, -1) * (STEPS / FULL_WEIGHT))
+            planes = filtered(planes, torch.tensor(weights).view(1, 3, -1) * (STEPS / FULL_WEIGHT))
         return rounded(planes, self.info.bit_depth)
 
     def _neighbours(self, decoded: Mapping[int, Yuv420], poc: int, steps: Iterable[int]) -> list[Tensor | None]:

@@ -160,7 +160,7 @@ class BFrameCodec(nn.Module):
         warped = prediction.warped
         if warped is None:
             warped = warped_along(past, future, motion)
-        blended = None if self.motion is None else blend(*warped, motion.mask).float()
+        blended = None if self.motion is None else blend(warped[0], warped[1], motion.mask).float()
         features = None if self.motion is None else self.motion.features(motion)
         return FrameContext(past, future, time, noise, level, exact, prediction, warped, blended, features)
 

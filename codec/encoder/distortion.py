@@ -13,7 +13,7 @@ from torch import Tensor
 from ..bframe.anchor_filter import AnchorFilter
 from ..bframe.records import Anchor
 from ..bframe.tasks import change_tasks
-from ..bframe.wiener_filter import STEPS, Fit
+from ..bframe.wiener_filter import STEPS, Fit, fits_of
 from ..bitstream.syntax import FULL_STRENGTH, FULL_WEIGHT, MAX_WEIGHT
 from ..bitstream.units import Unit
 from ..decoder.reconstruct import begin_filters, noise_level, unfiltered
@@ -159,7 +159,7 @@ def _wiener_weights(
     for poc, decoded in coded.decoded.items():
         shown = postfilter.moved(decoded, changes[poc], strengths)
         wanted = in_levels(coded.source.at(poc).picture, postfilter.device)
-        found = [Fit(plane, target) for plane, target in zip(shown, wanted, strict=True)]
+        found = [fits_of(plane, target)[0] for plane, target in zip(shown, wanted, strict=True)]
         for fit, more in zip(fits, found, strict=False):
             fit.add(more)
         fits = fits or found
