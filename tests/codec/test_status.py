@@ -156,3 +156,32 @@ def test_an_interruption_that_another_error_hides_is_still_one(capfd):
         for number, handler in zip((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), before, strict=True):
             signal.signal(number, handler)
     assert "interrupted" in capfd.readouterr().err
+
+
+# Sends Ctrl-C when a module is first sought.
+EARLY = """
+import signal, sys
+
+class Sought:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            signal.raise_signal(signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.{before})
+sys.meta_path.insert(0, Sought())
+from codec.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there Ctrl-C is another event")
+@pytest.mark.parametrize("module", ["codec.cli", "codec.errors", "numpy"])
+@pytest.mark.parametrize("before", ["default_int_handler", "SIG_IGN"])
+def test_ctrl_c_while_modules_are_loaded(module, before):
+    code = EARLY.format(module=module, before=before)
+    done = subprocess.run([sys.executable, "-c", code, "info", GOLDEN], capture_output=True, text=True)
+    if before == "SIG_IGN":
+        assert done.returncode == 0 and done.stdout
+    else:  # a shell calls both of these 130
+        assert done.returncode in (130, -signal.SIGINT) and not done.stdout
+        assert "Traceback" not in done.stderr and done.stderr.count("\n") <= 1
