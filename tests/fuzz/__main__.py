@@ -74,7 +74,7 @@ def main() -> int:
     if arguments.what.startswith("guided"):
         from .guided import run
 
-        return run(arguments.what, arguments.count)
+        return run(arguments.what, arguments.count, arguments.keep)
     from . import outcomes
     from .compiled import anchors, strings
 

@@ -8,14 +8,16 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def run(what: str, seconds: int) -> int:
-    """Fuzz for so many seconds; a find is kept as crash-* and ends the run."""
+def run(what: str, seconds: int, folder: Path) -> int:
+    """Fuzz for so many seconds; a find is kept as crash-* and ends the run. The corpus stays for the next run."""
     import atheris
 
     with atheris.instrument_imports(include=["codec.bitstream", "codec.bframe", "entropy"]):
-        test = _parser() if what == "guided-parser" else _payload()
-    limits = (f"-max_total_time={seconds}", "-max_len=4096", "-len_control=0", "-timeout=20", "-rss_limit_mb=2000")
-    atheris.Setup([sys.argv[0], *limits], test)
+        test = TARGETS[what]()
+    corpus = folder / f"corpus-{what}"
+    corpus.mkdir(parents=True, exist_ok=True)
+    limits = (f"-max_total_time={seconds}", "-max_len=4096", "-len_control=0", "-timeout=60", "-rss_limit_mb=2000")
+    atheris.Setup([sys.argv[0], *limits, f"-artifact_prefix={folder}/", str(corpus)], test)
     atheris.Fuzz()
     return 0
 
@@ -68,8 +70,7 @@ def _payload() -> Callable[[bytes], None]:
     noise = np.random.default_rng(0)
     planes = [noise.integers(0, 256, (size, size), np.uint8) for size in (64, 32, 32)]
     picture = Yuv420(*planes)
-    reference = coder.reference(picture)
-    interval = Interval(reference, reference, 0.5, 0.02, (picture, picture), 2)
+    interval = Interval(picture, picture, 0.5, 0.02, (picture, picture), 2)
 
     def test(data: bytes) -> None:
         if len(data) < 2:
@@ -78,3 +79,6 @@ def _payload() -> Callable[[bytes], None]:
             coder.read(interval, BFramePacket(1, 2 * (data[0] % 4), data[1] % 225, data[2:]))
 
     return test
+
+
+TARGETS = {"guided-parser": _parser, "guided-payload": _payload}

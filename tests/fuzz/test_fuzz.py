@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # what is run as tests.fuzz 
 
 from tests.fuzz.__main__ import fuzz
 from tests.fuzz.compiled import LIBAV, anchors, strings
+from tests.fuzz.guided import TARGETS
 from tests.fuzz.kill import killed
 from tests.fuzz.mutator import MUTATIONS, OF_FILMS
 from tests.fuzz.outcomes import decoded, parsed, remuxed
@@ -52,6 +53,13 @@ def test_compiled_code_reads_whatever_it_gets(seeds):
     assert {name for name, _ in anchors(seeds, 2000, 4)} == {*LIBAV}
     counts = strings(400, 5)
     assert counts["good", "whole"] == 100 and counts["changed", "refused"] > 60 and counts["noise", "refused"] > 60
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_guided_runs_call_reads_whatever_it_gets(name, weights):
+    target = TARGETS[name]()
+    for size in (0, 3, 60, 200):
+        target(bytes(range(size)))
 
 
 @pytest.mark.timeout(600)
