@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The file header, and packets as bytes: kind, length, body, checksum; finding the next good one after damage."""
 
+import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import BinaryIO, NamedTuple
 from zlib import crc32
 
@@ -104,9 +106,19 @@ class PacketSource:
             found = self._next(window, place)
             passed = found if found is not None else len(window) - (HEAD_BYTES - 1) * more
             tail = (tail + self._drop(passed)[-TRAILER_BYTES:])[-TRAILER_BYTES:]
+            self._forget(start)
             if found is not None or not more:
                 return Lost(start, self.offset, tail)
             place = 0
+
+    def _forget(self, start: int) -> None:
+        """Let the system use the memory of all bytes since `start` again: fresh memory takes thrice the time.
+
+        Of all, as it lets go only of runs of pages that lie within as a whole.
+        """
+        if hasattr(os, "posix_fadvise"):
+            with suppress(OSError, AttributeError):  # a pipe, or a stream that lies in a film
+                os.posix_fadvise(self._file.fileno(), start, self.offset - start, os.POSIX_FADV_DONTNEED)
 
     def _next(self, window: bytes, place: int) -> int | None:
         """Where in a window, which the buffer begins with, the next good packet starts; None if in no place looked at.
