@@ -2,8 +2,9 @@
 """Arguments of public functions, checked by their annotations."""
 
 import inspect
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import wraps
 from numbers import Integral, Rational, Real
@@ -54,6 +55,13 @@ def check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401
         raise InputError(f"{name} is {shown(value)}; it must be {in_words(kind)}")
 
 
+def check_range(name: str, value: float | Fraction, low: float, high: float = math.inf) -> None:
+    """InputError, naming the argument, if a number is not from `low` to `high`, or is infinite or NaN."""
+    if not (low <= value <= high and value < math.inf):
+        most = "or more" if high == math.inf else f"to {high}"
+        raise InputError(f"{name} is {shown(value)}; it must be {low} {most}")
+
+
 def fits(value: object, kind: Any) -> bool:  # noqa: ANN401
     """Whether a value is of an annotated type. A whole number is a number, True and False are none."""
     if isinstance(kind, UnionType):
@@ -67,6 +75,9 @@ def fits(value: object, kind: Any) -> bool:  # noqa: ANN401
         return isinstance(value, kind) and _has_bytes(str(value))
     if get_origin(kind) is Callable:
         return callable(value)
+    if get_origin(kind) is Mapping:
+        key, item = get_args(kind)
+        return isinstance(value, Mapping) and all(fits(k, key) and fits(v, item) for k, v in value.items())
     kind = get_origin(kind) or kind
     return isinstance(value, kind) if isinstance(kind, type) else True
 
@@ -88,13 +99,15 @@ def in_words(kind: Any) -> str:  # noqa: ANN401
         return f"a pair of {', '.join(map(in_words, get_args(kind)))}"
     if get_origin(kind) is Callable:
         return "a function"
+    if get_origin(kind) is Mapping:
+        return f"a mapping of {' to '.join(map(in_words, get_args(kind)))}"
     return WORDS.get(kind) or str(getattr(kind, "__name__", kind))
 
 
 def shown(value: object) -> str:
-    """A value in an error message, in not too many characters."""
+    """A value in an error message, on one line and in not too many characters."""
     try:
-        text = repr(value)
+        text = " ".join(repr(value).split())
     except Exception as error:  # whatever a stranger's class does; of huge numbers Python refuses to print digits
         text = f"a {type(value).__name__} that cannot be shown ({type(error).__name__})"
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -11,6 +11,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
 
+from .arguments import check
 from .errors import InputError, OutputError
 
 PathLike = str | Path
@@ -123,9 +124,11 @@ def unwritable(name: PathLike, error: Exception) -> OutputError:
 def replacing(path: PathLike, *, force: bool = False) -> Iterator[BinaryIO]:
     """A binary file that takes its name only when the block ends well; '-' is standard output.
 
-    OutputError if it cannot be written, or is read-only and `force` is not given. On any exception, Ctrl-C too,
-    nothing is left behind.
+    OutputError if it cannot be written, or is read-only and `force` is not given; InputError for what is no path. On
+    any exception, Ctrl-C too, nothing is left behind.
     """
+    if not isinstance(path, str | Path):
+        check("path", path, PathLike)
     if str(path) == "-":
         with _standard_output() as file:
             yield file

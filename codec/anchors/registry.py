@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..arguments import checked
+from ..arguments import check_range, checked
 from ..errors import InputError
 from .libav import LibavAnchors, keyint_of
 from .libav_codecs import ROWS, LibavRow
@@ -16,6 +16,7 @@ from .user_codecs import SEARCH_PATH, defined_rows, load_row
 
 TCM = "tcm"  # the learned one, which has no row
 Row = LibavRow | ProgramRow
+MOST_PICTURES, MOST_THREADS = 1 << 30, 1024
 
 
 @checked
@@ -42,6 +43,9 @@ def anchor_codec(
     SVT-AV1, whose bytes do not depend on them, and of the decoders. `encoder` and `decoder` are paths of programs, for
     codecs that are programs. InputError for what it does not know.
     """
+    check_range("anchor_distance", anchor_distance, 1, MOST_PICTURES)
+    check_range("longest_group", longest_group, 0, MOST_PICTURES)
+    check_range("threads", threads, 0, MOST_THREADS)
     if name == TCM:
         from .tcm import tcm_anchors  # CompressAI takes seconds to import
 

@@ -61,8 +61,10 @@ def slow_motion(
 
 
 def retimed_info(info: VideoInfo, fps: Fraction | None) -> VideoInfo:
-    """The video at constant frame rate `fps`, its own if absent."""
-    rate = fps or info.frame_rate
+    """The video at constant frame rate `fps`, its own if absent. InputError if that is none."""
+    rate = info.frame_rate if fps is None else fps
+    if rate <= 0:
+        raise InputError(f"--fps {shown(rate)}: give a rate above 0")
     return replace(info, frame_rate=rate, time_base=1 / rate)
 
 

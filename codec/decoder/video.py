@@ -12,7 +12,7 @@ from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, TypedDict, Unpack
 
-from ..arguments import checked
+from ..arguments import check, check_range, checked, shown
 from ..bitstream.limits import MAX_PIXELS
 from ..bitstream.reader import named
 from ..bitstream.syntax import ALL_POCS
@@ -33,6 +33,7 @@ from .timeline import Timeline
 if TYPE_CHECKING:  # torch takes seconds to import
     from ..parallel.executor import Executor
 
+HIGHEST_CRF = 63  # of any encoder
 ROUNDED = "networks round differently on another machine or number of threads, so that is no damage"
 
 
@@ -78,6 +79,8 @@ class Video:
         executor: "Executor | None" = None,
     ) -> None:
         check_precision(precision)
+        if executor is not None and not hasattr(executor, "submit"):
+            raise InputError(f"executor is {shown(executor)}; it must be a codec.Pool or codec.InProcess")
         with ExitStack() as stack:
             self.name, self._reader = stack.enter_context(reading(path, max_pixels=max_pixels))
             self.header = self._reader.header
@@ -139,11 +142,13 @@ class Video:
         return self._decoder.missing
 
     def __iter__(self) -> Iterator[Frame]:
+        self._check_open()
         count, decoder = 0, self._decoder
-        for shown in decoder:
+        for picture in decoder:
             count += 1
-            if shown.poc in self._shown:
-                yield shown.frame
+            if picture.poc in self._shown:
+                yield picture.frame
+                self._check_open()
             if decoder is not self._decoder:  # the reader has gone elsewhere
                 return
         if not count:
@@ -168,7 +173,10 @@ class Video:
         StreamError if the stream is on a pipe, IndexError if there is no such frame. There is one iterator at a time:
         a new one, and `seek`, end those before.
         """
+        self._check_open()
         if isinstance(frames, slice):
+            for number in (frames.start, frames.stop, frames.step):
+                check("frames", number, int | None)
             start, stop, step = frames.indices(len(self))
             if step != 1:
                 raise IndexError("frames come one after the other; leave the step out")
@@ -203,8 +211,14 @@ class Video:
         self._go(first, last)
         return timeline.time_of(first), None if last == len(self) else timeline.time_of(last)
 
+    def _check_open(self) -> None:
+        """InputError if this has been closed."""
+        if not self._close.alive:
+            raise InputError(f"{self.name}: is closed; open it again")
+
     @property
     def _timeline(self) -> Timeline:
+        self._check_open()
         return Timeline(self._reader, self.name, len(self))
 
     def _frames(self, start: int, stop: int) -> Iterator[Frame]:
@@ -232,7 +246,7 @@ class Video:
         self.close()
 
     def close(self) -> None:
-        """Close the stream's file; standard input stays open. No frames can be read afterwards."""
+        """Close the stream's file; standard input stays open. Whoever reads frames afterwards gets an InputError."""
         self._close()
 
 
@@ -260,6 +274,7 @@ def decode(
     read-only dst is replaced only if `force` is given.
     Raises a CodecError; after a DamageError the output is there, with the damaged pictures concealed.
     """
+    check_range("crf", 0 if crf is None else crf, 0, HIGHEST_CRF)
     target = target_of(src, dst, ".dec.mkv" if is_film(src) else ".dec.yuv")
     check_outputs({"the stream": src}, {"-o": target}, force=force)
     count = 0

@@ -9,13 +9,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from ..arguments import check, shown
 from ..bframe.records import Trial
 from ..bitstream.frame_record import FrameRecord
 from ..bitstream.info import mode_name, plan_letters
+from ..errors import InputError
 from ..video.metrics import psnr
 from ..video.picture import VideoInfo
 
 MEASURES = ("psnr_y", "psnr_u", "psnr_v", "psnr_rgb", "ms_ssim", "xpsnr", "vmaf")  # of quality, columns of FrameRow
+
+KINDS = ("I", "P", "B")  # of pictures
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,13 @@ class Summary:
         return self.bytes * 8 / self.seconds / 1000
 
     def bits_per_pixel(self, kind: str | None = None) -> float:
-        """Bits a pixel of the pictures of one kind; of the whole file, over all pictures, if none is named."""
+        """Bits a pixel of the pictures of one kind, I, P or B; of the whole file, over all pictures, if none is named.
+
+        NaN if there are no pictures of that kind; InputError if it is none.
+        """
+        check("kind", kind, str | None)
+        if kind not in (None, *KINDS):
+            raise InputError(f"kind is {shown(kind)}; it must be one of {', '.join(KINDS)}")
         area = self.info.pixels
         if kind is None:
             return self.bytes * 8 / (area * self.frames)
@@ -84,12 +94,14 @@ class Summary:
         return sum(bits) / (area * len(bits)) if bits else math.nan
 
     def mean(self, measure: str) -> float:
-        """Mean over frames of a column such as 'psnr_rgb'."""
+        """Mean over frames of a column such as 'psnr_rgb'. InputError if there is none of that name."""
+        if measure not in MEASURES:
+            raise InputError(f"measure is {shown(measure)}; it must be one of {', '.join(MEASURES)}")
         return math.fsum(getattr(row, measure) for row in self.rows) / self.frames
 
     def text(self) -> str:
         """Three lines for a person: size, bits by kind, quality where it was measured."""
-        counts = {kind: sum(row.kind == kind for row in self.rows) for kind in "IPB"}
+        counts = {kind: sum(row.kind == kind for row in self.rows) for kind in KINDS}
         kinds = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
         rates = "  ".join(f"{kind} {self.bits_per_pixel(kind):.4f}" for kind, n in counts.items() if n)
         lines = [
@@ -113,7 +125,7 @@ class Summary:
 
     def values(self) -> dict[str, Any]:
         """All sums and means by name, as JSON has them: None for what was not measured."""
-        kinds = [kind for kind in "IPB" if any(row.kind == kind for row in self.rows)]
+        kinds = [kind for kind in KINDS if any(row.kind == kind for row in self.rows)]
         means = {measure: self.mean(measure) for measure in MEASURES}
         return {
             "output": self.output,

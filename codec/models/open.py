@@ -11,25 +11,31 @@ from pathlib import Path
 
 import torch
 
-from ..arguments import checked
+from ..arguments import check_range, checked
 from ..bframe.model import Model
 from ..bframe.neighbour_filter import NeighbourFilter
 from ..bframe.predictor import Predictor
 from ..device import choose_device
 from ..errors import ModelError
-from ..video.picture import VideoInfo
+from ..video.picture import LONGEST_SIDE, VideoInfo
 from . import store
 from .neighbour_file import load_neighbour
 from .network_file import load_network
 from .registry import find, find_fingerprint, fingerprint_of
 
+SMALLEST_TILE = 128  # pixels a side
+
 
 @checked
 def load(name: str, device: str | torch.device = "cpu") -> Model:
-    """The model of this name, or at this path if it ends in .safetensors. ModelError if missing or damaged."""
-    return load_file(find(name), device)
+    """The model of this name, or at this path if it ends in .safetensors. ModelError if missing or damaged.
+
+    InputError if the device is none.
+    """
+    return load_file(find(name), choose_device(device) if isinstance(device, str) else device)
 
 
+@checked
 def averaged(model: Model) -> Model:
     """This model, predicting from now on as the average over both references as they are and upside down."""
     model.network.config = replace(model.network.config, flip_average=True)
@@ -37,7 +43,9 @@ def averaged(model: Model) -> Model:
 
 
 def in_tiles(model: Model, side: int | None) -> Model:
-    """This model, predicting from now on by tiles of about so many pixels a side, if that is given."""
+    """This model, predicting from now on by tiles of about so many pixels a side, if that is given. InputError."""
+    if side is not None:
+        check_range("tile", side, SMALLEST_TILE, LONGEST_SIDE)
     model.network.in_tiles(side or 0)
     return model
 
@@ -69,6 +77,7 @@ def load_file(path: Path, device: str | torch.device = "cpu") -> Model:
     return Model(path.stem, fingerprint_of(path), load_network(path, device), path=path)
 
 
+@checked
 def predictor(model: Model, info: VideoInfo, neighbours: NeighbourFilter | None = None) -> Predictor:
     """What makes B-frames with this model: a `BFrameCoder` if the model can code them, else a `Predictor`.
 

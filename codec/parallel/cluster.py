@@ -20,6 +20,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 
+from ..arguments import check_range, checked
 from ..bframe.tasks import Task
 from ..errors import CodecError, InputError, WorkerError
 from ..memory import keep_freed_memory
@@ -88,12 +89,15 @@ def cluster_pool(address: str, recipe: Recipe, workers: int | None) -> Iterator[
             yield pool
 
 
+@checked
 @contextmanager
 def open_cluster(address: str, size: int | None = None) -> "Iterator[Cluster]":
     """The cluster at an address, of which `size` processors are to be used, by default all that are free.
 
-    The address is 'auto' for the cluster that this machine belongs to. InputError if Ray or the cluster is missing.
+    The address is 'auto' for the cluster that this machine belongs to. InputError if Ray or the cluster is missing, or
+    the size is below 1.
     """
+    check_range("size", 1 if size is None else size, 1)
     if find_spec("ray") is None:
         raise InputError("--ray needs the package ray; install it with pip install 'ncm-codec[cluster]'")
     import ray
@@ -129,6 +133,7 @@ def _joined(address: str) -> Iterator[None]:
 class Cluster:
     """Calls of functions on the machines of a cluster, `size` at once: threads make them, each waits for its own."""
 
+    @checked
     def __init__(self, size: int) -> None:
         import ray
 

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
+from ..arguments import check, check_range
 from ..bframe.predictor import Predictor
 from ..bframe.tasks import Task, run_all
 
@@ -58,6 +59,8 @@ class InProcess:
     """
 
     def __init__(self, predictor: Predictor, batch: int = 1) -> None:
+        check("batch", batch, int)
+        check_range("batch", batch, 1)
         self.predictor, self.batch = predictor, batch
         self._waiting: list[Deferred[Any]] = []
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
+from ..arguments import check_range, checked
 from ..bframe.tasks import Task
 from ..errors import WorkerError
 from .executor import Pending, ResultT
@@ -42,7 +43,9 @@ Job = tuple["Future[Any]", Callable[[], Task[Any]]]
 class Pool:
     """Does tasks with `count` workers, each begun when there is a task for it; a context manager."""
 
+    @checked
     def __init__(self, start: Callable[[], Worker], count: int) -> None:
+        check_range("count", count, 1)
         self.count = count
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()

@@ -16,6 +16,7 @@ from av.stream import Disposition, Stream
 
 from ..errors import InputError
 from ..notes import tell
+from .joints import joined
 from .source import reason
 from .subtitles import converter, is_text
 
@@ -92,7 +93,7 @@ class Companions:
         streams = [stream for stream in self._source.streams if stream.index in self._copies]
         if streams and self._cut:
             self._source.seek(int(self._shift * av.time_base))
-        self._packets = self._source.demux(streams) if streams else iter(())
+        self._packets = (packet for packet, _ in joined(self._source, streams)) if streams else iter(())
 
     def mux(self, until: Fraction | None = None) -> None:
         """Write what comes before a time of the film, in seconds; all that is left if none is given."""

@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 from ..errors import InputError
 from ..notes import tell
 from .companions import kinds
+from .joints import joined
 from .libav_presentation import foreign_to, presentation_of
 from .matroska import missing_bytes
 from .picture import Frame, VideoInfo
@@ -174,9 +175,10 @@ class _Damage:
 
 def _decoded(container: InputContainer, stream: VideoStream, damage: _Damage) -> Iterator[av.VideoFrame]:
     """All frames that can be decoded; what cannot is reported."""
-    packets = container.demux(stream)
     try:
-        for packet in packets:
+        for packet, joint in joined(container, [stream]):
+            if joint is not None:
+                tell(damage.name, [f"its clock is set anew at {float(joint):.3f} s; what follows goes on from there"])
             if not packet.size and packet.dts is not None:
                 continue  # the last picture once more, as Theora and AVI say it: it just stays
             try:
@@ -197,20 +199,18 @@ def _converted(
 ) -> Iterator[Frame]:
     """FFmpeg's frames as ours, by the times of decoding if they are `counted`.
 
-    InputError if one differs in size or depth; FFmpegError if unreadable.
+    What differs in size or depth from the first is converted, and a line says so; FFmpegError if unreadable.
     """
     clock = Clock(max(1, round(1 / (info.frame_rate * info.time_base))))
-    whole = True
+    whole = same = True
     for number, frame in enumerate(decoded):
         if frame.is_corrupt and whole:  # FFmpeg made up what it could not decode
             damage.report(f"is damaged from frame {number} on; FFmpeg conceals what is missing")
         whole = not frame.is_corrupt
         found, wanted = (frame.width, frame.height, depth_of(frame)), (info.width, info.height, info.bit_depth)
-        if found != wanted:
-            raise InputError(
-                f"{damage.name}: frame {number} is {_format(*found)}, those before it are {_format(*wanted)}; "
-                "cut the video there"
-            )
+        if same and found != wanted:
+            same = False
+            tell(damage.name, [f"frame {number} is {_format(*found)}; such frames are made {_format(*wanted)}"])
         yield Frame(clock.tick(frame.dts if counted else frame.pts), reader.planes(frame))
 
 

@@ -2,6 +2,7 @@
 """Quality of a decoded picture against its source, both as the integer planes that are on disk."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from pytorch_msssim import ms_ssim
 from torch import Tensor
 
+from ..arguments import check_range, checked
 from .colour import all_in_levels, crop_rgb, planes_to_rgb
-from .picture import Colour, Plane, Yuv420, pad
+from .picture import Colour, Plane, Yuv420, check_picture, pad
 
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # what each scale of MS-SSIM weighs; each has half the pixels a side
 WINDOW = 11  # pixels a side, on every scale
@@ -38,9 +40,17 @@ class Quality:
         return (6 * self.psnr_y + self.psnr_u + self.psnr_v) / 8
 
 
+@checked
 def psnr(mean_squared_error: float, peak: float = 1.0) -> float:
-    """PSNR in dB of a mean squared error; 100 at most, which is what identical pictures count as."""
-    if mean_squared_error <= 0:
+    """PSNR in dB of a mean squared error; 100 at most, which is what identical pictures count as.
+
+    NaN of NaN; InputError if the error is below 0, or the peak is not above 0, or one is infinite.
+    """
+    if math.isnan(mean_squared_error):
+        return math.nan
+    check_range("mean_squared_error", mean_squared_error, 0)
+    check_range("peak", peak, sys.float_info.min)
+    if mean_squared_error == 0:
         return LOSSLESS_PSNR
     return min(LOSSLESS_PSNR, 10 * math.log10(peak * peak / mean_squared_error))
 
@@ -51,6 +61,7 @@ def plane_psnr(source: Plane, decoded: Plane, bit_depth: int) -> float:
     return psnr(float(np.mean(difference * difference)), (1 << bit_depth) - 1)
 
 
+@checked
 def rgb_of(picture: Yuv420, colour: Colour) -> Tensor:
     """RGB (1,3,H,W) clipped to [0,1], at the picture's own size even if that is odd."""
     return all_rgb_of([picture], colour)
@@ -85,8 +96,13 @@ def structural_weight(rgb: Tensor) -> Tensor:
     return root * (1 / root).mean((1, 2, 3), keepdim=True)
 
 
+@checked
 def compare(source: Yuv420, decoded: Yuv420, colour: Colour, *, with_ms_ssim: bool = True) -> Quality:
-    """All measures of one decoded picture. RGB has peak 1 and is not rounded, as in the learned-codec literature."""
+    """All measures of one decoded picture. RGB has peak 1 and is not rounded, as in the learned-codec literature.
+
+    InputError if the pictures differ in size or bit depth.
+    """
+    check_picture("decoded", decoded, source)
     y, u, v = (plane_psnr(a, b, source.bit_depth) for a, b in zip(source.planes, decoded.planes, strict=True))
     reference, shown = rgb_of(source, colour), rgb_of(decoded, colour)
     error = float(torch.mean((reference - shown) ** 2))

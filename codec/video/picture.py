@@ -9,22 +9,42 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arguments import check, check_range, shown
+from ..errors import InputError
 from .presentation import NOTHING_SAID, Presentation
 
 Plane: TypeAlias = NDArray[Any]  # uint8 or uint16
 
 # MatrixCoefficients of Rec. ITU-T H.273; of the two codes of bt601 the one for 525 lines.
 MATRIX_CODES = {"bt709": 1, "unspecified": 2, "bt601": 6, "bt2020": 9}
+LONGEST_SIDE = 65_535
 
 
 @dataclass(frozen=True, eq=False)
 class Yuv420:
-    """One picture: y (H,W), u and v (ceil(H/2),ceil(W/2)), uint8 at 8 bit and uint16 at 9 to 16 bit."""
+    """One picture: y (H,W), u and v (ceil(H/2),ceil(W/2)), uint8 at 8 bit and uint16 at 9 to 16 bit.
+
+    InputError, naming the plane, if one is not so.
+    """
 
     y: Plane
     u: Plane
     v: Plane
     bit_depth: int = 8
+
+    def __post_init__(self) -> None:
+        _check_depth(self.bit_depth)
+        dtype = np.dtype(dtype_of(self.bit_depth))
+        for name, plane in zip("yuv", self.planes, strict=True):
+            if not isinstance(plane, np.ndarray) or plane.ndim != 2 or not plane.size or plane.dtype != dtype:
+                what = _array_in_words(plane)
+                raise InputError(f"{name} is {what}; at {self.bit_depth} bit it must be a plane (H,W) of {dtype}")
+            width, height = chroma_size(self.width, self.height)
+            if name != "y" and plane.shape != (height, width):
+                luma = f"y of {self.width}x{self.height}"
+                raise InputError(
+                    f"{name} is {plane.shape[1]}x{plane.shape[0]}; with {luma} it must be {width}x{height}"
+                )
 
     @property
     def width(self) -> int:
@@ -69,10 +89,19 @@ class Colour:
     matrix: str = "unspecified"
     full_range: bool = False
 
+    def __post_init__(self) -> None:
+        check("matrix", self.matrix, str)
+        check("full_range", self.full_range, bool)
+        if self.matrix not in MATRIX_CODES:
+            raise InputError(f"matrix is {shown(self.matrix)}; it must be one of {', '.join(MATRIX_CODES)}")
+
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What all frames of a video share. Times are counted in time_base seconds; frame_rate is the nominal one."""
+    """What all frames of a video share. Times are counted in time_base seconds; frame_rate is the nominal one.
+
+    InputError, naming the field, if one cannot be so.
+    """
 
     width: int
     height: int
@@ -82,10 +111,44 @@ class VideoInfo:
     colour: Colour = Colour()
     presentation: Presentation = NOTHING_SAID
 
+    def __post_init__(self) -> None:
+        for name in ("width", "height"):
+            check(name, size := getattr(self, name), int)
+            check_range(name, size, 1, LONGEST_SIDE)
+        for name in ("frame_rate", "time_base"):
+            check(name, value := getattr(self, name), Fraction)
+            if value <= 0:
+                raise InputError(f"{name} is {shown(value)}; it must be above 0")
+        _check_depth(self.bit_depth)
+        check("colour", self.colour, Colour)
+        check("presentation", self.presentation, Presentation)
+
     @property
     def pixels(self) -> int:
         """Luma samples of a picture: width times height."""
         return self.width * self.height
+
+
+def check_picture(name: str, picture: object, like: Yuv420 | VideoInfo | None = None) -> None:
+    """InputError, naming the argument, if something is no picture, or not of another's size and bit depth."""
+    check(name, picture, Yuv420)
+    assert isinstance(picture, Yuv420)
+    if like is not None and _format_in_words(picture) != _format_in_words(like):
+        raise InputError(f"{name} is of {_format_in_words(picture)}; it must be of {_format_in_words(like)}")
+
+
+def _format_in_words(of: Yuv420 | VideoInfo) -> str:
+    return f"{of.width}x{of.height} {of.bit_depth} bit"
+
+
+def _array_in_words(value: object) -> str:
+    return f"an array {value.shape} of {value.dtype}" if isinstance(value, np.ndarray) else shown(value)
+
+
+def _check_depth(bit_depth: int) -> None:
+    """InputError if samples cannot have so many bits."""
+    check("bit_depth", bit_depth, int)
+    check_range("bit_depth", bit_depth, 8, 16)
 
 
 def dtype_of(bit_depth: int) -> type[np.uint8] | type[np.uint16]:

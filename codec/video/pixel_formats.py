@@ -37,11 +37,12 @@ SCALER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL
 
 
 class Reader:
-    """Turns the frames of one video into planes, all of the format that the first frame asks for."""
+    """Turns the frames of one video into planes, all of the format and the size that the first frame asks for."""
 
     def __init__(self, first: av.VideoFrame) -> None:
         self._scaler = VideoReformatter()
         self.bit_depth = depth_of(first)
+        self._size = first.width, first.height
         # The scaler takes grey for full range whatever it says, so its levels are left as they are.
         self._grey = not is_rgb(first) and sum(not c.is_alpha for c in first.format.components) == 1
         self._target = ("gray" if self._grey else "yuv420p") + ("" if self.bit_depth == 8 else "10le")
@@ -56,8 +57,9 @@ class Reader:
 
     def planes(self, frame: av.VideoFrame) -> Yuv420:
         """A copy of a frame's samples as three planes. FFmpegError if its format cannot be converted."""
-        if frame.format.name in LAYOUTS:
-            return planes_of(frame, LAYOUTS[frame.format.name])
+        layout = LAYOUTS.get(frame.format.name)
+        if layout and layout.bit_depth == self.bit_depth and (frame.width, frame.height) == self._size:
+            return planes_of(frame, layout)
         frame, layout = self._converted(frame), Layout(self.bit_depth)
         return grey_of(frame, layout) if self._grey else planes_of(frame, layout)
 
@@ -66,6 +68,7 @@ class Reader:
         target = ColorRange.JPEG if self._grey or self.colour.full_range else ColorRange.MPEG
         return self._scaler.reformat(
             frame,
+            *self._size,
             format=self._target,
             src_colorspace=Colorspace.ITU709,  # the same on both sides changes nothing
             dst_colorspace=Colorspace.ITU709,

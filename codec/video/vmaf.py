@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .picture import Yuv420
+from ..arguments import check_range, checked
+from .picture import Yuv420, check_picture
 
 SHORTEST = 17  # pixels of a side; of less there is nothing left on the model's coarsest scale
 BATCH = 8  # frames at a time; longer batches need more memory, and give the same
@@ -21,7 +22,9 @@ def vmaf_available() -> bool:
 class Vmaf:
     """Scores frames as they come, in batches; a frame's score needs its two neighbours, for their motion."""
 
+    @checked
     def __init__(self, batch: int = BATCH) -> None:
+        check_range("batch", batch, 1)
         from vmaf_torch import VMAF  # it takes a second to import
 
         self._model: Any = VMAF(clip_score=True)
@@ -31,7 +34,9 @@ class Vmaf:
         self._scores: list[float] = []
 
     def add(self, source: Yuv420, decoded: Yuv420) -> None:
-        """Take the next frame, its source and its decoded picture, and score a batch once it is full."""
+        """Take the next frame, its source and its decoded picture, and score a batch once it is full. InputError."""
+        check_picture("source", source)
+        check_picture("decoded", decoded, source)
         self._waiting.append((_luma(source), _luma(decoded)))
         if len(self._waiting) == self._batch + 2:
             self._score(last=False)

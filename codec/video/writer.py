@@ -11,18 +11,19 @@ from typing import BinaryIO, Protocol, Self
 
 import av
 
-from ..arguments import checked
+from ..arguments import check, checked
 from ..errors import OutputError
 from ..files import Place
 from ..notes import tell
 from .companions import Companions
 from .libav_writer import CONTAINERS, ContainerWriter
-from .picture import Frame, VideoInfo
+from .picture import Frame, VideoInfo, check_picture
 from .presentation import left_out
 from .raw import y4m_carries, y4m_header
 from .source import reason
 
 RAW_SUFFIXES = (".yuv", ".y4m")
+STANDARD_OUTPUT = "standard output"  # what messages call it
 MOST_REPEATS = 10_000  # of a picture: some minutes; a few bytes of a stream can claim years
 
 
@@ -61,15 +62,15 @@ class VideoSink:
         self._varies = False
         self._steady = steady and not writer.timed
         self._last: Frame | None = None
+        self._closed = False
 
     def write(self, frame: Frame) -> None:
-        """Add a frame. OutputError if it cannot be written; ValueError if it does not fit the video."""
-        found, wanted = frame.picture, self.info
-        if (found.width, found.height, found.bit_depth) != (wanted.width, wanted.height, wanted.bit_depth):
-            raise ValueError(
-                f"picture of {found.width}x{found.height} {found.bit_depth} bit "
-                f"in a video of {wanted.width}x{wanted.height} {wanted.bit_depth} bit"
-            )
+        """Add a frame. OutputError if it cannot be written; InputError if it does not fit the video."""
+        if self._closed:
+            raise OutputError(f"{self.name}: is closed; open it again")
+        check("frame", frame, Frame)
+        check_picture("frame.picture", frame.picture, self.info)
+        check("frame.pts", frame.pts, int)
         self._origin = frame.pts if self._origin is None else self._origin
         late = (frame.pts - self._origin) * self.info.time_base * self.info.frame_rate - self._count
         if self._steady:
@@ -113,6 +114,7 @@ class VideoSink:
             if kind is None:
                 self._commit()
         finally:
+            self._closed = True
             self._writer.abort()  # harmless after a commit
             if self._place is not None:
                 self._place.abandon()
@@ -147,7 +149,8 @@ def open_sink(
     `video_codec` is an FFmpeg encoder for .mkv, .mp4 and .mov, and `options` are its own; lossless if absent.
     Timestamps survive there up to the container's resolution; .yuv and .y4m have none. `companions` are put beside the
     pictures there. With `steady`, frames are repeated in .yuv and .y4m where the rate varies. OutputError if the
-    format, the encoder or the place is not usable; a read-only file is one that is only if `force` is given.
+    format, the encoder or the place is not usable; a read-only file is one that is only if `force` is given. Writing
+    raises BrokenPipeError if the reader of standard output has gone.
     """
     if str(path) == "-":
         return _stdout_sink(info, video_codec, steady=steady)
@@ -170,7 +173,7 @@ def open_sink(
 
 def _stdout_sink(info: VideoInfo, video_codec: str | None, *, steady: bool) -> VideoSink:
     """A .y4m stream on standard output."""
-    name = "standard output"
+    name = STANDARD_OUTPUT
     _refuse(video_codec, name)
     with _reporting(name):
         # A writer of its own: what a closed pipe leaves in sys.stdout's would complain again when Python exits.
@@ -191,10 +194,12 @@ def _refuse(video_codec: str | None, name: str) -> None:
 
 @contextmanager
 def _reporting(name: str) -> Iterator[None]:
-    """Turns errors of the system and of FFmpeg into OutputError."""
+    """Turns errors of the system and of FFmpeg into OutputError, but for a reader of standard output that has gone."""
     try:
         yield
     except BrokenPipeError as error:
+        if name == STANDARD_OUTPUT:
+            raise
         raise OutputError(f"{name}: was closed before the video was complete; check the program it feeds") from error
     except (OSError, av.FFmpegError) as error:
         raise OutputError(f"{name}: cannot be written ({reason(error)}); check the directory and its space") from error

@@ -10,9 +10,10 @@ from fractions import Fraction
 from av.filter import Graph
 from av.filter.context import FilterContext
 
+from ..arguments import checked
 from .libav_writer import video_frame
 from .metrics import LOSSLESS_PSNR
-from .picture import VideoInfo, Yuv420, pad
+from .picture import VideoInfo, Yuv420, check_picture, pad
 
 NAME, PLANES = "xpsnr", "yuv"
 SMALLEST = 2048  # pixels; of less than 2025 the filter's blocks have no size, by which it then divides
@@ -23,7 +24,9 @@ FORMATS = {8: "yuv420p", 10: "yuv420p10le", 12: "yuv420p12le"}
 class Xpsnr:
     """Measures the pictures of a video in display order: a weight of motion depends on the pictures before."""
 
+    @checked
     def __init__(self, info: VideoInfo) -> None:
+        self._info = info
         self._format = FORMATS.get(info.bit_depth) if info.pixels >= SMALLEST else None
         self._count = 0
         self._sources: list[FilterContext] = []
@@ -44,7 +47,12 @@ class Xpsnr:
         self._graph = graph  # or it would go
 
     def add(self, source: Yuv420, decoded: Yuv420) -> float:
-        """XPSNR of the next picture in dB, (6 Y + U + V) / 8 of the planes'; NaN where the filter cannot measure."""
+        """XPSNR of the next picture in dB, (6 Y + U + V) / 8 of the planes'; NaN where the filter cannot measure.
+
+        InputError if a picture is not of the video's size and bit depth.
+        """
+        check_picture("source", source, self._info)
+        check_picture("decoded", decoded, self._info)
         if self._format is None:
             return float("nan")
         for context, picture in zip(self._sources, (source, decoded), strict=True):

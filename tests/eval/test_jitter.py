@@ -1,6 +1,7 @@
 """E.3 at equal bit rate, with tiny networks; and pictures side by side."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 import torch
@@ -45,7 +46,7 @@ def test_a_run_and_its_table(tmp_path, clip, capsys):
 
 def test_temporal_consistency_falls_where_playback_sticks():
     pictures = moving(5)
-    info = codec.VideoInfo(64, 48, 25, 1 / 25)
+    info = codec.VideoInfo(64, 48, 25, Fraction(1, 25))
     assert temporal(pictures, pictures, info) == 100
     stuck = [pictures[0]] * 4 + [pictures[4]]
     assert temporal(pictures, stuck, info) < 40

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from fractions import Fraction
 from random import Random
 from zlib import crc32
 
@@ -84,7 +85,7 @@ def test_payloads_and_ten_bits_on_learned_anchors(coded):
 
 def test_lite_has_rates_and_levels_between_them():
     pictures = small_bunny(2)
-    size = VideoInfo(pictures[0].width, pictures[0].height, 25, 1 / 25)
+    size = VideoInfo(pictures[0].width, pictures[0].height, 25, Fraction(1, 25))
     frames = [AnchorFrame(picture, n == 0) for n, picture in enumerate(pictures)]
     sizes, slopes = [], []
     for settings in ({"qp": 0}, {"crf": 24.9}, {"qp": 1}, {"qp": 3}):
@@ -103,7 +104,7 @@ def test_key_frames_by_an_image_model_of_compressai(tmp_path, monkeypatch):
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     pictures = moving(3, 64, 64)
-    size = VideoInfo(64, 64, 25, 1 / 25)
+    size = VideoInfo(64, 64, 25, Fraction(1, 25))
     frames = [AnchorFrame(picture, n == 0) for n, picture in enumerate(pictures)]
     codec = anchor_codec("tcm", qp=1, params="intra=mbt2018-mean")
     with pytest.raises(ModelError, match=r"not downloaded; to do that, python .*mbt2018_mean\(4, pretrained=True\)"):
