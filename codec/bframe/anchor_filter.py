@@ -12,6 +12,7 @@ from ..video.colour import Planes, crop_planes, in_levels, rounded, unpacked
 from ..video.picture import VideoInfo, Yuv420, pad
 from .neighbour_filter import NeighbourFilter, differences, planes_of
 from .postfilter import PostFilter
+from .wiener_filter import STEPS, filtered
 
 
 class AnchorFilter:
@@ -58,8 +59,6 @@ class AnchorFilter:
         """The same through the Wiener filters of these weights, if there are any, as it is shown."""
         planes = self.moved(picture, change, strengths)
         if weights:
-            from .wiener_filter import STEPS, filtered  # CompressAI takes seconds to import
-
             planes = filtered(planes, torch.tensor(weights).view(1, 3, -1) * (STEPS / FULL_WEIGHT))
         return rounded(planes, self.info.bit_depth)
 

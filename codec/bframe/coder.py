@@ -26,7 +26,8 @@ from .network import BFrameCodec, EncoderTarget, FrameContext
 from .predictor import Predictor
 from .records import BLOCKS, FILTERS, Choice, Interval, ToWrite, Trial
 from .side_information import AnchorFeatures, anchor_features, luma_planes
-from .wiener_filter import NO_FILTERS, Filters, Fit, Vector, code_filters, filtered, fits_of, worthwhile
+from .wiener_choice import NO_FILTERS, Filters, code_filters, worthwhile
+from .wiener_filter import Fit, Vector, filtered, fits_of
 
 MODES = 0, BLOCKS, FILTERS, BLOCKS + FILTERS
 PACKET_OVERHEAD = 3  # bytes that a payload costs besides its own, about

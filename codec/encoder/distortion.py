@@ -13,6 +13,7 @@ from torch import Tensor
 from ..bframe.anchor_filter import AnchorFilter
 from ..bframe.records import Anchor
 from ..bframe.tasks import change_tasks
+from ..bframe.wiener_filter import STEPS, Fit, fits_of
 from ..bitstream.syntax import FULL_STRENGTH, FULL_WEIGHT, MAX_WEIGHT
 from ..bitstream.units import Unit
 from ..decoder.reconstruct import begin_filters, noise_level, unfiltered
@@ -154,8 +155,6 @@ def _wiener_weights(
     coded: CodedAnchors, postfilter: AnchorFilter, changes: Mapping[int, Planes], strengths: Sequence[int]
 ) -> tuple[int, ...]:
     """Weights of the Wiener filters that leave the least squared error over all anchors, six a plane."""
-    from ..bframe.wiener_filter import STEPS, Fit, fits_of  # CompressAI takes seconds to import
-
     fits: list[Fit] = []
     for poc, decoded in coded.decoded.items():
         shown = postfilter.moved(decoded, changes[poc], strengths)

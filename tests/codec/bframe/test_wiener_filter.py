@@ -6,19 +6,8 @@ import pytest
 import torch
 from scipy.ndimage import correlate
 
-from codec.bframe.wiener_filter import (
-    AS_USUAL,
-    NONE,
-    OWN,
-    PAIRS,
-    STEPS,
-    USUAL,
-    Filters,
-    code_filters,
-    filtered,
-    fits_of,
-    worthwhile,
-)
+from codec.bframe.wiener_choice import AS_USUAL, NONE, OWN, USUAL, Filters, code_filters, worthwhile
+from codec.bframe.wiener_filter import PAIRS, STEPS, filtered, fits_of
 from entropy import Read, ReadMany, Write, WriteMany
 
 
