@@ -101,7 +101,7 @@ def predictor_at(
     filtered beside others by the filter in the file `neighbours`, if that is given. `tile` is the side of tiles, 0 for
     none.
     """
-    model = in_tiles(averaged(load_file(path)) if turned else load_file(path), tile)
+    model = in_tiles(averaged(load_file(path)) if turned else load_file(path), tile or None)
     model = halved(model) if half else model
     beside = None if neighbours is None else load_neighbour(neighbours)
     return predictor(model, info, beside) if coding else Predictor(model, info, beside)

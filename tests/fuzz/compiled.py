@@ -95,7 +95,7 @@ def _string(kind: str, rows: list[int], lists: Lists, random: Random) -> bytes:
     if kind == "one byte":
         return bytes([random.choice((0, 255, 0xF0, 0x0F))]) * random.randrange(200)
     tape = Write()
-    tape._encode([random.choice((0, 1, -1, 5, 3000, -32767)) for _ in rows], rows, lists)
+    tape.encode([random.choice((0, 1, -1, 5, 3000, -32767)) for _ in rows], rows, lists)
     data = bytearray(tape.finish())
     if kind == "changed":
         for _ in range(random.choice((1, 4))):
