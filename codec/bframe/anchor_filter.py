@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ..bitstream.syntax import FULL_STRENGTH, FULL_WEIGHT
+from ..bitstream.syntax import FULL_STRENGTH
 from ..device import repeatable
 from ..video.colour import Planes, crop_planes, in_levels, rounded, unpacked
 from ..video.picture import VideoInfo, Yuv420, pad
 from .neighbour_filter import NeighbourFilter, differences, planes_of
 from .postfilter import PostFilter
-from .wiener_filter import STEPS, filtered
 
 
 class AnchorFilter:
@@ -49,18 +48,11 @@ class AnchorFilter:
             change = self.beside(planes, near, level) if self.beside is not None and near else self.alone(planes, level)
         return crop_planes(unpacked(change * ((1 << self.info.bit_depth) - 1)), self.info.width, self.info.height)
 
-    def moved(self, picture: Yuv420, change: Planes, strengths: Sequence[int]) -> Planes:
-        """An anchor and so many eighths of the change to each of its planes, in levels."""
+    def changed(self, picture: Yuv420, change: Planes, strengths: Sequence[int]) -> Yuv420:
+        """An anchor and so many eighths of the change to each of its planes."""
         planes = zip(in_levels(picture, self.device), change, strengths, strict=True)
         y, u, v = (plane + added * (strength / FULL_STRENGTH) for plane, added, strength in planes)
-        return y, u, v
-
-    def changed(self, picture: Yuv420, change: Planes, strengths: Sequence[int], weights: Sequence[int] = ()) -> Yuv420:
-        """The same through the Wiener filters of these weights, if there are any, as it is shown."""
-        planes = self.moved(picture, change, strengths)
-        if weights:
-            planes = filtered(planes, torch.tensor(weights).view(1, 3, -1) * (STEPS / FULL_WEIGHT))
-        return rounded(planes, self.info.bit_depth)
+        return rounded((y, u, v), self.info.bit_depth)
 
     def _neighbours(self, decoded: Mapping[int, Yuv420], poc: int, steps: Iterable[int]) -> list[Tensor | None]:
         """Packed planes of the anchors so many steps from one; None where there is none."""

@@ -119,16 +119,15 @@ class ChangeTask:
 
 @dataclass(frozen=True)
 class FilterTask:
-    """Filter one decoded anchor: so many eighths of the change to each plane, then Wiener filters, if any."""
+    """Filter one decoded anchor: so many eighths of the change to each plane."""
 
     change: ChangeTask
     strengths: Sequence[int]
-    weights: Sequence[int]
 
     def run(self, predictor: Predictor) -> Yuv420:
         """The anchor as it is shown."""
         decoded = self.change.decoded[self.change.poc]
-        return _filter_of(predictor).changed(decoded, self.change.run(predictor), self.strengths, self.weights)
+        return _filter_of(predictor).changed(decoded, self.change.run(predictor), self.strengths)
 
 
 def change_tasks(

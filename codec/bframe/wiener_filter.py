@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A filter for each plane, sent with pictures: what networks trained for many pictures leave wrong in these.
+"""A filter for each plane of a B-frame, sent with it: what networks trained for many pictures leave wrong in this one.
 
-B-frames have one each (`wiener_choice`), the anchors of a period one together. The writer solves for the symmetric
-filter that leaves the least error.
+The writer solves for the symmetric filter that leaves the least error, and sends what pays of it (`wiener_choice`).
 Source: the adaptive loop filter of VVC (ITU-T H.266, 8.8.5), with one filter a plane and a diamond of 13 taps.
 """
 
@@ -45,18 +44,10 @@ def filtered(planes: Planes, weights: Tensor) -> Planes:
 
 @dataclass
 class Fit:
-    """The squared error of a plane against the source as its filter changes it: a quadratic form of the weights.
-
-    Those of several pictures, filtered alike, add up.
-    """
+    """The squared error of a plane against the source as its filter changes it: a quadratic form of the weights."""
 
     gram: Vector
     cross: Vector
-
-    def add(self, other: "Fit") -> None:
-        """Take in what another picture's plane adds to both."""
-        self.gram += other.gram
-        self.cross += other.cross
 
     def change(self, weights: Vector) -> Vector:
         """What weights (...,6) add to the sum of squared errors (...), in levels."""

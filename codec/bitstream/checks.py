@@ -2,7 +2,6 @@
 """Whether a unit is whole: before it is written, and after it was read."""
 
 from .limits import segment_problem, times_problem
-from .syntax import PLANE_WEIGHTS
 from .units import HASH_BYTES, Damage, Header, Unit
 
 
@@ -23,8 +22,6 @@ def check_unit(unit: Unit, header: Header) -> None:
         "hashes are neither none nor one a picture": len(unit.hashes) not in (0, count),
         "strengths are neither none nor one a plane": len(unit.strengths) not in (0, 3),
         "neighbours are of no use without strengths": unit.beside_neighbours and not unit.strengths,
-        "weights are neither none nor six a plane": len(unit.weights) not in (0, 3 * PLANE_WEIGHTS),
-        "weights are of no use without strengths": unit.weights and not unit.strengths,
         f"a hash is not {HASH_BYTES} bytes": any(len(item) != HASH_BYTES for item in unit.hashes),
     }
     told = segment_problem(segment, header.intra_period) or times_problem(unit.pts, header.time_base)

@@ -23,11 +23,8 @@ MAX_PICTURES = 1 << 16  # of a segment
 MAX_TIME = 1 << 61
 GROUP_BYTES = 2048
 SKIPPABLE = 64  # a reader passes over options of the header that it does not know from this tag on
-HASHED, POSTFILTER, NEIGHBOURS, WIENER = 1, 2, 4, 8  # extras of a segment
+HASHED, POSTFILTER, NEIGHBOURS = 1, 2, 4  # extras of a segment
 FULL_STRENGTH = 8  # of the post-filter: what its network says
-FULL_WEIGHT = 256  # of a Wiener filter of anchors, in one
-MAX_WEIGHT = 511
-PLANE_WEIGHTS = 6  # a plane
 
 
 class Kind(IntEnum):
@@ -190,9 +187,9 @@ SEGMENT = (
         "extras",
         "byte",
         "a sum: 1 if a HASHES packet follows, 2 if the anchors are shown filtered by the model, 4 if they are filtered "
-        "beside their neighbours, 8 if a Wiener filter follows that",
+        "beside their neighbours",
         0,
-        HASHED + POSTFILTER + NEIGHBOURS + WIENER,
+        HASHED + POSTFILTER + NEIGHBOURS,
     ),
     Field(
         "strengths",
@@ -201,14 +198,6 @@ SEGMENT = (
         0,
         2 * FULL_STRENGTH,
         count=lambda v: 3 if v["extras"] & POSTFILTER else 0,
-    ),
-    Field(
-        "weights",
-        "sints",
-        "of the Wiener filters of Y, U and V, six each, in 1/256",
-        -MAX_WEIGHT,
-        MAX_WEIGHT,
-        count=lambda v: 3 * PLANE_WEIGHTS if v["extras"] & WIENER else 0,
     ),
     Field(
         "shift",

@@ -16,7 +16,7 @@ from ..video.picture import Colour, VideoInfo
 from .fields import Cursor, Values, pack, unpack
 from .limits import Budget, segment_problem, times_problem
 from .presentation import presentation_of
-from .syntax import HASHED, NEIGHBOURS, POSTFILTER, WIENER, Kind
+from .syntax import HASHED, NEIGHBOURS, POSTFILTER, Kind
 
 HASH_BYTES = 8
 T = TypeVar("T")
@@ -93,9 +93,9 @@ class Unit:
     `pts` is one time a picture and `hashes` one hash a picture or none, in display order. `anchor_packets` are in
     coding order, numbered from `first_anchor` in display order; `anchor_quality_qdb` is the PSNR of what they decode to
     in quarters of a dB, 0 = unknown. `strengths` is of the filter that anchors are shown by, in eighths for each plane;
-    () if there is none; `beside_neighbours` says that it sees neighbouring anchors. `weights` are those of the Wiener
-    filters after it, () if there are none. A damaged unit lacks what `damage` says. `offset` is its SEGMENT packet's
-    in the stream, `offsets` are those of the packets with the pictures' bytes, by POC.
+    () if there is none; `beside_neighbours` says that it sees neighbouring anchors. A damaged unit lacks what `damage`
+    says. `offset` is its SEGMENT packet's in the stream, `offsets` are those of the packets with the pictures' bytes,
+    by POC.
     """
 
     segment: Segment
@@ -108,7 +108,6 @@ class Unit:
     coded: frozenset[int] = frozenset()
     strengths: tuple[int, ...] = ()
     beside_neighbours: bool = False
-    weights: tuple[int, ...] = ()
     offset: int = field(default=0, compare=False)
     offsets: dict[int, int] = field(default_factory=dict, compare=False)
     damage: list[Damage] = field(default_factory=list)
@@ -190,19 +189,13 @@ def _segment_body(unit: Unit, header: Header) -> bytes:
         "anchors": len(segment.anchor_pocs),
         "gaps": list(segment.gaps),
         "anchor_quality": unit.anchor_quality_qdb,
-        "extras": _extras(unit),
+        "extras": HASHED * bool(unit.hashes) + POSTFILTER * bool(unit.strengths) + NEIGHBOURS * unit.beside_neighbours,
         "strengths": list(unit.strengths),
-        "weights": list(unit.weights),
         "shift": drift[0],
         "steps": [b - a for a, b in pairwise(drift)],
         "coded": [int(picture.poc in unit.coded) for picture in segment.bframes()],
     }
     return pack(syntax.SEGMENT, values)
-
-
-def _extras(unit: Unit) -> int:
-    filtering = POSTFILTER * bool(unit.strengths) + NEIGHBOURS * unit.beside_neighbours + WIENER * bool(unit.weights)
-    return HASHED * bool(unit.hashes) + filtering
 
 
 def read_segment(body: bytes, header: Header, budget: Budget) -> tuple[Unit, bool]:
@@ -224,10 +217,7 @@ def _filtering(values: Values, header: Header) -> dict[str, Any]:
     beside = bool(values["extras"] & NEIGHBOURS)
     if beside and not (values["strengths"] and "neighbour_filter" in header.options):
         raise StreamError("SEGMENT packet: anchors beside their neighbours, without a filter for them")
-    weights = tuple(values["weights"])
-    if weights and not values["strengths"]:
-        raise StreamError("SEGMENT packet: a Wiener filter after a filter that is not there")
-    return {"strengths": tuple(values["strengths"]), "beside_neighbours": beside, "weights": weights}
+    return {"strengths": tuple(values["strengths"]), "beside_neighbours": beside}
 
 
 def _anchors_body(anchors: list[AnchorPacket]) -> bytes:

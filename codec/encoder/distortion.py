@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Decoded anchors beside their source: how good they are, how noisy, and whether they are better shown filtered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from statistics import fmean
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,18 +12,15 @@ from torch import Tensor
 from ..bframe.anchor_filter import AnchorFilter
 from ..bframe.records import Anchor
 from ..bframe.tasks import change_tasks
-from ..bframe.wiener_filter import STEPS, Fit, fits_of
-from ..bitstream.syntax import FULL_STRENGTH, FULL_WEIGHT, MAX_WEIGHT
+from ..bitstream.syntax import FULL_STRENGTH
 from ..bitstream.units import Unit
 from ..decoder.reconstruct import begin_filters, noise_level, unfiltered
 from ..gop.periods import SourceSegment
 from ..parallel.executor import Executor, Pending, handed_out
-from ..video.colour import Planes, in_levels
+from ..video.colour import Planes
 from ..video.metrics import Quality, compare, psnr, rgb_of, structural_weight
 from ..video.picture import Colour, Yuv420
 from .coded_anchors import CodedAnchors
-
-DECIBEL = 0.15  # of the bits of a period's anchors: what a dB of quality is worth
 
 
 class DistortionMeter:
@@ -85,24 +81,10 @@ class DistortionMeter:
         strengths = tuple(_strength(coded.source, decoded, changes, weights, plane) for plane in range(3))
         if not any(strengths):
             return coded
-        unit = replace(coded.unit, strengths=strengths, beside_neighbours=beside)
-        plain = self._changed(coded, postfilter, changes, unit)
-        if self.measure != "psnr_rgb":  # Wiener filters are of least squares
-            return plain
-        wiener = _wiener_weights(coded, postfilter, changes, strengths)
-        sharper = self._changed(coded, postfilter, changes, replace(unit, weights=wiener))
-        worth = DECIBEL * coded.bits * (self._mean(sharper) - self._mean(plain))
-        return sharper if worth > 8 * len(wiener) else plain
-
-    def _changed(
-        self, coded: CodedAnchors, postfilter: AnchorFilter, changes: Mapping[int, Planes], unit: Unit
-    ) -> CodedAnchors:
-        """The anchors filtered by what was found, as a unit says."""
         anchors = {
-            poc: Anchor(plain, postfilter.changed(plain, changes[poc], unit.strengths, unit.weights))
-            for poc, plain in coded.decoded.items()
+            poc: Anchor(plain, postfilter.changed(plain, changes[poc], strengths)) for poc, plain in decoded.items()
         }
-        return self._shown(coded, anchors, unit)
+        return self._shown(coded, anchors, replace(coded.unit, strengths=strengths, beside_neighbours=beside))
 
     def filtered_again(self, coded: CodedAnchors) -> CodedAnchors:
         """The anchors filtered with the strengths they have, after some went that were neighbours of others."""
@@ -149,22 +131,6 @@ def _strength(
         size += float((weight * change * change).sum())
     best = wanted / size if size else 0.0
     return max(0, min(2 * FULL_STRENGTH, round(FULL_STRENGTH * best)))
-
-
-def _wiener_weights(
-    coded: CodedAnchors, postfilter: AnchorFilter, changes: Mapping[int, Planes], strengths: Sequence[int]
-) -> tuple[int, ...]:
-    """Weights of the Wiener filters that leave the least squared error over all anchors, six a plane."""
-    fits: list[Fit] = []
-    for poc, decoded in coded.decoded.items():
-        shown = postfilter.moved(decoded, changes[poc], strengths)
-        wanted = in_levels(coded.source.at(poc).picture, postfilter.device)
-        found = [fits_of(plane, target)[0] for plane, target in zip(shown, wanted, strict=True)]
-        for fit, more in zip(fits, found, strict=False):
-            fit.add(more)
-        fits = fits or found
-    best = np.concatenate([fit.best() for fit in fits]) * (FULL_WEIGHT / STEPS)
-    return tuple(int(weight) for weight in best.round().clip(-MAX_WEIGHT, MAX_WEIGHT))
 
 
 def _quality_qdb(qualities: dict[int, Quality]) -> int:

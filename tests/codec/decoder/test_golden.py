@@ -26,7 +26,6 @@ MODES = {
         "postfilter": True,
     },
     "golden-fast": {"mode": "bitneed", "model": "fast", "qp": 12},  # by earlier weights
-    "golden-wiener": {"mode": "bitneed", "model": "small-filtered", "qp": 12, "postfilter": True, "neighbours": "none"},
 }
 PAYLOADS = {
     "golden": {None},
@@ -36,7 +35,6 @@ PAYLOADS = {
     "golden-postfilter": {6},
     "golden-neighbours": {2},
     "golden-fast": {6},
-    "golden-wiener": {6},
 }  # modes of the B-frames
 
 
