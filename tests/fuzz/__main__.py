@@ -7,6 +7,7 @@ status is 1. The same seed makes the same streams, and a long run may be cut int
 """
 
 import argparse
+import os
 import random
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .seeds import Seed, coded, golden
+from .seeds import DATA, Seed, coded, golden
 
 WHAT = ("parse", "decode", "remux", "anchors", "strings", "kill", "guided-parser", "guided-payload")
 Outcome = Callable[[Path], str]
@@ -66,6 +67,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first stream or kill")
     parser.add_argument("--keep", type=Path, default=Path(), help="folder for streams that broke a promise")
     arguments = parser.parse_args()
+    os.environ.setdefault("NCM_WEIGHTS", str(DATA / "weights"))
     if arguments.what == "kill":
         from .kill import killed
 

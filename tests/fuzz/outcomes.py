@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
 from codec.container.opening import info
 from codec.container.remux import remux
@@ -41,8 +42,7 @@ def parsed(path: Path) -> str:
 
 def decoded(path: Path) -> str:
     """'whole', 'damaged' or 'refused': what becomes of a stream that is decoded."""
-    assembly.load_fingerprint = _load  # a model is loaded once for all streams
-    with _timed(DECODE_SECONDS):
+    with patch.object(assembly, "load_fingerprint", _load), _timed(DECODE_SECONDS):  # a model once for all streams
         try:
             with Video(path, device="cpu") as video:
                 times = [frame.pts for frame in video]

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Good streams to tamper with: the golden ones, and small ones coded here, plain and in films."""
 
-import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 DATA = Path(__file__).parents[1] / "data"
-os.environ.setdefault("NCM_WEIGHTS", str(DATA / "weights"))
 FILMS = (".mp4", ".mkv")
 COMMON: dict[str, Any] = {"intra_period": 4, "metrics": False, "effort": 0}
 # What the small streams are coded with; they have five pictures of 34x26.
