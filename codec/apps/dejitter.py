@@ -20,10 +20,10 @@ from ..errors import InputError
 from ..files import PathLike
 from ..gop.scene_cuts import is_cut, shrink
 from ..progress import Progress, quiet
-from ..video.picture import Frame, Yuv420
+from ..video.picture import Yuv420
 from ..video.reader import open_source
-from .output import output
-from .synthesis import EXTRAPOLATION, INTERPOLATION, Synthesiser, model_for
+from .output import output, write_all
+from .synthesis import EXTRAPOLATION, INTERPOLATION, synthesiser_for
 from .timeline import is_repetition
 
 MOST = 1000  # times as many pictures
@@ -67,22 +67,19 @@ def dejitter(
     if not 2 <= factor <= MOST:
         raise InputError(f"--factor {factor}: give one from 2 to {MOST}")
     with open_source(src) as source:
-        between = Synthesiser(model_for(INTERPOLATION, model, device=device, tta=tta), source.info).synthesised
+        between = synthesiser_for(INTERPOLATION, model, source.info, device=device, tta=tta).synthesised
         pictures: Iterator[Yuv420] = (frame.picture for frame in source)
         late = factor - 1 if scheme == "interpolation" else 0
         if late:
             made = interpolated(pictures, factor, between)
         else:
-            ahead = Synthesiser(model_for(EXTRAPOLATION, foresee, device=device, tta=tta), source.info).synthesised
+            ahead = synthesiser_for(EXTRAPOLATION, foresee, source.info, device=device, tta=tta).synthesised
             made = extrapolated(pictures, factor, between, ahead, smooth=smooth)
         total = None if source.frame_count is None else factor * source.frame_count
-        number = 0
         rate = source.info.frame_rate * factor
         info = replace(source.info, frame_rate=rate, time_base=1 / rate)
         with output(src, dst, info, None, video_codec=video_codec, crf=crf) as sink:
-            for number, picture in enumerate(made, 1):
-                sink.write(Frame(number - 1, picture))
-                progress(number, total)
+            number = write_all(sink, made, progress, total)
     return Smoothed(number, late / rate)
 
 

@@ -15,14 +15,14 @@ from ..arguments import checked
 from ..errors import InputError
 from ..files import PathLike
 from ..progress import Progress, quiet
-from ..video.picture import Frame, Yuv420
+from ..video.picture import Yuv420
 from ..video.reader import open_source
 from ..video.source import VideoSource
-from .output import output
+from .output import output, write_all
 from .picture_files import picture_target, read_pair, write_picture
 from .slow_motion import retimed_info
 from .sound import sound_of
-from .synthesis import INTERPOLATION, Synthesiser, model_for
+from .synthesis import INTERPOLATION, Synthesiser, model_for, synthesiser_for
 from .timeline import Moment, moments, spans
 
 MOST_SAMPLES = 1000
@@ -50,12 +50,9 @@ def motion_blur(
     offsets = shutter_times(samples, shutter)
     with open_source(src) as source:
         info = retimed_info(source.info, None)
-        synthesiser = Synthesiser(model_for(INTERPOLATION, model, device=device, tta=tta), source.info)
-        number = 0
+        pictures = exposed(source, offsets, synthesiser_for(INTERPOLATION, model, source.info, device=device, tta=tta))
         with output(src, dst, info, sound_of(src, sound, Fraction(1)), video_codec=video_codec, crf=crf) as sink:
-            for number, picture in enumerate(exposed(source, offsets, synthesiser), 1):
-                sink.write(Frame(number - 1, picture))
-                progress(number, source.frame_count)
+            number = write_all(sink, pictures, progress, source.frame_count)
     return number
 
 

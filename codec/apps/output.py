@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Where the applications write their video, and how it is coded there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..errors import InputError
 from ..files import PathLike, check_outputs, unwritable
+from ..progress import Progress
 from ..video.libav_writer import CONTAINERS
-from ..video.picture import VideoInfo
+from ..video.picture import Frame, VideoInfo, Yuv420
 from ..video.writer import VideoSink, open_sink
 from .sound import Sound, add_sound
 
@@ -68,3 +69,12 @@ def _encoder(name: str, crf: float | None) -> tuple[str, dict[str, str] | None]:
     if crf is not None:
         raise InputError(f"--crf is for {' and '.join(WITH_CRF)}; leave it out with --video-codec {name}")
     return name, None
+
+
+def write_all(sink: VideoSink, pictures: Iterable[Yuv420], progress: Progress, total: int | None) -> int:
+    """Write pictures one after the other, and return how many there were; `total` are expected."""
+    number = 0
+    for number, picture in enumerate(pictures, 1):
+        sink.write(Frame(number - 1, picture))
+        progress(number, total)
+    return number

@@ -14,12 +14,12 @@ from ..arguments import checked, shown
 from ..errors import InputError
 from ..files import PathLike
 from ..progress import Progress, quiet
-from ..video.picture import Frame, VideoInfo, Yuv420
+from ..video.picture import VideoInfo, Yuv420
 from ..video.reader import open_source
 from ..video.source import VideoSource
-from .output import output
+from .output import output, write_all
 from .sound import sound_of
-from .synthesis import INTERPOLATION, Synthesiser, model_for
+from .synthesis import INTERPOLATION, Synthesiser, synthesiser_for
 from .timeline import moments, spans
 
 LEAST, MOST = Fraction(1, 1000), Fraction(1000)  # of a factor
@@ -49,14 +49,12 @@ def slow_motion(
         raise InputError(f"--factor {shown(factor)}: give one from {LEAST} to {MOST}")
     with open_source(src) as source:
         info = retimed_info(source.info, fps)
-        synthesiser = Synthesiser(model_for(INTERPOLATION, model, device=device, tta=tta), source.info)
+        synthesiser = synthesiser_for(INTERPOLATION, model, source.info, device=device, tta=tta)
         longer = factor * info.frame_rate / source.info.frame_rate
         total = None if source.frame_count is None else round(source.frame_count * longer)
-        number = 0
+        pictures = retimed(source, info.frame_rate * factor, synthesiser)
         with output(src, dst, info, sound_of(src, sound, factor), video_codec=video_codec, crf=crf) as sink:
-            for number, picture in enumerate(retimed(source, info.frame_rate * factor, synthesiser), 1):
-                sink.write(Frame(number - 1, picture))
-                progress(number, total)
+            number = write_all(sink, pictures, progress, total)
     return number
 
 

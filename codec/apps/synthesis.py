@@ -11,7 +11,7 @@ from ..bframe.predictor import Predictor
 from ..device import choose_device, repeatable
 from ..errors import InputError
 from ..models.open import averaged, load
-from ..video.picture import Yuv420
+from ..video.picture import VideoInfo, Yuv420
 
 INTERPOLATION, EXTRAPOLATION = "interpolation", "extrapolation"
 
@@ -44,3 +44,8 @@ class Synthesiser(Predictor):
     def synthesised(self, past: Yuv420, future: Yuv420, time: float = 0.5) -> Yuv420:
         """The picture at `time` in (0,1) between two others; in extrapolation the one after both, at time 1/2."""
         return self.picture(self.rgb(self.reference(past), self.reference(future), time))
+
+
+def synthesiser_for(task: str, name: str | None, info: VideoInfo, *, device: str, tta: bool) -> Synthesiser:
+    """What makes pictures of a video, with a model as `model_for` finds it. CodecError as there."""
+    return Synthesiser(model_for(task, name, device=device, tta=tta), info)
