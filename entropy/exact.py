@@ -154,16 +154,16 @@ class _Checked(NamedTuple):
 
 
 def products(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A 3x3 convolution (1,out,h,w) of contiguous x (1,C,h,w), edges padded with zeros: nine products of matrices.
+    """A convolution (B,out,h,w) of contiguous x (B,C,h,w), edges padded with zeros: a product of matrices for each tap.
 
-    Each tap is a product with the padded picture from some sample on, row after row. So nothing is copied out, as a
-    convolution in float64 does, which takes up to twice as long.
+    It is with the padded pictures from some sample on, row after row. So nothing is copied out, as a convolution in
+    float64 does, which takes up to twice as long. Nor is anything transformed, which would compute with fractions.
     """
     height, width = x.shape[2:]
-    sums = bias.view(-1, 1).repeat(1, height * (width + 2))
+    sums = bias.view(1, -1, 1).repeat(len(x), 1, height * (width + weight.shape[-1] - 1))
     for tap, samples in _taps(x, weight):
-        sums.addmm_(tap, samples[0])
-    return sums.view(1, -1, height, width + 2)[..., :width]
+        sums.baddbmm_(tap.expand(len(x), -1, -1), samples)
+    return sums.view(len(x), len(weight), height, -1)[..., :width]
 
 
 def _taps(x: Tensor, weight: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -207,20 +207,12 @@ def digit_products(x: Tensor, weight: Tensor, split: tuple[int, int]) -> Tensor:
         higher = torch.floor(rest / 2**bits)
         parts.append(rest - higher * 2**bits)
         rest = higher
-    sums = _sums(torch.cat([*parts, rest]), weight.float())
+    single = weight.float()
+    sums = products(torch.cat([*parts, rest]), single, single.new_zeros(len(single)))
     *lower, total = sums.double().chunk(digits)
     for part in reversed(lower):
         total = total * 2**bits + part
     return total
-
-
-def _sums(x: Tensor, weight: Tensor) -> Tensor:
-    """A convolution (B,out,h,w) as products of matrices: one by transforms would compute with fractions."""
-    height, width = x.shape[2:]
-    sums = x.new_zeros(len(x), len(weight), height * (width + weight.shape[-1] - 1))
-    for tap, samples in _taps(x, weight):
-        sums.baddbmm_(tap.expand(len(x), -1, -1), samples)
-    return sums.view(len(x), len(weight), height, -1)[..., :width]
 
 
 def check_sums(weight: Tensor, bias: Tensor) -> None:
