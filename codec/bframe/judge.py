@@ -30,9 +30,9 @@ class Judge:
         each = zip(self.wanted, shown, errors, strict=True)
         return [one.slope * error if one.score is None else one.score(picture) for one, picture, error in each]
 
-    def weighed(self, shown: Sequence[Yuv420], errors: Sequence[float] | None = None) -> list[float]:
+    def weighed(self, shown: Sequence[Yuv420]) -> list[float]:
         """Scores, weighed by what errors cost in frames that refer to these."""
-        scores = self.scores(shown, errors)
+        scores = self.scores(shown)
         return [one.interval.weight * score for one, score in zip(self.wanted, scores, strict=True)]
 
     def _rgb(self, pictures: Sequence[Yuv420]) -> torch.Tensor:
