@@ -17,8 +17,9 @@ from .exact import ExactConv2d, to_units
 from .fixed import FixedTables, around_zero, choices
 from .gain import Gain
 from .hyperprior import LatentCoder, freeze, hyper_size
+from .strings import Read, ReadMany, Write, WriteMany
 from .tables import CdfTables, ScaleTables, Table
-from .tape import Coded, DryRun, Estimate, Read, ReadMany, Tape, Write, WriteMany
+from .tape import Coded, DryRun, Estimate, Tape
 
 __all__ = [
     "Bottleneck",

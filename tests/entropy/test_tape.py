@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from entropy import DryRun, EntropyError, Estimate, Read, ScaleTables, Write
-from entropy.tape import LIMIT, trimmed, whole
+from entropy.strings import trimmed, whole
+from entropy.tape import LIMIT
 
 TABLES = ScaleTables()
 

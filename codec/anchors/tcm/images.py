@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from entropy.tape import slack
+from entropy.strings import slack
 
 from ...errors import ModelError, StreamError
 from ...models.registry import FINGERPRINT_BYTES
