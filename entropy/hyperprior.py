@@ -175,8 +175,11 @@ class LatentCoder(nn.Module):
         """
         if self.training and not isinstance(tape, Estimate | DryRun):
             raise RuntimeError("writing and reading need evaluation mode: in training scales are not exact")
-        size = (y.shape[2], y.shape[3]) if y is not None else self._given(size)
+        size = (y.shape[-2], y.shape[-1]) if y is not None else self._given(size)
         batch = next((len(x) for x in (y, context, exact_context) if x is not None), 1)
+        expected = (batch, self.channels, *size)
+        if y is not None and y.shape != expected:
+            raise ValueError(f"latent: expected (B, channels, h, w) = {expected}, found {tuple(y.shape)}")
         self._check(context, self.context, size, exact=False)
         self._check(exact_context, self.exact_context, size, exact=True)
         level = quality_vector(quality, self.qualities, batch, self.gain.log_factor.device)

@@ -42,7 +42,7 @@ class Write:
 
         `position` says for each element which distribution of `table` its symbol has. Elements outside `mask`, or
         certainly zero, are not coded: their symbol is 0. `rdoq_lambda`, bits for the square of a quantiser step, turns
-        RDOQ on. ValueError without y, or where y is not finite.
+        RDOQ on. ValueError without y, or where y or its mean is not finite.
         """
         return _put([self], name, y, mean=mean, position=position, table=table, mask=mask, rdoq_lambda=rdoq_lambda)
 
@@ -78,7 +78,7 @@ class WriteMany:
         mask: Tensor | None = None,
         rdoq_lambda: float | Tensor | None = None,
     ) -> Coded:
-        """As `Write.code`, for a sample a tape. ValueError without y, or where y of any sample is not finite."""
+        """As `Write.code`, for a sample a tape. ValueError without y, or where any y or mean is not finite."""
         return _put(self.tapes, name, y, mean=mean, position=position, table=table, mask=mask, rdoq_lambda=rdoq_lambda)
 
 
@@ -95,8 +95,10 @@ def _put(
 ) -> Coded:
     if y is None:
         raise ValueError(f"{name}: a latent cannot be written without the latent")
-    if not y.isfinite().all():
-        raise ValueError(f"{name}: the latent holds values that are not finite")
+    if len(y) != len(tapes):
+        raise ValueError(f"{name}: {len(y)} samples for {len(tapes)} tapes")
+    if not (y.isfinite().all() and mean.isfinite().all()):  # CompressAI's coder would not end
+        raise ValueError(f"{name}: the latent or its means hold values that are not finite")
     rows = table.rows(position)
     coded = coded_elements(rows, table, mask)
     both = rounded(y, mean, coded, rows=rows, table=table, rdoq_lambda=rdoq_lambda)

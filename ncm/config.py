@@ -57,8 +57,8 @@ class NcmConfig:
             raise ValueError(f"{len(self.depths)} depths for {len(self.widths)} widths")
         if self.teacher_width and not self.last_features:
             raise ValueError("a teacher block sees the features of the last one: last_features is needed")
-        if (self.motion_features or self.fine_matching) and len(self.pyramid) != 4:
-            raise ValueError("motion features and fine matching need a pyramid of four levels")
+        if len(self.pyramid) != 4 and (self.pyramid or self.motion_features or self.fine_matching):
+            raise ValueError("a pyramid has four levels; motion features and fine matching need one")
 
     def _check_rife40(self) -> None:
         if self.task != "interpolation" or self.double_resolution or self.depths:

@@ -18,6 +18,7 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor
 
+from . import arguments
 from .light import from_light, to_light
 from .network import FrameSynthesis
 from .pictures import Pictures, like, padded, to_rgb
@@ -33,9 +34,11 @@ def interpolate(
 ) -> Pictures:
     """The frames at time t, a number in (0,1) or (N,), between a (at 0) and b (at 1), in the form of a.
 
-    `network` is `base` on the device of a, unless given. ValueError if sizes, times or the network's task do not fit.
+    `network` is `base` on the device of a, unless given. ValueError if sizes, times or the network's task do not fit,
+    TypeError if an argument is of another kind.
     """
-    return like(a, _between(*_prepared(a, b, network, "interpolation"), t))
+    past, future, model, size = _prepared(a, b, network, "interpolation")
+    return like(a, _between(past, future, model, size, arguments.times(t, len(past)).to(past.device)))
 
 
 def extrapolate(a: Pictures, b: Pictures, *, network: FrameSynthesis | None = None) -> Pictures:
@@ -52,11 +55,9 @@ def slow_motion(
     """Frames 1/factor apart in time from the first frame on, up to the last; frames of the source are given unchanged.
 
     Neither cuts nor repeated frames are looked for; the command `codec slowmo` does. Times such as 1/8 are made by
-    halving, see `at_time`. ValueError if factor is not above 0.
+    halving, see `at_time`. ValueError if factor is not above 0, TypeError if it is no number.
     """
-    if factor <= 0:
-        raise ValueError(f"factor {factor} of slow motion; give one above 0")
-    step, position = 1 / Fraction(factor).limit_denominator(100_000), Fraction(0)
+    step, position = 1 / arguments.fraction("factor", factor), Fraction(0)
     past: Pictures | None = None
     for index, frame in enumerate(frames):
         prepared, known = None, dict[Fraction, Tensor]()
@@ -109,11 +110,10 @@ def motion_blur(
 
 def exposure(samples: int, shutter: float) -> Sequence[float]:
     """The times in (0,1) of the samples of a shutter's opening. ValueError if there are none, or no such shutter."""
-    if samples < 1:
-        raise ValueError(f"{samples} samples of motion blur; give 1 or more")
-    if not 0 < shutter <= WHOLE_TURN:
-        raise ValueError(f"a shutter of {shutter} degrees; give one above 0 and up to 360")
-    return [shutter / WHOLE_TURN * k / (samples + 1) for k in range(1, samples + 1)]
+    samples, opening = arguments.count("samples", samples), float(arguments.fraction("shutter", shutter)) / WHOLE_TURN
+    if opening > 1:
+        raise ValueError(f"shutter is {shutter}; give degrees above 0 and up to 360")
+    return [opening * k / (samples + 1) for k in range(1, samples + 1)]
 
 
 @torch.inference_mode()
@@ -135,6 +135,8 @@ def _prepared(
     """Both pictures padded on the network's device, the network, and (height, width). ValueError if they do not fit."""
     if network is None:
         network = _default(DEFAULTS[task], a.device if isinstance(a, Tensor) else torch.device("cpu"))
+    if not isinstance(network, FrameSynthesis):
+        raise TypeError(f"network is {network!r:.60}; give one that ncm.load or ncm.build has made")
     if network.config.task != task:
         raise ValueError(f"this network is made for {network.config.task}, not for {task}")
     device = next(network.parameters()).device

@@ -17,7 +17,8 @@ from .network import FrameSynthesis, build
 SUFFIX = ".safetensors"
 SEARCH_PATH = "NCM_WEIGHTS"  # folders with further weights, separated as in PATH
 KIND = "config"  # the key in a file's notes that holds the sizes of a network
-DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "I64": torch.int64}
+DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64, "BOOL": torch.bool}
+DTYPES |= {"U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "I32": torch.int32, "I64": torch.int64}
 
 
 class WeightsFile(NamedTuple):

@@ -18,6 +18,7 @@ from av.container import OutputContainer
 from ..errors import InputError, OutputError
 from ..files import PathLike, Place, is_pipe
 from ..video.companions import tell_left_out
+from ..video.joints import joined
 from ..video.libav_writer import CONTAINERS
 from ..video.source import reason
 
@@ -96,7 +97,7 @@ def _copied(stream: Track, made: OutputContainer, delay: Fraction) -> Iterator[P
     shift = round((delay - _start(stream)) / Fraction(stream.time_base or 1))
 
     def packets() -> Iterator[Packet]:
-        for packet in _timed(packet for packet in stream.container.demux(stream) if packet.size):
+        for packet in _timed(packet for packet, _ in joined(stream.container, [stream]) if packet.size):
             packet.dts, packet.pts, packet.stream = packet.dts + shift, packet.pts + shift, copy
             yield packet
 

@@ -254,6 +254,13 @@ def test_what_does_not_fit_is_refused_by_name(changed, match):
         frozen()(Write(), "y", y, **known | changed)
 
 
+@pytest.mark.parametrize("shape", [(6, 4, 4), (1, 5, 4, 4), (1, 1, 6, 4, 4)])
+def test_latents_of_another_shape_are_refused(shape):
+    _, known = sample((4, 4))
+    with pytest.raises(ValueError, match=r"^latent: expected"):
+        frozen()(Write(), "y", torch.zeros(shape), **known)
+
+
 def test_a_reader_needs_a_size():
     _, known = sample((4, 4))
     with pytest.raises(ValueError, match="size"):

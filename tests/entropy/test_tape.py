@@ -58,6 +58,20 @@ def test_a_latent_that_is_not_finite_is_refused(bad):
         write([0.0, bad])
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_means_that_are_not_finite_are_refused(bad):
+    """CompressAI's coder would not end."""
+    y = plane([1.0, 2.0])
+    with pytest.raises(ValueError, match=r"y: .*not finite"):
+        Write().code("y", y, mean=plane([0.0, bad]), position=torch.zeros_like(y), table=TABLES)
+
+
+def test_a_tape_takes_one_sample():
+    y = torch.zeros(2, 1, 1, 4)
+    with pytest.raises(ValueError, match="2 samples for 1 tapes"):
+        Write().code("y", y, mean=y, position=torch.zeros_like(y), table=TABLES)
+
+
 def test_many_calls_with_many_tables_make_one_string():
     torch.manual_seed(2)
     other = ScaleTables("gaussian", levels=16)

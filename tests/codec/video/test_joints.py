@@ -10,6 +10,7 @@ import pytest
 from films import make_film, packets_of
 
 import codec
+from codec.cli import main
 from codec.video.companions import companions_of
 from codec.video.joints import Joints
 
@@ -102,3 +103,14 @@ def test_the_film_goes_on_in_step_with_its_sound(tmp_path, clocks, caplog):
     assert len(sound) == one * len(clocks)
     for part in range(1, len(clocks)):
         assert abs(sound[part * one] - sound[0] - shown[part * COUNT] + shown[0]) <= 2
+
+
+def test_sound_that_is_kept_goes_on(tmp_path, weights):
+    """Slow motion of two recordings: the second's sound follows the first's, as if there had been one clock."""
+    (tmp_path / "src.ts").write_bytes(b"".join(recording(tmp_path / f"{clock}.ts", clock) for clock in (0, 5_000)))
+    words = ["slowmo", tmp_path / "src.ts", "-o", tmp_path / "slow.mkv", "--factor", "2", "--sound", "keep"]
+    assert main([*map(str, words), "--model", "tiny"]) == 0
+    sound = [time for time, _ in packets_of(tmp_path / "slow.mkv", "audio")]
+    assert len(sound) == 2 * len(packets_of(tmp_path / "0.ts", "audio"))
+    steps = [later - before for before, later in pairwise(sound)]
+    assert max(steps) <= 120 and min(steps) > 0, steps
