@@ -201,7 +201,7 @@ def test_motion_blur_is_a_mean_in_light(tiny):
     frames = [ncm.interpolate(a, b, t, network=tiny) for t in (1 / 6, 1 / 3)]
     assert torch.allclose(to_light(blurred), sum(map(to_light, frames)) / 2, atol=1e-5)
     for wrong in ({"samples": 0}, {"shutter": 0}, {"shutter": 361}):
-        with pytest.raises(ValueError, match=r"blur|shutter"):
+        with pytest.raises(ValueError, match=r"samples|shutter"):
             ncm.motion_blur(a, b, network=tiny, **wrong)
 
 
