@@ -99,15 +99,15 @@ def code_blocks(tape: Tape, flow: Tensor, blocks: Blocks | None, used: Tensor | 
     kinds = _coded(tape, "kinds", given[0], planes[0], table, row=own, mask=used).clamp(NETWORK, SPLIT)
     split = enlarged(kinds == SPLIT, 2)
     parts = _coded(tape, "parts", given[2], planes[1], table, row=own + 1, mask=split).clamp(NETWORK, BOTH)
-    moved = copied(kinds), copied(parts) & split
+    moved = components_used(kinds), components_used(parts) & split
     vectors, part_vectors = (
-        _code_vectors(tape, f"vectors{size}", vectors, near=quarter_steps(flow, size), copied=where, row=levels[:, 3:])
+        _code_vectors(tape, f"vectors{size}", vectors, near=quarter_steps(flow, size), used=where, row=levels[:, 3:])
         for vectors, size, where in zip((given[1], given[3]), sizes, moved, strict=True)
     )
     return Blocks(kinds, vectors, parts, part_vectors)
 
 
-def copied(kinds: Tensor) -> Tensor:
+def components_used(kinds: Tensor) -> Tensor:
     """(B,4,h,w) bool: which components of vectors the kinds (B,1,h,w) use."""
     past, future = (kinds == PAST) | (kinds == BOTH), (kinds == FUTURE) | (kinds == BOTH)
     return torch.cat([past, past, future, future], 1)
@@ -130,12 +130,10 @@ def _coded(
     return tape.code(f"blocks.{name}", y, mean=zeros, position=position, table=table, mask=mask).symbols.long()
 
 
-def _code_vectors(
-    tape: Tape, name: str, vectors: Tensor | None, *, near: Tensor, copied: Tensor, row: Tensor
-) -> Tensor:
+def _code_vectors(tape: Tape, name: str, vectors: Tensor | None, *, near: Tensor, used: Tensor, row: Tensor) -> Tensor:
     """Vectors, coded as differences from the network's motion; where no block is compensated, that motion itself."""
     off = None if vectors is None else vectors - near
-    return near + _coded(tape, name, off, torch.zeros_like(near, dtype=torch.float32), VECTORS, row=row, mask=copied)
+    return near + _coded(tape, name, off, torch.zeros_like(near, dtype=torch.float32), VECTORS, row=row, mask=used)
 
 
 def _kind_table(levels: Sequence[Sequence[int]]) -> FixedTables:
@@ -158,7 +156,7 @@ def _levels(blocks: Blocks, flow: Tensor) -> Tensor:
     kinds, vectors = blocks.fine
     used, split = blocks.kinds != NETWORK, blocks.kinds == SPLIT
     shares = [_share(used, torch.ones_like(used)), _share(split, used), _share(kinds == BOTH, kinds != NETWORK)]
-    moved = copied(kinds)
+    moved = components_used(kinds)
     off = (vectors - quarter_steps(flow, SIZE // 2)).abs() * moved
     mean = off.flatten(1).sum(1) / moved.flatten(1).sum(1).clamp(min=1)
     ladders = [*[[share / 128 for share in SHARES]] * 3, [size - 0.75 for size in SIZES]]

@@ -17,8 +17,9 @@ from .subpel import MANY, STEPS, UNIT, Quarters, units_of
 COARSE = 4  # pixels of the first, full search
 REACH = 12  # of these, to each side
 LUMA = (0.2126, 0.7152, 0.0722)
-LUMA_LAMBDA = 2.0  # times lambda: errors of luma are accompanied by those of chroma,
-REALITY = 2.5  # and cost more than reverse water-filling says: best of 1 to 2.5 on six clips, with chroma and without
+LUMA_LAMBDA = 2.0  # times lambda: errors of luma are accompanied by those of chroma
+REALITY = 2.5  # times the bits that reverse water-filling says: best of 1 to 2.5 on six clips, with chroma and without
+SHORTER = 1e-4  # levels in [0,1] for each step of a vector: among equals the shortest wins
 VECTOR_BITS = 1.5  # of a component on the network's motion; 2 more for every doubling
 KIND_BITS = 4.0  # of a block that is compensated or split, more than of one left to the network
 LEAST_ONE, LEAST_BOTH = (KIND_BITS + n * VECTOR_BITS for n in (2, 4))  # of one with one vector, with two
@@ -45,6 +46,7 @@ class BlockSearch:
     """
 
     def __init__(self, past: Tensor, future: Tensor, target: Tensor, *, slope: Tensor, weight: Tensor) -> None:
+        # The power of a coefficient from which on its bits pay; 3, as errors are means over the colours.
         threshold = 3 / (2 * math.log(2) * LUMA_LAMBDA * slope.view(-1, 1, 1, 1))
         self.luma = _luma(target)
         self.references = [_luma(picture) for picture in (past, future)]
@@ -88,7 +90,7 @@ class BlockSearch:
         return [torch.stack(side) for side in sides]
 
     def _far_in(self, reference: Tensor, size: int) -> list[Tensor]:
-        """The same (N,2) in one of the references."""
+        """The two best vectors (N,2) of a full search in one of the references."""
         small = [F.avg_pool2d(x, COARSE) for x in (self.luma, reference)]
         height, width = small[0].shape[2:]
         margin = F.pad(small[1], (REACH,) * 4, mode="replicate")
@@ -100,7 +102,7 @@ class BlockSearch:
             error = F.pad((moved - small[0]).abs_(), (1, 1, 1, 1), mode="replicate")
             costs.append(F.avg_pool2d(error, window, stride))
         lengths = torch.tensor([math.hypot(down, right) for down in reach for right in reach], device=margin.device)
-        best = (torch.cat(costs, 1) + 1e-4 * lengths.view(-1, 1, 1)).topk(2, 1, largest=False).indices
+        best = (torch.cat(costs, 1) + SHORTER * lengths.view(-1, 1, 1)).topk(2, 1, largest=False).indices
         vectors = [(STEPS * COARSE * right, STEPS * COARSE * down) for down in reach for right in reach]
         table = torch.tensor(vectors, device=best.device)
         return [table[best[:, n]].flatten(0, 2) for n in range(2)]
@@ -134,9 +136,9 @@ class _Places:
         other._look_up()
         return other
 
-    def copied(self, side: int, vectors: Tensor) -> Tensor:
+    def along(self, side: int, vectors: Tensor) -> Tensor:
         """Units (...,N,n,64) along vectors (...,N,2) to one reference."""
-        return self._search.quarters.copied(self._origins[:, side], vectors)
+        return self._search.quarters.along(self._origins[:, side], vectors)
 
     def cost(self, units: Tensor) -> Tensor:
         """Bits (...,N) to code what units (...,N,n,64) lack, and what is left of it by then, in bits by the slope.
@@ -149,17 +151,17 @@ class _Places:
 
     def cost_of_one(self, vectors: Tensor) -> Tensor:
         """The cost (...,2,N) of vectors (...,2,N,2), each to its reference alone."""
-        return self.cost(self._search.quarters.copied(self._origins, vectors)) + _vector_bits(vectors, self.near)
+        return self.cost(self._search.quarters.along(self._origins, vectors)) + _vector_bits(vectors, self.near)
 
     def both(self, vectors: Tensor, steps: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Vectors (2,N,2) to both references whose mean fits, one improved after the other, and their costs (N,)."""
         pair = list(vectors)
         least = vectors.new_zeros(vectors.shape[1], dtype=torch.float32)
         for side in (0, 1, 0):
-            other = self.copied(1 - side, pair[1 - side])
+            other = self.along(1 - side, pair[1 - side])
 
             def cost(tried: Tensor, side: int = side, other: Tensor = other) -> Tensor:
-                return self.cost((self.copied(side, tried) + other).div_(2)) + _vector_bits(tried, self.near[side])
+                return self.cost((self.along(side, tried) + other).div_(2)) + _vector_bits(tried, self.near[side])
 
             pair[side], least = _descend(cost, pair[side][None], steps)
         return torch.stack(pair), least + _vector_bits(pair[1], self.near[1])

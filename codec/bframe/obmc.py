@@ -24,7 +24,7 @@ def compensated(past: Tensor, future: Tensor, predicted: Tensor, blocks: Blocks,
     if not len(places):
         return predicted
     units = pixels_of(predicted)
-    own, *others = _copied(past, future, units[places], sources[:, :, places], places)
+    own, *others = _by_sources(past, future, units[places], sources[:, :, places], places)
     expected = (AGREEING * noise.to(own) + 1 / 255).square().repeat_interleave(len(units) // len(predicted))
     change, total = torch.zeros_like(own), torch.ones_like(own[:, :1])
     for other, edge in zip(others, _edges(own), strict=True):
@@ -34,21 +34,21 @@ def compensated(past: Tensor, future: Tensor, predicted: Tensor, blocks: Blocks,
     return picture_of(units.index_copy(0, places, own + change / total), predicted.shape)
 
 
-def _copied(past: Tensor, future: Tensor, predicted: Tensor, sources: Tensor, places: Tensor) -> Tensor:
+def _by_sources(past: Tensor, future: Tensor, predicted: Tensor, sources: Tensor, places: Tensor) -> Tensor:
     """(5,N,C,64): units at `places` (N,) as each of their `sources` (5,5,N), kind and vectors, makes them.
 
     predicted (N,C,64) is what the network makes.
     """
     kinds, *vectors = sources.transpose(0, 1).flatten(1)
     places, predicted = places.repeat(len(sources)), predicted.repeat(len(sources), 1, 1)
-    copies = torch.zeros_like(predicted)
+    made = torch.zeros_like(predicted)
     for picture, kind, (x, y) in ((past, PAST, vectors[:2]), (future, FUTURE, vectors[2:])):
         used = ((kinds == kind) | (kinds == BOTH)).nonzero()[:, 0]
         if len(used):
-            copies[used] += Samples(picture).copied(places[used], torch.stack([x, y], 1)[used])
+            made[used] += Samples(picture).along(places[used], torch.stack([x, y], 1)[used])
     kinds = kinds[:, None, None]
-    copies = torch.where(kinds == NETWORK, predicted, torch.where(kinds == BOTH, copies / 2, copies))
-    return copies.view(len(sources), -1, *copies.shape[1:])
+    made = torch.where(kinds == NETWORK, predicted, torch.where(kinds == BOTH, made / 2, made))
+    return made.view(len(sources), -1, *made.shape[1:])
 
 
 def _with_neighbours(x: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class Quarters:
         row = places // across
         return torch.stack([UNIT * (places % across), UNIT * (row % down), STEPS**2 * (row // down)])
 
-    def copied(self, origins: Tensor, vectors: Tensor) -> Tensor:
+    def along(self, origins: Tensor, vectors: Tensor) -> Tensor:
         """Units (...,N,n,64) that vectors (...,N,2), x and y in quarter pixels, point at from N times n units.
 
         `origins` (3,...,N,n) are those of these units. Edges are repeated.
@@ -80,16 +80,16 @@ class Samples:
         self._columns = flat.as_strided((len(flat) - length + 1, length), (1, 1))  # from each sample, overlapping
         self._filters = _filters(picture.device)
 
-    def copied(self, places: Tensor, vectors: Tensor) -> Tensor:
+    def along(self, places: Tensor, vectors: Tensor) -> Tensor:
         """Units (N,C,64) that vectors (N,2), x and y in quarter pixels, point at from the units `places` (N,).
 
         Units are counted by picture, row and column. Edges are repeated.
         """
         at_once = AT_ONCE.get(places.device.type, MANY)
         parts = zip(torch.split(places, at_once), torch.split(vectors, at_once), strict=True)
-        return torch.cat([self._copied(*part) for part in parts])
+        return torch.cat([self._along(*part) for part in parts])
 
-    def _copied(self, places: Tensor, vectors: Tensor) -> Tensor:
+    def _along(self, places: Tensor, vectors: Tensor) -> Tensor:
         down, across = self.height // UNIT, self.width // UNIT
         x, filter_x = _within(UNIT * (places % across), vectors[:, 0], self.width)
         y, filter_y = _within(UNIT * (places // across % down), vectors[:, 1], self.height)

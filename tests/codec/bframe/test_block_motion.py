@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from codec.bframe.block_motion import BOTH, FUTURE, NETWORK, PAST, SPLIT, Blocks, code_blocks, copied
+from codec.bframe.block_motion import BOTH, FUTURE, NETWORK, PAST, SPLIT, Blocks, code_blocks, components_used
 from codec.bframe.motion_search import BlockSearch
 from codec.bframe.obmc import EDGE, compensated
 from codec.bframe.subpel import Samples, picture_of
@@ -42,7 +42,7 @@ def find_blocks(past, future, target, *, slope, weight, **given):
 def same(a, b):
     """Whether two copy the same."""
     (kinds, vectors), (others, other_vectors) = a.fine, b.fine
-    where = copied(kinds)
+    where = components_used(kinds)
     return torch.equal(kinds, others) and torch.equal(vectors[where], other_vectors[where])
 
 
@@ -83,7 +83,7 @@ def test_another_machines_rounding_errors_leave_the_symbols_as_they_are():
     found = code_blocks(reader, flow + 1e-5 * torch.randn(flow.shape), None)
     reader.finish()
     kinds, vectors = blocks.fine
-    where = copied(kinds)
+    where = components_used(kinds)
     off = (found.fine[1] - vectors)[where].abs()
     assert torch.equal(found.fine[0], kinds) and off.max() <= 1 and off.float().mean() < 0.02
 
@@ -108,7 +108,7 @@ def test_no_string_harms_the_reader():
 def copy_along(picture, vectors):
     """The whole picture, motion-compensated by vectors (1,2,h,w)."""
     places = torch.arange(vectors[0, 0].numel())
-    return picture_of(Samples(picture).copied(places, vectors[0].flatten(1).T), picture.shape)
+    return picture_of(Samples(picture).along(places, vectors[0].flatten(1).T), picture.shape)
 
 
 def test_whole_vectors_copy_samples_and_quarters_filter_as_hevc_does():
@@ -127,7 +127,7 @@ def test_whole_vectors_copy_samples_and_quarters_filter_as_hevc_does():
     assert quarter[0, 2, 20, 30] == pytest.approx(float(expected), abs=1e-6)
 
 
-def test_kinds_say_what_is_copied_and_split_blocks_are_four():
+def test_kinds_say_what_is_compensated_and_split_blocks_are_four():
     past, future = texture(4), texture(5)
     kinds = torch.zeros(1, 1, SIZE[0] // 16, SIZE[1] // 16, dtype=torch.long)
     kinds[0, 0, 0, :4] = torch.tensor([PAST, FUTURE, BOTH, SPLIT])
@@ -191,7 +191,7 @@ def test_the_search_finds_a_motion_that_the_network_missed():
     assert (picture - target)[..., 24:-24, 40:-40].abs().max() < 1e-6
 
 
-def test_where_the_prediction_is_good_nothing_is_copied():
+def test_where_the_prediction_is_good_no_block_is_compensated():
     past, future, target = texture(8), texture(8), texture(8)
     flow, weight = torch.zeros(1, 4, *SIZE), torch.ones(1, 1, 1, 1)
     assert find_blocks(past, future, target, flow=flow, predicted=target, slope=SLOPE, weight=weight) is None

@@ -14,7 +14,7 @@ from codec.video.reader import open_source
 
 MODES = {
     "golden": {"mode": "bitfree", "model": "tiny", "qp": 30},
-    "golden-bitneed": {"mode": "bitneed", "model": "small-bframe", "qp": 12},  # from before blocks copied
+    "golden-bitneed": {"mode": "bitneed", "model": "small-bframe", "qp": 12},  # from before motion-compensated blocks
     "golden-blocks": {"mode": "bitneed", "model": "small-bframe", "qp": 12},  # from before filters
     "golden-filters": {"mode": "bitneed", "model": "small-bframe", "qp": 12},
     "golden-postfilter": {"mode": "bitneed", "model": "small-filtered", "qp": 12, "postfilter": True},
