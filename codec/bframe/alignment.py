@@ -25,7 +25,7 @@ class Stage(NamedTuple):
 STAGES = (Stage(4, 6, 2, False), Stage(2, 2, 4, True), Stage(1, 2, 4, True))
 FARTHEST = sum(stage.shrink * stage.radius for stage in STAGES)  # samples of luma, but for fractions
 AROUND = 3  # blocks, across, whose errors count for the one in the middle
-SMALLEST = 1e-6
+SMALLEST = 1e-6  # curvature of costs: equal ones have none, and it divides
 
 
 def aligned(current: Tensor, neighbour: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ def _fraction(costs: Tensor, best: Tensor, across: int, step: int) -> Tensor:
 
 
 def _shrunk(picture: Tensor, factor: int) -> Tensor:
-    """Means of squares of a picture, those at its edge cut off."""
+    """Means (B,C,ceil(H/factor),ceil(W/factor)) over squares of a picture (B,C,H,W), smaller ones at its edge."""
     return F.avg_pool2d(picture, factor, ceil_mode=True) if factor > 1 else picture
 
 

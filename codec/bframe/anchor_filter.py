@@ -40,12 +40,15 @@ class AnchorFilter:
         Neighbours are the nearest of these anchors on either side. Unless `beside` asks for them, and where there are
         none, the anchor is filtered alone.
         """
-        planes, level = self._planes(decoded[poc]), torch.tensor([noise], device=self.device)
+        planes, noises = self._planes(decoded[poc]), torch.tensor([noise], device=self.device)
         near: list[Tensor] = []
         if beside and self.beside is not None and len(decoded) > 1:
             near = differences(planes, self._neighbours(decoded, poc, self.beside.config.places))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            change = self.beside(planes, near, level) if self.beside is not None and near else self.alone(planes, level)
+            if self.beside is not None and near:
+                change = self.beside(planes, near, noises)
+            else:
+                change = self.alone(planes, noises)
         return crop_planes(unpacked(change * ((1 << self.info.bit_depth) - 1)), self.info.width, self.info.height)
 
     def changed(self, picture: Yuv420, change: Planes, strengths: Sequence[int]) -> Yuv420:

@@ -88,7 +88,7 @@ class BFrameCoder(Predictor):
         """Code source pictures, all at once, and send what lowers score + bits per pixel.
 
         The score of a picture that others refer to weighs more (`Interval.weight`); the cost is told without that.
-        Several are alike in effort, in how they are judged, and in whether there are blocks to start from.
+        All of them must have the same effort, be judged alike, and have blocks to start from, or none of them.
         """
         judge, intervals = Judge(wanted, self.info.colour, self.device), [one.interval for one in wanted]
         references = self.references(intervals)
@@ -99,9 +99,9 @@ class BFrameCoder(Predictor):
         given_up = [one.give_up is not None and one.give_up(cost) for one, cost in zip(wanted, unsent, strict=True)]
         if not any(given_up):
             return self._coded(judge, references, prediction, free)
-        rest = [replace(one, give_up=None) for one, hopeless in zip(wanted, given_up, strict=True) if not hopeless]
+        rest = [replace(one, give_up=None) for one, ended in zip(wanted, given_up, strict=True) if not ended]
         coded = iter(self.write_all(rest) if rest else [])
-        return [choice if hopeless else next(coded) for choice, hopeless in zip(free, given_up, strict=True)]
+        return [choice if ended else next(coded) for choice, ended in zip(free, given_up, strict=True)]
 
     def _coded(
         self, judge: Judge, references: tuple[Tensor, Tensor], prediction: Prediction, free: Sequence[Choice]
@@ -193,7 +193,8 @@ class BFrameCoder(Predictor):
     ) -> FrameContext:
         """What is known of B-frames, at quality bytes."""
         if prediction is None:
-            prediction = self._predictions(intervals, *references)._replace(features=None)  # a writer's teacher's
+            # Features are for the teacher, which works for writers alone.
+            prediction = self._predictions(intervals, *references)._replace(features=None)
         time, noise = self._times_and_noises(intervals)
         return self.codec.context(
             *references,

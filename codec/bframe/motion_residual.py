@@ -19,6 +19,7 @@ from .config import BFrameConfig
 from .side_information import FEATURES
 
 CHANNELS = 5  # four of flow and the mask
+INPUT_SCALE = 8  # of errors and sensitivities, which are small numbers, as the encoder sees them
 STEP = 4.0  # quantiser step of the motion residual to begin with: a pixel for the mean of a block
 
 
@@ -106,8 +107,8 @@ class MotionResidualCoder(BlockMotionCoder):
         return motion._replace(flow=motion.flow + delta[:, :4], mask=motion.mask + delta[:, 4:])
 
     def _encode(self, difference: Tensor, refined: Refined, context: Tensor) -> Tensor:
-        x = torch.cat([difference, 8 * refined.errors], 1).to(context.dtype)
-        detail = 8 * refined.sensitivity.sqrt().to(context.dtype)
+        x = torch.cat([difference, INPUT_SCALE * refined.errors], 1).to(context.dtype)
+        detail = INPUT_SCALE * refined.sensitivity.sqrt().to(context.dtype)
         x = self.down[0](torch.cat([x, context], 1)) + self.texture(detail)
         return self.latents(difference, self.latent(self.deeper(self.down[1](x))))
 

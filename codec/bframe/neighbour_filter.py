@@ -18,9 +18,8 @@ from ..learned.zeroed import zeroed
 from ..video.colour import in_levels, packed
 from ..video.picture import Yuv420
 from .alignment import aligned
-from .postfilter import LOUD, QUIET, USUAL, Block, PostFilter, PostFilterConfig
+from .postfilter import PLANES, QUIET, Block, PostFilter, PostFilterConfig, loudness, with_loudness
 
-PLANES = 6  # of a packed picture
 TRUSTED = 3.0  # RMS difference from the picture, by its noise, at which a neighbour counts by 1/e
 AROUND = 5  # samples of packed planes, across, over which the difference is measured
 
@@ -43,14 +42,17 @@ class NeighbourConfig(PostFilterConfig):
 
 
 class Weighed(NamedTuple):
-    """An aligned neighbour less the picture, by the noise and times the trust (B,6,h,w); the trust (B,1,h,w), to 1."""
+    """How an aligned neighbour differs from the picture (B,6,h,w), in units of the noise, times how far it is trusted.
+
+    That trust (B,1,h,w) is from 0 to 1.
+    """
 
     difference: Tensor
     trust: Tensor
 
 
 class NeighbourFilter(nn.Module):
-    """Tells errors from what was in the picture, by its neighbours too; it can start where a `PostFilter` stands."""
+    """Tells errors from what was in the picture, by its neighbours too; `start_from` takes over a `PostFilter`."""
 
     def __init__(self, config: NeighbourConfig) -> None:
         super().__init__()
@@ -64,7 +66,7 @@ class NeighbourFilter(nn.Module):
         self.shares = zeroed(nn.Conv2d(config.width, 2 * len(config.places), 3, padding=1))
 
     def start_from(self, known: PostFilter) -> None:
-        """Take the weights of a filter of single pictures: ours, fresh, then answers what it does.
+        """Take the weights of a filter of single pictures; a fresh filter of ours then answers what that one does.
 
         ValueError unless it has the same width and no more blocks.
         """
@@ -78,11 +80,10 @@ class NeighbourFilter(nn.Module):
         `differences` are those of the function of that name, as many as the config has places.
         """
         noise = noise.view(-1, 1, 1, 1)
-        level = noise.clamp(QUIET, LOUD).log() + USUAL
-        given = torch.cat([planes - 0.5, level.expand(-1, 1, *planes.shape[2:])], 1)
+        loud = loudness(noise)
         near = [weighed(difference / noise.clamp(min=QUIET)) for difference in differences]
         beside = torch.cat([part for neighbour in near for part in neighbour], 1)
-        features = F.relu(self.first(given) + self.beside(beside)) * (1 + self.gain(level))
+        features = F.relu(self.first(with_loudness(planes, loud)) + self.beside(beside)) * (1 + self.gain(loud))
         features = self.blocks(features)
         change = self.last(features).float()
         return (change + self._pull(change, near, self.shares(features).float())) * noise

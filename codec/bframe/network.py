@@ -43,6 +43,7 @@ from .side_information import AnchorFeatures
 # the third by another half.
 SEARCHES = 3
 AGAIN = 1  # where they are known from about the same references, or no motion is sent that could change
+NOISE_SCALE = 20.0  # of the plane that tells contexts of the noise: about 1 at 26 dB
 RDOQ = 2.0  # times lambda: symbols are decided one by one, but their errors add up; best of 0.5 to 4
 
 
@@ -51,7 +52,7 @@ class FrameContext(NamedTuple):
 
     past, future: references (B,3,H,W) in [0,1]; time: in (0,1) between them; noise (B,): their RMS error; quality (B,):
     in [0, qualities - 1]; exact: of `anchor_features`; prediction: the network's; warped: both references along its
-    motion (B,3,H,W). Both blend, which is of these, and features of the motion are None if no motion is coded.
+    motion (B,3,H,W); blend: of these two. That, and `motion_features`, are None if no motion is coded.
     """
 
     past: Tensor
@@ -67,9 +68,10 @@ class FrameContext(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """A prediction along the decoded motion: frame, blend of both references along it, that motion, and these two.
+    """A prediction along the decoded motion.
 
-    If no motion is coded, the frame stands for the blend.
+    frame (B,3,H,W); blend: of both references along that motion, the frame itself if no motion is coded; the motion;
+    warped: both references along it.
     """
 
     frame: Tensor
@@ -154,7 +156,7 @@ class BFrameCodec(nn.Module):
         """
         if prediction is None:
             prediction = self.network(past, future, time, noise)
-        level = quality_vector(quality, len(self.config.lambdas), len(past), past.device)
+        qualities = quality_vector(quality, len(self.config.lambdas), len(past), past.device)
         noise = past.new_zeros(len(past)) if noise is None else noise
         motion = prediction.motion
         warped = prediction.warped
@@ -162,7 +164,7 @@ class BFrameCodec(nn.Module):
             warped = warped_along(past, future, motion)
         blended = None if self.motion is None else blend(warped[0], warped[1], motion.mask).float()
         features = None if self.motion is None else self.motion.features(motion)
-        return FrameContext(past, future, time, noise, level, exact, prediction, warped, blended, features)
+        return FrameContext(past, future, time, noise, qualities, exact, prediction, warped, blended, features)
 
     @torch.no_grad()
     def target(
@@ -192,15 +194,14 @@ class BFrameCodec(nn.Module):
             return EncoderTarget(frame, within, found, seen, rdoq_lambda)
 
         target = with_blocks(start)
-        if not blocks:
-            return target if rdoq else target._replace(rdoq_lambda=None)
-        with torch.autocast(frame.device.type, enabled=False):
-            search = BlockSearch(context.past, context.future, frame, slope=slope, weight=weight)
-        for _ in range(SEARCHES if start is None and self.motion is not None else AGAIN):
-            found = self._sought(context, target, search)
-            target = with_blocks(found)
-            if found is None:
-                break
+        if blocks:
+            with torch.autocast(frame.device.type, enabled=False):
+                search = BlockSearch(context.past, context.future, frame, slope=slope, weight=weight)
+            for _ in range(SEARCHES if start is None and self.motion is not None else AGAIN):
+                found = self._sought(context, target, search)
+                target = with_blocks(found)
+                if found is None:
+                    break
         return target if rdoq else target._replace(rdoq_lambda=None)
 
     def forward(
@@ -283,16 +284,16 @@ class BFrameCodec(nn.Module):
             return found
         return found.only(target.blocks.used)  # a sample that had none by itself would not have been searched again
 
-    def _slope(self, level: Tensor) -> Tensor:
-        """lambda at qualities (B,), between those of the recipe by logarithm."""
-        table = level.new_tensor(self.config.lambdas).log()
-        low = level.floor().long().clamp(max=len(table) - 1)
+    def _slope(self, quality: Tensor) -> Tensor:
+        """lambda (B,) at qualities (B,), between those of the recipe by logarithm."""
+        table = quality.new_tensor(self.config.lambdas).log()
+        low = quality.floor().long().clamp(max=len(table) - 1)
         high = (low + 1).clamp(max=len(table) - 1)
-        return torch.lerp(table[low], table[high], level - low).exp().float()
+        return torch.lerp(table[low], table[high], quality - low).exp().float()
 
     def _contexts(self, context: FrameContext, moved: Moved, before: Tensor) -> Contexts:
         pictures = [*moved.warped, before, torch.sigmoid(moved.motion.mask)]
         stack = torch.cat([picture.float() for picture in pictures], 1)
         finest = max(len(self.config.lambdas) - 1, 1)
-        planes = torch.stack([20 * context.noise.to(stack), context.quality.to(stack) / finest], 1)
+        planes = torch.stack([NOISE_SCALE * context.noise.to(stack), context.quality.to(stack) / finest], 1)
         return self.contexts(stack, planes)

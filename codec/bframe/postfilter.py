@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..learned.zeroed import zeroed
 
+PLANES = 6  # of a packed picture
 QUIET, LOUD = 1e-3, 0.2  # RMS errors beyond which anchors count alike
 USUAL = 4.0  # of the logarithm of an error: e^-4 is 35 dB
 
@@ -30,7 +31,7 @@ class PostFilterConfig:
 
 
 class Block(nn.Module):
-    """Two convolutions beside what they add to, nothing to begin with."""
+    """A residual block of two convolutions; before training it adds nothing."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -49,16 +50,25 @@ class PostFilter(nn.Module):
     def __init__(self, config: PostFilterConfig) -> None:
         super().__init__()
         self.config = config
-        self.first = nn.Conv2d(7, config.width, 3, padding=1)
+        self.first = nn.Conv2d(PLANES + 1, config.width, 3, padding=1)
         self.gain = zeroed(nn.Conv2d(1, config.width, 1))
         self.blocks = nn.Sequential(*(Block(config.width) for _ in range(config.blocks)))
-        self.last = zeroed(nn.Conv2d(config.width, 6, 3, padding=1))
+        self.last = zeroed(nn.Conv2d(config.width, PLANES, 3, padding=1))
 
     def forward(self, planes: Tensor, noise: Tensor) -> Tensor:
         """What is to be added to packed planes (B,6,h,w) in [0,1]; noise (B,) is their RMS error in RGB."""
         noise = noise.view(-1, 1, 1, 1)
-        level = noise.clamp(QUIET, LOUD).log() + USUAL
-        given = torch.cat([planes - 0.5, level.expand(-1, 1, *planes.shape[2:])], 1)
-        features = F.relu(self.first(given)) * (1 + self.gain(level))
+        loud = loudness(noise)
+        features = F.relu(self.first(with_loudness(planes, loud))) * (1 + self.gain(loud))
         change: Tensor = self.last(self.blocks(features))
         return change.float() * noise
+
+
+def loudness(noise: Tensor) -> Tensor:
+    """The logarithm (B,1,1,1) of RMS errors (B,1,1,1), 0 at 35 dB."""
+    return noise.clamp(QUIET, LOUD).log() + USUAL
+
+
+def with_loudness(planes: Tensor, loud: Tensor) -> Tensor:
+    """(B,7,h,w): packed planes (B,6,h,w) with their middle at 0, and the loudness (B,1,1,1) as one more plane."""
+    return torch.cat([planes - 0.5, loud.expand(-1, 1, *planes.shape[2:])], 1)

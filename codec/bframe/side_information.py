@@ -35,10 +35,10 @@ def anchor_features(past: Tensor, future: Tensor, noise: Tensor | None) -> Ancho
     """Whole numbers, some hundreds in magnitude, about luma (B,1,H,W) in 0..255, for either size of block.
 
     Per block, as logarithms: the difference of both, the smallest such difference over motions that lead through the
-    block in a straight line, and the activity of either; and `quarter_db` of the references' noise (B,), their RMS
-    error in [0,1]. Sums are whole and below 2^24, so all is the same on every machine: scales may depend on it.
+    block in a straight line, and the activity of either; and twice `quarter_db` of the references' noise (B,), their
+    RMS error in [0,1]. Sums are whole and below 2^24, so all is the same on every machine: scales may depend on it.
     """
-    levels = past.new_zeros(len(past)) if noise is None else 2 * quarter_db(noise).to(past)
+    quality = past.new_zeros(len(past)) if noise is None else 2 * quarter_db(noise).to(past)
     # Sums of blocks of 4 samples, once; larger blocks are sums of these.
     difference = _sums((past - future).abs(), 4)
     details = torch.cat([difference, _activity(past), _activity(future), *_matches(past, future)], 1)
@@ -46,7 +46,7 @@ def anchor_features(past: Tensor, future: Tensor, noise: Tensor | None) -> Ancho
     def of_blocks(sums: Tensor, size: int) -> Tensor:
         planes = [sums[:, :1], sums[:, 3:].amin(1, keepdim=True), sums[:, 1:3]]
         logarithms = _logarithm(torch.cat(planes, 1) * (256 // size**2))
-        return torch.cat([logarithms, levels.view(-1, 1, 1, 1).expand_as(logarithms[:, :1])], 1)
+        return torch.cat([logarithms, quality.view(-1, 1, 1, 1).expand_as(logarithms[:, :1])], 1)
 
     eighth = _sums(details, 2)
     return AnchorFeatures(of_blocks(eighth, 8), of_blocks(_sums(eighth, 2), 16))

@@ -53,13 +53,13 @@ def code_filters(tape: Tape, filters: Filters | None, used: Tensor, *, like: Ten
     return (usual + off[:, :, 0]) * (kinds[:, :, 0] != NONE)
 
 
-def worthwhile(fits: Sequence[Fit], plane_lambda: Sequence[float]) -> tuple[Vector, Vector] | None:
+def worthwhile(fits: Sequence[Fit], plane_lambdas: Sequence[float]) -> tuple[Vector, Vector] | None:
     """Kinds (3,) and weights (3,6) of the filters of a picture of least cost R + lambda * D; None if none costs least.
 
-    `plane_lambda` is lambda of each plane: bits for the square of an error in levels.
+    `plane_lambdas` are lambda of each plane: bits for the square of an error in levels.
     """
     costs, kinds, weights = zip(
-        *(_cheapest(plane, fit, bits) for plane, (fit, bits) in enumerate(zip(fits, plane_lambda, strict=True))),
+        *(_cheapest(plane, *pair) for plane, pair in enumerate(zip(fits, plane_lambdas, strict=True))),
         strict=True,
     )
     return (np.array(kinds, dtype=np.float64), np.array(weights)) if sum(costs) < 0 else None

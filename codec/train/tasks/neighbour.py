@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...bframe.alignment import FARTHEST, aligned
-from ...bframe.neighbour_filter import PLANES, NeighbourConfig, NeighbourFilter, planes_of
+from ...bframe.neighbour_filter import NeighbourConfig, NeighbourFilter, planes_of
+from ...bframe.postfilter import PLANES
 from ...errors import ModelError
 from ...models import store
 from ...models.neighbour_file import load_neighbour, save_neighbour
