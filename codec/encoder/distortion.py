@@ -34,7 +34,7 @@ class DistortionMeter:
 
     @property
     def sees_neighbours(self) -> bool:
-        """Whether an anchor is filtered beside its neighbours: it is then shown otherwise once some of them went."""
+        """Whether anchors are filtered beside their neighbours, so that they change where a neighbour is removed."""
         return self.postfilter is not None and self.postfilter.beside is not None
 
     def quality(self, source: Yuv420, shown: Yuv420) -> Quality:
@@ -55,8 +55,8 @@ class DistortionMeter:
     def filtered(self, coded: CodedAnchors) -> CodedAnchors:
         """The anchors post-filtered with the best strengths, if a filter is given and quality rises in the mean.
 
-        Of anchors further apart than pictures, it is measured whether neighbours help. Otherwise, and if they are
-        filtered already, the anchors as they are.
+        Where pictures lie between anchors, it is measured whether neighbours help. Anchors come back as they are if
+        quality does not rise, or if they are filtered already.
         """
         if self.postfilter is None or coded.unit.strengths:
             return coded
@@ -87,7 +87,7 @@ class DistortionMeter:
         return self._shown(coded, anchors, replace(coded.unit, strengths=strengths, beside_neighbours=beside))
 
     def filtered_again(self, coded: CodedAnchors) -> CodedAnchors:
-        """The anchors filtered with the strengths they have, after some went that were neighbours of others."""
+        """The anchors filtered once more with the strengths they have, after neighbours of some were removed."""
         if self.postfilter is None or not coded.unit.beside_neighbours:
             return coded
         filtered = begin_filters(self.executor, self.postfilter, coded.decoded, coded.unit).finished()

@@ -25,7 +25,7 @@ class Measurement:
     def rows(self, period: CodedPeriod, records: Iterable[FrameRecord]) -> Sequence[FrameRow]:
         """A row for each picture of a period, whose records say what it cost; those that are known are kept."""
         if period.rows:
-            self._pass(period)
+            self._pass_over(period)
             return period.rows
         by_poc = {record.poc: record for record in records}
         shown = {picture.poc: picture.frame.picture for picture in period.shown}
@@ -50,7 +50,7 @@ class Measurement:
         quality = asdict(compare(source, shown, self.info.colour))
         return replace(row, **quality, xpsnr=self.xpsnr.add(source, shown))
 
-    def _pass(self, period: CodedPeriod) -> None:
+    def _pass_over(self, period: CodedPeriod) -> None:
         """Show the source of a period to the measure that depends on what came before."""
         if self.wanted:
             for frame in period.source.frames:

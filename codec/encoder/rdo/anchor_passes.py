@@ -25,7 +25,7 @@ BEYOND = 100.0  # octaves of slope: further than any encoder's scale goes
 
 @dataclass(frozen=True, kw_only=True)
 class PeriodPasses:
-    """A period, lambda in it, and what the encoders that run on made of it.
+    """A period, lambda in it, and its anchors as encoders coded them that run on from period to period.
 
     runs: its anchors, by their distance, as they are decoded; at distance 1 that is the encoder's own order.
     kept: how it was coded already, if it was.
@@ -75,7 +75,7 @@ class AnchorPasses:
     ) -> CodedAnchors:
         """One period with these gaps, of all ways to code it the one that is expected to cost least.
 
-        `running` is that of an encoder which runs on; the only one if none remembers what it coded before.
+        `running` is how an encoder coded it that runs on. An encoder that remembers nothing codes it in one way only.
         """
         if not self.anchor_codec.remembers:
             return running or self.code_anew(period, gaps)
@@ -109,7 +109,7 @@ class AnchorPasses:
         )
 
     def bits_of(self, coded: CodedAnchors, poc: int) -> float:
-        """Bits that go with a disposable anchor: not its packet's, as what hides in it for later pictures stays."""
+        """Bits saved without a disposable anchor: fewer than its packet has, if that holds what later pictures need."""
         return coded.bits - self.without(coded, {poc}).bits
 
     def _coded(self, codec: AnchorCodec, sources: Iterable[SourceSegment], *, skip: int = 0) -> Iterator[CodedAnchors]:

@@ -11,6 +11,7 @@ from ...bframe.records import Anchor, Choice, Interval, ToWrite
 from ...bitstream.units import Unit
 from ...decoder.reconstruct import Reconstructor
 from ...gop.periods import Period
+from ...gop.structure import Segment
 from ...parallel.executor import Executor
 from ...video.metrics import psnr
 from ...video.picture import Colour, Yuv420
@@ -72,22 +73,23 @@ class LagrangianScore:
 class LeastCost:
     """Whether a B-frame will cost more than `at_most` bits, by the score of its prediction in bits a pixel.
 
-    `anchors` is what the distortion of the anchors around it costs, in bits.
+    `anchor_cost` is what the distortion of the anchors around it costs, in bits.
     """
 
-    anchors: float
+    anchor_cost: float
     pixels: int
     at_most: float
 
     def __call__(self, free: float) -> bool:
         """Whether no payload will pay."""
-        return self.anchors + LEAST_SHARE * max(0.0, free * self.pixels - self.anchors) > self.at_most
+        return self.anchor_cost + LEAST_SHARE * max(0.0, free * self.pixels - self.anchor_cost) > self.at_most
 
 
 class CandidateCoder:
     """Codes candidates, and keeps what it found in a period for the next candidate of the same period.
 
-    `executor` codes B-frames, at 2^b_offset times their slope and with so much effort, judged by structure if so said.
+    `executor` codes B-frames, at 2^b_offset times their slope and with so many steps of `effort` to refine them.
+    `structural` has errors weighed by structure.
     """
 
     def __init__(
@@ -161,9 +163,10 @@ class CandidateCoder:
     ) -> Candidate:
         """The encoder's own order, but anchors that no other refers to become B-frames where that costs less.
 
-        All other anchors stay as they are, to the bit; so do all that are left once little is to be gained, or less
-        than a rival gained. They are not even filtered, which `gained` so many bits a picture in another order, where
-        the rival would still be ahead. `seen` is what B-frames cost in other orders, in bits by POC.
+        All other anchors stay as they are, to the bit. All of them do where B-frames would gain little, or less than
+        the best rival is ahead by. `gained` is what filtering saved in another order, in bits a picture. Where a rival
+        would be ahead even if it saved MORE times that, nothing is filtered. `seen` is what B-frames cost in other
+        orders, in bits by POC.
         """
         plain = self.alone("own", coded, lagrangian)
         rival = min((rival.total for rival in rivals), default=NEVER)
@@ -186,25 +189,19 @@ class CandidateCoder:
         self, own: Candidate, coded: CodedAnchors, lagrangian: Lagrangian, race: Race, saved: Mapping[int, float]
     ) -> Candidate:
         """The encoder's own order with B-frames in place of disposable anchors, which would save so many bits."""
-        gone = set(saved)
         before = {poc: bits + lagrangian.distortion(coded.qualities[poc]) for poc, bits in saved.items()}
-
-        thin = self._thinned(coded, gone)
+        thin = self._thinned(coded, set(saved))
         choices: dict[int, Choice] = {}
         for poc, choice in self._coded(thin, lagrangian, at_most=before):
             choices[poc] = choice
             race.add(poc, min(0.0, choice.cost * self.passes.pixels - before[poc]))
             if race.lost:
                 break
-        bframes = dict.fromkeys(gone, NEVER) | self._costs(choices)
-        for low, high in thin.source.segment.spans():
-            between = range(low + 1, high)
-            if sum(bframes[poc] for poc in between) >= sum(before[poc] for poc in between):
-                gone.difference_update(between)
+        gone = _cheaper(thin.source.segment, self._costs(choices), before)
         rest = self._thinned(coded, gone)
         if 0 < len(gone) < len(saved) and rest.unit.beside_neighbours:
             choices = dict(self._coded(rest, lagrangian, at_most=before))  # some references are others now
-            bframes = self._costs(choices)
+        bframes = self._costs(choices)
         costs = lagrangian.costs(rest) | {poc: bframes[poc] for poc in gone}
         replaced = Candidate(
             name=own.name,
@@ -255,7 +252,7 @@ class CandidateCoder:
         """One B-frame, at the slope of the anchors around it; only predicted if it will cost more than `at_most`."""
         pixels, measure = self.passes.pixels, self.passes.meter.measure
         anchor_psnr = psnr(interval.noise**2) if interval.noise else UNKNOWN_PSNR
-        anchors = -lagrangian.bits_per_db * anchor_psnr if lagrangian.measure == "psnr_rgb" else -NEVER
+        anchor_cost = -lagrangian.bits_per_db * anchor_psnr if lagrangian.measure == "psnr_rgb" else -NEVER
         return ToWrite(
             interval=interval,
             source=source,
@@ -264,9 +261,22 @@ class CandidateCoder:
             score=LagrangianScore(source, lagrangian, self.passes.info.colour),
             effort=self.effort,
             structural=self.structural,
-            give_up=LeastCost(anchors, pixels, at_most),
+            give_up=LeastCost(anchor_cost, pixels, at_most),
             start=self._blocks.get((poc, interval.span)),
         )
+
+
+def _cheaper(segment: Segment, bframes: Mapping[int, float], before: Mapping[int, float]) -> set[int]:
+    """POCs of the pictures that cost less as B-frames than `before`, all between two anchors taken together.
+
+    Costs are in bits by POC; a B-frame that was not coded is never cheaper.
+    """
+    found: set[int] = set()
+    for low, high in segment.spans():
+        between = range(low + 1, high)
+        if sum(bframes.get(poc, NEVER) for poc in between) < sum(before[poc] for poc in between):
+            found.update(between)
+    return found
 
 
 def _expected(saved: Mapping[int, float], costs: Mapping[int, float], seen: Mapping[int, float]) -> dict[int, float]:

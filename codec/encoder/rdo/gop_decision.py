@@ -16,7 +16,6 @@ from functools import partial
 from itertools import tee
 from operator import attrgetter
 
-from ...bitstream.units import Unit
 from ...gop.periods import Period, SourceSegment
 from ...gop.structure import Segment, letters
 from ...notes import tell
@@ -35,7 +34,7 @@ PROBE = 0.7  # octaves of slope from the wanted quality to each of its neighbour
 COARSER = 0.35  # octaves of slope a step, to stay below a rate
 DISTANCES = (1, 2, 4, 8)
 CLEAR = 0.06  # of the own order's bits: what the regular order may seem to lose before it is given up
-SURE = 0.01  # of an order's bits: so much dearer, and one of which half was coded is not going to win
+SURE = 0.01  # of an order's bits: one that is so much dearer when half of it is coded will not win
 
 _total = attrgetter("total")
 
@@ -68,8 +67,8 @@ class GopDecision:
         for passes, decided in done_ahead(self.coder.executor, self.decide, self._passes(source)):
             joined = _joined(decided, waiting, number)
             yield joined
-            own = joined.unit.segment.stop - joined.unit.segment.intra
-            waiting, number = passes.period.frames[own:], joined.unit.stop_anchor
+            taken = joined.unit.segment.stop - joined.unit.segment.intra
+            waiting, number = passes.period.frames[taken:], joined.unit.stop_anchor
         if self.above:
             tell("--maxrate", [_not_met(self.above)])
 
@@ -206,7 +205,7 @@ def _notes(period: Period, candidates: Iterable[Candidate], best: Candidate) -> 
 
 def _joined(decided: CodedPeriod, waiting: tuple[Frame, ...], number: int) -> CodedPeriod:
     """The period with the frames that lead it, its anchors numbered from `number` on."""
-    unit: Unit = decided.unit
+    unit = decided.unit
     segment = Segment(unit.segment.intra, unit.segment.gaps, len(waiting))
     source = SourceSegment(segment, (*waiting, *decided.source.frames))
     packets = [packet._replace(index=packet.index - unit.first_anchor + number) for packet in unit.anchor_packets]

@@ -115,13 +115,13 @@ class GopSearch:
     def _costs(self, statistics: PeriodStatistics) -> dict[int, BlockCosts]:
         """By length what blocks cost, from the encoder's own order, B-frames 2 apart, and anchors 2 and more apart.
 
-        All anchors are those of encoders that run on, or none would be like the other.
+        All anchors are those of encoders that run on, as costs of encoders that begin anew do not compare with them.
         """
         period, regular = statistics.period, statistics.regular
         offsets = range(period.intra, period.intra + statistics.count)
         mean = fmean(regular.costs[poc] for poc in regular.choices)
         bframes = [regular.costs[poc] if poc in regular.choices else mean for poc in offsets]
-        # Of the own order's pictures some are B-frames, for even less.
+        # An upper bound: in the encoder's own order some of these pictures become B-frames, for less.
         costs = {1: BlockCosts([statistics.alone.costs[poc] for poc in offsets], bframes)}
         for distance, coded in sorted(statistics.passes.runs.items())[1:]:
             if distance > 2:
@@ -136,15 +136,13 @@ class GopSearch:
     ) -> list[float]:
         """B-frame costs by offset, those in the middles of blocks of this length estimated."""
         pixels, choices = self.passes.pixels, statistics.regular.choices.values()
-        level = (
-            fmean(statistics.lagrangian.distortion(quality) for quality in coded.qualities.values())
-            - statistics.filter_gain
-        )
-        free = fmean(choice.free for choice in choices) * pixels - level
-        sent = fmean(choice.cost for choice in choices) * pixels - level
+        distortions = [statistics.lagrangian.distortion(quality) for quality in coded.qualities.values()]
+        anchors_cost = fmean(distortions) - statistics.filter_gain
+        free = fmean(choice.free for choice in choices) * pixels - anchors_cost
+        sent = fmean(choice.cost for choice in choices) * pixels - anchors_cost
         share = min(1.0, max(0.0, sent / free)) if free > 0 else 1.0
         estimates = {
-            middle: level + share * max(0.0, cost - statistics.filter_gain - level)
+            middle: anchors_cost + share * max(0.0, cost - statistics.filter_gain - anchors_cost)
             for middle, cost in self._predictions(statistics, coded, distance).items()
         }
         if not estimates:

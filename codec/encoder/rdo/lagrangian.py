@@ -15,19 +15,19 @@ from statistics import fmean
 from ...video.metrics import Quality
 from ..coded_anchors import CodedAnchors
 
-NEPERS = math.log(10) / 10  # of mean squared error in a dB
+NEPERS = math.log(10) / 10  # in a dB of mean squared error
 DEEP = 6.0  # dB below the video a picture may be for a dB to count as any other; further down squared errors count
 TRUST = 8.0  # a measured rate further than this factor from the table's is an accident (nothing moves, say)
 
 
 @dataclass(frozen=True)
 class Lagrangian:
-    """Lambda: `bits` a frame for a unit of `measure`, and for a dB of RGB PSNR, around the video's `level` in dB."""
+    """Lambda: `bits` a frame for a unit of `measure`, and for a dB of RGB PSNR, around the video's own PSNR in dB."""
 
     measure: str
     bits: float
     bits_per_db: float
-    level: float
+    video_psnr: float
 
     def distortion(self, quality: Quality) -> float:
         """Lambda * D of a frame, in bits: less the better it is; only differences mean anything.
@@ -35,7 +35,7 @@ class Lagrangian:
         In decibels a lost picture, a flash say, would be cheap: the mean over frames hardly feels it.
         """
         value = float(getattr(quality, self.measure))
-        lacking = self.level - DEEP - value
+        lacking = self.video_psnr - DEEP - value
         if self.measure == "psnr_rgb" and lacking > 0:
             value -= (math.exp(NEPERS * lacking) - 1) / NEPERS - lacking
         return -self.bits * value
@@ -52,7 +52,7 @@ class Lagrangian:
         )
 
     def expected_cost(self, coded: CodedAnchors) -> float:
-        """J up to the last anchor, in bits, were what lies between two anchors as good as they are, and free.
+        """J up to the last anchor, in bits, if B-frames took no bits and were as good as the anchors around them.
 
         Nothing is filtered here: that would better all ways to code the same alike.
         """

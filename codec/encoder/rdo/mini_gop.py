@@ -65,9 +65,9 @@ def bframes_of(gaps: Sequence[int], costs: Mapping[int, BlockCosts], count: int)
 def corrected(
     costs: Mapping[int, BlockCosts], gaps: Sequence[int], anchor_costs: Sequence[float]
 ) -> dict[int, BlockCosts]:
-    """The costs of blocks after a chain of them was coded, its anchors cost so much, by offset.
+    """The costs of blocks, after a chain of them was coded whose anchors cost so much, by offset.
 
-    Anchors of each length are moved by what those in the chain were dearer than expected, on average.
+    The anchors of each length are made dearer by as much as those in the chain were dearer than expected, on average.
     """
     more: dict[int, list[float]] = {length: [] for length in costs}
     for length, end in zip(gaps, accumulate(gaps), strict=True):

@@ -27,7 +27,7 @@ from codec.video.picture import Frame, VideoInfo
 
 INFO = VideoInfo(96, 64, Fraction(25), Fraction(1, 25))
 GAPS = (2,) * 7
-LAGRANGIAN = Lagrangian("psnr_rgb", bits=1500.0, bits_per_db=1500.0, level=38.0)
+LAGRANGIAN = Lagrangian("psnr_rgb", bits=1500.0, bits_per_db=1500.0, video_psnr=38.0)
 
 
 def quality(psnr):

@@ -98,7 +98,7 @@ def test_lambda_is_the_encoders_own_and_its_slope_the_derivative():
 
 
 def test_a_lost_picture_costs_as_its_squared_error_does():
-    lagrangian = Lagrangian("psnr_rgb", bits=1000.0, bits_per_db=1000.0, level=36.0)
+    lagrangian = Lagrangian("psnr_rgb", bits=1000.0, bits_per_db=1000.0, video_psnr=36.0)
     usual, edge, lost, worse = (lagrangian.distortion(quality(psnr)) for psnr in (36.0, 30.0, 10.0, 7.0))
     assert edge - usual == pytest.approx(6000)
     assert lagrangian.distortion(quality(29.999)) - edge == pytest.approx(1.0, rel=1e-2)  # no jump
