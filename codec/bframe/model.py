@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from ncm import FrameSynthesis
 
 if TYPE_CHECKING:  # CompressAI takes seconds to import, and a network alone does not need it
@@ -23,6 +25,11 @@ class Model:
     network: FrameSynthesis
     codec: "BFrameCodec | None" = None
     path: Path | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """The device that holds the network, and so computes."""
+        return next(self.network.parameters()).device
 
     @property
     def half(self) -> bool:

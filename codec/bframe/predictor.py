@@ -38,7 +38,7 @@ class Predictor:
     def __init__(self, model: Model, info: VideoInfo, neighbours: NeighbourFilter | None = None) -> None:
         self.model = model
         self.info = info
-        self.device = next(model.network.parameters()).device
+        self.device = model.device
         alone = model.codec.postfilter if model.codec is not None else None
         self.anchor_filter = None if alone is None else AnchorFilter(alone, neighbours, info, half=model.half)
 
@@ -109,11 +109,8 @@ class Predictor:
         """Y, U and V of a padded picture, in levels, without the padding."""
         return crop_planes(rgb_to_planes(rgb, self.info.colour, self.info.bit_depth), self.info.width, self.info.height)
 
-    def _rounded(self, planes: Planes) -> Yuv420:
-        return rounded(planes, self.info.bit_depth)
-
     def _all_shown(self, rgb: Tensor) -> list[Yuv420]:
         return all_rounded(self._planes(rgb), self.info.bit_depth)
 
     def _shown(self, rgb: Tensor) -> Yuv420:
-        return self._rounded(self._planes(rgb))
+        return rounded(self._planes(rgb), self.info.bit_depth)

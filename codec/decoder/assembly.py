@@ -14,7 +14,7 @@ from ..device import choose_device, is_half
 from ..errors import InputError, StreamError
 from ..files import PathLike
 from ..models.neighbour_file import load_neighbour
-from ..models.open import averaged, halved, in_tiles, load_fingerprint, predictor
+from ..models.open import load_fingerprint, predictor, prepared
 from ..models.registry import find_fingerprint
 from ..parallel.executor import Executor
 from ..parallel.open import executor_for, work_of
@@ -48,9 +48,12 @@ def bframes_of(header: Header, device: str, precision: str, tile: int | None) ->
     does.
     """
     chosen = choose_device(device)
-    model = in_tiles(load_fingerprint(header.fingerprint, header.model, chosen), tile)
-    model = averaged(model) if "averaged" in header.options else model
-    model = halved(model) if is_half(precision, chosen, streams="half" in header.options) else model
+    model = prepared(
+        load_fingerprint(header.fingerprint, header.model, chosen),
+        turned="averaged" in header.options,
+        half=is_half(precision, chosen, streams="half" in header.options),
+        tile=tile,
+    )
     neighbours = None
     if (named := header.options.get("neighbour_filter")) is not None:
         neighbours = load_neighbour(find_fingerprint(named["fingerprint"], named["name"]), chosen)

@@ -21,7 +21,7 @@ from ..device import choose_device
 from ..errors import InputError
 from ..files import PathLike, check_outputs, is_pipe, is_regular, replacing, target_of
 from ..gop.periods import Period, arranged, every, periods
-from ..models.open import averaged, halved, in_tiles, load
+from ..models.open import load, prepared
 from ..notes import tell
 from ..parallel.executor import Executor, InProcess, begun_ahead
 from ..parallel.open import executor_for, work_of
@@ -42,7 +42,7 @@ from .rdo.candidates import CandidateCoder
 from .rdo.gop_decision import GopDecision
 from .report import FrameRow, Summary
 from .segments import CodedPeriod, WriteBFrame, begin, code_anchors, kept_period
-from .settings import TARGETS, EncodeSettings
+from .settings import BITRATE, TARGETS, EncodeSettings
 
 SECONDS = {"auto": 3e-5, "bitneed": 1.5e-5, "bitfree": 2e-6}  # to encode a pixel, on one core
 
@@ -73,8 +73,8 @@ def encode(
         raise InputError(
             "a bit rate or quality is met by coding the video several times; give a file instead of a pipe"
         )
-    untargeted: dict[str, Any] = dict.fromkeys(TARGETS)
-    settings = replace(settings, bitrate=None, vmaf=settings.vmaf or settings.target_vmaf is not None, **untargeted)
+    met: dict[str, Any] = dict.fromkeys((BITRATE, *TARGETS))
+    settings = replace(settings, vmaf=settings.vmaf or settings.target_vmaf is not None, **met)
     alone = replace(settings, mode="bitfree", gop="fixed:1", maxrate=None, recon=None, csv=None, hashes=False)
     return meet(
         goal,
@@ -100,8 +100,7 @@ def _encode_once(src: PathLike, target: str | None, settings: EncodeSettings, pr
         raise InputError(f"{src}: is coded already; decode it first, or put it into another file with codec remux")
     tell(f"--preset {settings.preset}", settings.notes)
     model = load(settings.model_name, choose_device(settings.device))
-    model = in_tiles(averaged(model) if settings.averaged else model, settings.tile)
-    model = halved(model) if settings.half else model
+    model = prepared(model, turned=settings.averaged, half=settings.half, tile=settings.tile)
     with ExitStack() as stack:
         source = stack.enter_context(source_of(src, settings))
         tell(source.name, source.notes)

@@ -17,15 +17,16 @@ from ..arguments import flag_of
 from ..errors import InputError
 from ..notes import tell
 from .report import Summary
-from .settings import TARGETS, EncodeSettings
+from .settings import BITRATE, TARGETS, EncodeSettings
 
-BITRATE = "bitrate"  # the option
 PROBES = (-2.0, 0.0, 2.0)  # octaves around the default quality
 REACH = 12.0  # octaves either way that are looked at: beyond both ends of every encoder's scale
 RATE_TOLERANCE, RATE_FAR = math.log2(1.02), math.log2(1.1)  # 2 % and 10 %
 TOLERANCE = {"target_psnr": 0.05, "target_xpsnr": 0.05, "target_vmaf": 0.3}  # nearer than that, no other pass is made
 FAR = 10  # times as far off, and the goal is not met
-PASSES = 4
+PASSES = 4  # over the video by the whole codec, at most
+STEP = 0.01  # octaves: how finely a place is sought
+SAME = 0.02  # octaves: a place so near to one that was tried would give the same once more
 
 
 @dataclass(frozen=True)
@@ -80,19 +81,17 @@ def meet(goal: Goal, alone: Callable[[float], Summary], whole: Callable[[float],
     curve = [(finer, goal.of(alone(finer))) for finer in PROBES]
     if any(math.isnan(value) for _, value in curve):
         raise InputError(f"{goal.flag}: so small pictures cannot be measured; take --target-psnr")
-    tried: list[tuple[float, float]] = []
-    last: Summary | None = None
-    for _ in range(PASSES):
+    finer = _solve(curve, goal.value)
+    last = whole(finer)
+    tried = [(finer, goal.of(last))]
+    while len(tried) < PASSES and abs(tried[-1][1] - goal.value) > goal.tolerance:
+        shift = tried[-1][1] - _at(curve, finer)
+        curve = tried if len(tried) > 1 else [(place, value + shift) for place, value in curve]
         finer = _solve(curve, goal.value)
-        if last is not None and any(abs(finer - other) < 0.02 for other, _ in tried):
+        if any(abs(finer - other) < SAME for other, _ in tried):
             break
         last = whole(finer)
         tried.append((finer, goal.of(last)))
-        if abs(tried[-1][1] - goal.value) <= goal.tolerance:
-            break
-        shift = tried[-1][1] - _at(curve, finer)
-        curve = tried if len(tried) > 1 else [(place, value + shift) for place, value in curve]
-    assert last is not None
     if missed := goal.missed(last):
         tell(goal.flag, [missed])
     return last
@@ -100,7 +99,7 @@ def meet(goal: Goal, alone: Callable[[float], Summary], whole: Callable[[float],
 
 def _solve(curve: list[tuple[float, float]], value: float) -> float:
     """Where a curve, continued in straight lines, has a value; within REACH."""
-    grid = np.linspace(-REACH, REACH, 2401)
+    grid = np.linspace(-REACH, REACH, round(2 * REACH / STEP) + 1)
     values = np.array([_at(curve, float(x)) for x in grid])
     return float(grid[int(np.argmin(np.abs(values - value)))])
 

@@ -32,6 +32,7 @@ class Target(NamedTuple):
     unit: str
 
 
+BITRATE = "bitrate"  # the option; with it, as with TARGETS, the quality is searched for
 TARGETS = {
     "target_psnr": Target("psnr_rgb", " dB"),
     "target_xpsnr": Target("xpsnr", " dB"),
@@ -220,22 +221,25 @@ class EncodeSettings:
             raise InputError(f"--anchor-params takes printable text of up to {MAX_PARAMS} characters; give fewer")
         if self.anchor_preset is not None and self.preset is not None and self.preset not in PRESETS:
             raise InputError(f"--preset {shown(self.preset)} is not a preset; choose from {', '.join(PRESETS)}")
-        given = [name for name in ("crf", "qp", "bitrate", *TARGETS) if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise InputError(f"{' and '.join(given)} exclude each other; give one of them")
-        for name in TARGETS:
-            if getattr(self, name) is not None and not self.metrics:
-                raise InputError(f"{flag_of(name)} needs quality to be measured; leave out --no-metrics")
-        passes = [name for name in ("bitrate", *TARGETS) if getattr(self, name) is not None]
-        unable = [name for name in (*passes, "dry_run", "vmaf") if getattr(self, name)]
-        if self.resume and unable:
-            words = "which takes all of a video at once; leave one out"
-            raise InputError(f"--resume cannot go on with {flag_of(unable[0])}, {words}")
+        self._check_together()
         check_precision(self.precision)
         if self.tune not in TUNES:
             raise InputError(f"--tune {shown(self.tune)} is not known; choose from {', '.join(TUNES)}")
         if self.schedule != ADAPTIVE:
             anchor_distance(self.schedule)
+
+    def _check_together(self) -> None:
+        """InputError if two options exclude each other."""
+        given = [flag_of(name) for name in ("crf", "qp", BITRATE, *TARGETS) if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise InputError(f"{' and '.join(given)} exclude each other; give one of them")
+        for name in TARGETS:
+            if getattr(self, name) is not None and not self.metrics:
+                raise InputError(f"{flag_of(name)} needs quality to be measured; leave out --no-metrics")
+        whole = [name for name in (BITRATE, *TARGETS, "dry_run", "vmaf") if getattr(self, name)]
+        if self.resume and whole:
+            flag = flag_of(whole[0])
+            raise InputError(f"--resume cannot go on with {flag}, which takes all of a video at once; leave one out")
 
     def _check_ranges(self) -> None:
         """InputError if a number is out of range."""

@@ -56,6 +56,13 @@ def halved(model: Model) -> Model:
     return model
 
 
+def prepared(model: Model, *, turned: bool, half: bool, tile: int | None) -> Model:
+    """This model, `averaged` if predictions are to be `turned` upside down too, `halved` if `half`, and `in_tiles`."""
+    model = averaged(model) if turned else model
+    model = halved(model) if half else model
+    return in_tiles(model, tile)
+
+
 def load_fingerprint(fingerprint: bytes, name: str, device: str | torch.device = "cpu") -> Model:
     """The model with this fingerprint, whatever it is called. ModelError says what is missing."""
     return load_file(find_fingerprint(fingerprint, name), device)
@@ -83,10 +90,9 @@ def predictor(model: Model, info: VideoInfo, neighbours: NeighbourFilter | None 
 
     It can filter anchors with `neighbours` if that is given. InputError if the device of one that codes has no float64.
     """
-    made = Predictor(model, info, neighbours)
     if model.codec is None:
-        return made
-    choose_device(str(made.device), exact=True)
+        return Predictor(model, info, neighbours)
+    choose_device(str(model.device), exact=True)
     from ..bframe.coder import BFrameCoder  # CompressAI takes seconds to import
 
     return BFrameCoder(model, info, neighbours)
@@ -101,7 +107,6 @@ def predictor_at(
     filtered beside others by the filter in the file `neighbours`, if that is given. `tile` is the side of tiles, 0 for
     none.
     """
-    model = in_tiles(averaged(load_file(path)) if turned else load_file(path), tile or None)
-    model = halved(model) if half else model
+    model = prepared(load_file(path), turned=turned, half=half, tile=tile or None)
     beside = None if neighbours is None else load_neighbour(neighbours)
     return predictor(model, info, beside) if coding else Predictor(model, info, beside)
