@@ -49,9 +49,8 @@ class HasPicture(Protocol):
 
 
 MadeT = TypeVar("MadeT", bound=HasPicture)
-Plan = Callable[
-    [Interval, int, bool], Task[MadeT]
-]  # the task of a B-frame, by interval, POC, and "a reference is lost"
+# The task of a B-frame, by its interval, its POC, and whether a reference is lost.
+Plan = Callable[[Interval, int, bool], Task[MadeT]]
 
 
 class SegmentUnderWay(Generic[MadeT]):
@@ -78,7 +77,9 @@ class SegmentUnderWay(Generic[MadeT]):
         self._pending: dict[int, Pending[MadeT]] = {}
         for picture in self._by_level():
             self._lost[picture.poc] = any(self._lost[poc] for poc in picture.refs)
-            if not self._copied(picture):
+            if (copy := self._copy(picture)) is not None:
+                self._given[picture.poc] = copy
+            else:
                 self._pending[picture.poc] = self._begun(picture, executor, known)
 
     def results(self) -> Iterator[tuple[int, MadeT]]:
@@ -108,15 +109,12 @@ class SegmentUnderWay(Generic[MadeT]):
             level[picture.poc] = 1 + max(level[poc] for poc in picture.refs)
         return sorted(self._order, key=lambda picture: level[picture.poc])
 
-    def _copied(self, picture: Picture) -> bool:
-        """Whether a picture is a copy: both references stand in for lost ones, so there is nothing to predict."""
+    def _copy(self, picture: Picture) -> Shown | None:
+        """The copy that a picture is where there is nothing to predict: both references show the same stand-in."""
         past, future = (self._given.get(poc) for poc in picture.refs)
         if past is None or future is None or past.frame.picture is not future.frame.picture:
-            return False
-        self._given[picture.poc] = past._replace(
-            poc=picture.poc, kind="B", frame=Frame(self._pts(picture.poc), past.frame.picture)
-        )
-        return True
+            return None
+        return past._replace(poc=picture.poc, kind="B", frame=Frame(self._pts(picture.poc), past.frame.picture))
 
     def _begun(self, picture: Picture, executor: Executor, known: Mapping[int, MadeT]) -> Pending[MadeT]:
         if picture.poc in known:

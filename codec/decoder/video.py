@@ -26,7 +26,7 @@ from ..progress import Progress, quiet
 from ..values import Place
 from ..video.libav_writer import LOSSY
 from ..video.picture import Frame
-from ..video.writer import open_sink
+from ..video.writer import VideoSink, open_sink
 from .passage import passage
 from .timeline import Timeline
 
@@ -277,31 +277,35 @@ def decode(
     check_range("crf", 0 if crf is None else crf, 0, HIGHEST_CRF)
     target = target_of(src, dst, ".dec.mkv" if is_film(src) else ".dec.yuv")
     check_outputs({"the stream": src}, {"-o": target}, force=force)
-    count = 0
     with Video(src, **reading) as video:
-        with ExitStack() as stack:
-            if video.begins and start is None and is_film(src):
-                start = f"{video.begins}f"
-            part = (None, None) if start is None and stop is None else video.cut(start, stop)
-            companions = stack.enter_context(beside(src, target, video.file, start=part[0], stop=part[1]))
-            sink = stack.enter_context(
-                open_sink(
-                    target,
-                    video.info,
-                    video_codec=LOSSY if crf is not None and video_codec is None else video_codec,
-                    options=None if crf is None else {"crf": f"{float(crf):g}"},
-                    companions=companions,
-                    force=force,
-                    steady=steady,
-                )
-            )
+        if video.begins and start is None and is_film(src):
+            start = f"{video.begins}f"
+        begin, end = (None, None) if start is None and stop is None else video.cut(start, stop)
+        with (
+            beside(src, target, video.file, start=begin, stop=end) as companions,
+            open_sink(
+                target,
+                video.info,
+                video_codec=LOSSY if crf is not None and video_codec is None else video_codec,
+                options=None if crf is None else {"crf": f"{float(crf):g}"},
+                companions=companions,
+                force=force,
+                steady=steady,
+            ) as sink,
+        ):
             tell(sink.name, sink.notes)
-            begin = 0 if part[0] is None else round(part[0] / video.info.time_base)
-            for frame in video:
-                sink.write(frame._replace(pts=frame.pts - begin))
-                count += 1
-                progress(count, video.frames_to_come)
+            count = _write_frames(video, sink, begin or Fraction(0), progress)
         raise_if_damaged(video)
+    return count
+
+
+def _write_frames(video: Video, sink: VideoSink, begin: Fraction, progress: Progress) -> int:
+    """Write the frames of a video, the one at `begin` seconds at time 0, and return their number."""
+    shift, count = round(begin / video.info.time_base), 0
+    for frame in video:
+        sink.write(frame._replace(pts=frame.pts - shift))
+        count += 1
+        progress(count, video.frames_to_come)
     return count
 
 
