@@ -114,7 +114,7 @@ class PacketSource:
     def _forget(self, start: int) -> None:
         """Let the system use the memory of all bytes since `start` again: fresh memory takes thrice the time.
 
-        Of all, as it lets go only of runs of pages that lie within as a whole.
+        All of them are named every time, as the system lets go of whole runs of pages alone.
         """
         if hasattr(os, "posix_fadvise"):
             with suppress(OSError, AttributeError):  # a pipe, or a stream that lies in a film
@@ -123,7 +123,7 @@ class PacketSource:
     def _next(self, window: bytes, place: int) -> int | None:
         """Where in a window, which the buffer begins with, the next good packet starts; None if in no place looked at.
 
-        Bytes that were damaged by chance look like a packet's head in one place of sixty, so so many are looked at.
+        Of random bytes, one place in sixty looks like a packet's head. About as many places are tried, and no more.
         """
         if not any(mark in window for mark in MARKS):  # far faster than what follows
             return None

@@ -5,8 +5,8 @@ from io import SEEK_END
 from itertools import accumulate
 from typing import BinaryIO
 
-from ..bitstream import syntax
 from ..errors import StreamError
+from . import syntax
 from .fields import Values, unpack
 from .framing import TRAILER_BYTES, Packet, PacketSource, frame_trailer
 from .limits import Budget

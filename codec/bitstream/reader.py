@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import BinaryIO
 
-from ..bitstream import syntax
 from ..errors import StreamError
+from . import syntax
 from .checks import missing
 from .fields import unpack
 from .framing import Lost, Packet, PacketSource, frame_trailer, read_header
@@ -36,8 +36,8 @@ class StreamReader:
     """Reads a stream, from a pipe too; StreamError if it does not start with a good header, or asks for too much.
 
     `damage` is what is wrong with the file, at the picture that was being read or comes next, and `truncated` whether
-    it ends too early; both are known once `units` is through. Units are what was written if `damage` is empty here
-    and in each of them. `first` is the picture that it started with, `stop` is one past the last that the file tells of
+    it ends too early; both are known once `units` is through. If `damage` is empty here and in each unit, units are
+    what was written. `first` is the picture that it started with, `stop` is one past the last that the file tells of
     so far.
     """
 
@@ -94,7 +94,7 @@ class StreamReader:
         """The entries of the index and the number of pictures, by reading the whole file if need be. StreamError."""
         return catalogue(self.file, self.header, self._start)
 
-    def index(self) -> list[tuple[int, int]]:
+    def index(self) -> list[Entry]:
         """(poc of the I, offset) of each segment, by reading the whole file if need be. StreamError on a pipe."""
         return self._catalogue[0]
 
@@ -136,7 +136,7 @@ class StreamReader:
         finally:
             self.file.seek(position)
 
-    def _first_after(self, stop: int, listed: list[tuple[int, int]]) -> int | None:
+    def _first_after(self, stop: int, listed: list[Entry]) -> int | None:
         """Where the first segment starts that has only pictures from `stop` on; None if there is none."""
         for _, offset in listed[sum(intra < stop for intra, _ in listed) :]:
             unit = self.unit_at(offset)

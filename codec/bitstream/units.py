@@ -9,10 +9,10 @@ from itertools import accumulate, pairwise
 from operator import add
 from typing import Any, NamedTuple, TypeVar
 
-from ..bitstream import syntax
 from ..errors import StreamError
 from ..gop.structure import Segment
 from ..video.picture import Colour, VideoInfo
+from . import syntax
 from .fields import Cursor, Values, pack, unpack
 from .limits import Budget, segment_problem, times_problem
 from .presentation import presentation_of

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .picture import Colour, Yuv420, chroma_size, dtype_of
 
-Planes: TypeAlias = tuple[Tensor, Tensor, Tensor]  # Y, U and V (1,1,.,.) in levels that are not yet rounded
+Planes: TypeAlias = tuple[Tensor, Tensor, Tensor]  # Y, U and V (B,1,.,.) in levels that are not yet rounded
 # Luma weights of red and blue. A video that does not say is taken for bt709, and still does not say afterwards.
 MATRICES = {
     "bt709": (0.2126, 0.0722),
@@ -39,12 +39,9 @@ def yuv_to_rgb(picture: Yuv420, colour: Colour, device: torch.device | str = "cp
 
 def planes_to_rgb(planes: Planes, colour: Colour, bit_depth: int) -> Tensor:
     """RGB (B,3,H,W), nominally in [0,1] and not clipped, of Y (B,1,H,W), U and V (B,1,H/2,W/2) in levels."""
-    shift, peak = bit_depth - 8, (1 << bit_depth) - 1
     y, u, v = planes
-    if colour.full_range:
-        y, chroma = y / peak, (torch.cat([u, v], 1) - (128 << shift)) / peak
-    else:
-        y, chroma = (y - (16 << shift)) / (219 << shift), (torch.cat([u, v], 1) - (128 << shift)) / (224 << shift)
+    y = _from_levels(y, LUMA, colour, bit_depth)
+    chroma = _from_levels(torch.cat([u, v], 1), CHROMA, colour, bit_depth)
     cb, cr = _double(_double(chroma, 2), 3).chunk(2, dim=1)
     kr, kb = MATRICES[colour.matrix]
     red, blue = y + 2 * (1 - kr) * cr, y + 2 * (1 - kb) * cb
@@ -80,7 +77,7 @@ def rgb_to_yuv(rgb: Tensor, colour: Colour, bit_depth: int) -> Yuv420:
 
 
 def rgb_to_planes(rgb: Tensor, colour: Colour, bit_depth: int) -> Planes:
-    """Y (1,1,H,W), U and V (1,1,H/2,W/2) of RGB (1,3,H,W) with even sizes."""
+    """Y (B,1,H,W), U and V (B,1,H/2,W/2), in levels, of RGB (B,3,H,W) with even sizes."""
     kr, kb = MATRICES[colour.matrix]
     y, (red, _, blue) = _luma(rgb, colour), rgb.float().chunk(3, dim=1)
     chroma = torch.cat([(blue - y) / (2 * (1 - kb)), (red - y) / (2 * (1 - kr))], 1)
@@ -131,6 +128,14 @@ def _in_levels(x: Tensor, scale: Scale, colour: Colour, bit_depth: int) -> Tenso
     if colour.full_range:
         return x * peak + (scale.full_zero << shift)
     return x * (scale.span << shift) + (scale.zero << shift)
+
+
+def _from_levels(x: Tensor, scale: Scale, colour: Colour, bit_depth: int) -> Tensor:
+    """What `_in_levels` was given: luma in [0,1] or chroma in [-1/2,1/2], nominally."""
+    shift, peak = bit_depth - 8, (1 << bit_depth) - 1
+    if colour.full_range:
+        return (x - (scale.full_zero << shift)) / peak
+    return (x - (scale.zero << shift)) / (scale.span << shift)
 
 
 def _double(x: Tensor, dim: int) -> Tensor:

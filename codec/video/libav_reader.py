@@ -53,7 +53,8 @@ def read_container(
     check_size(first.width, first.height, name)
     reader = Reader(first)
     info = _stream_info(stream, first, reader)
-    notes += [f"its {' and '.join(foreign)} cannot be carried"] if (foreign := foreign_to(first)) else []
+    if foreign := foreign_to(first):
+        notes.append(f"its {' and '.join(foreign)} cannot be carried")
     return VideoSource(
         info,
         _converted(chain([first], decoded), info, reader, damage, counted=container.format.name == COUNTED),
@@ -138,7 +139,7 @@ def _time(stream: VideoStream, frame: av.VideoFrame) -> Fraction:
 
 
 def _start(stream: VideoStream, first: av.VideoFrame) -> Fraction:
-    """The same of the first frame, where time lines that start anywhere are taken to start at 0."""
+    """When the first frame is shown, in seconds; time lines that start anywhere are taken to start at 0."""
     container = cast(InputContainer, stream.container)
     streamed = container.format.name in STREAMED and first.pts is not None and container.start_time is not None
     return _time(stream, first) - (Fraction(container.start_time, av.time_base) if streamed else 0)
