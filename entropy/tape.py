@@ -77,9 +77,9 @@ def _rdoq_steps(difference: Tensor, symbols: Tensor, rows: Tensor, table: Table,
     smaller = nearest - step
     saved = table.bits(nearest, row) - table.bits(smaller, row)
     added = (off - smaller).square() - (off - nearest).square()
-    worth = rdoq_lambda.expand_as(symbols)[where] if isinstance(rdoq_lambda, Tensor) else rdoq_lambda
+    weight = rdoq_lambda.expand_as(symbols)[where] if isinstance(rdoq_lambda, Tensor) else rdoq_lambda
     steps = torch.zeros_like(symbols)
-    steps[where] = step * (worth * added < saved)
+    steps[where] = step * (weight * added < saved)
     return steps
 
 

@@ -57,10 +57,10 @@ class ClusterWorker:
         self._ray = ray
         self._actor = ray.remote(Doer).options(num_cpus=cpus).remote(recipe)
 
-    def run(self, task: Task[Any]) -> Any:  # noqa: ANN401 (what the task returns)
+    def run(self, task: Task[ResultT]) -> ResultT:
         """Do a task there. WorkerLostError if the actor is gone, CodecError as it arose there."""
         try:
-            result = self._ray.get(self._actor.do.remote(task))
+            result: ResultT | CodecError = self._ray.get(self._actor.do.remote(task))
         except self._ray.exceptions.RayError as error:
             raise WorkerLostError from error
         if isinstance(result, CodecError):

@@ -24,7 +24,7 @@ ATTEMPTS = 3  # to do a task whose worker dies
 class Worker(Protocol):
     """Does one task at a time, elsewhere."""
 
-    def run(self, task: Task[Any]) -> Any:  # noqa: ANN401
+    def run(self, task: Task[ResultT]) -> ResultT:
         """The result of a task. WorkerLostError if the worker is gone, CodecError as it arose there."""
         ...
 
@@ -143,8 +143,7 @@ class _Seat:
         """The result of a task, whoever does it. WorkerError if it kills all who try."""
         for _ in range(ATTEMPTS):
             try:
-                result: ResultT = self._taken().run(task)
-                return result
+                return self._taken().run(task)
             except WorkerLostError:
                 self.leave()
             if self.stopped:

@@ -13,13 +13,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from ..bframe.predictor import Predictor
 from ..bframe.tasks import Task
 from ..errors import CodecError, WorkerError
 from ..memory import keep_freed_memory
 
+ResultT = TypeVar("ResultT")
 Recipe = Callable[[], Predictor]  # makes what does the tasks; must survive pickling
 COMMAND = "from codec.parallel.process import serve; serve()"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -47,12 +48,12 @@ class ProcessWorker:
         """The number of the process."""
         return self._process.pid
 
-    def run(self, task: Task[Any]) -> Any:  # noqa: ANN401 (what the task returns)
+    def run(self, task: Task[ResultT]) -> ResultT:
         """Do a task there. WorkerLostError if the process dies, CodecError as it arose there."""
         self._send(task)
         assert self._process.stdout is not None
         try:
-            result = pickle.load(self._process.stdout)
+            result: ResultT | CodecError = pickle.load(self._process.stdout)
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             raise WorkerLostError from error
         if isinstance(result, CodecError):
