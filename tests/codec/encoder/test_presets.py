@@ -47,3 +47,8 @@ def test_averaged_predictions_are_decoded_without_an_option(tmp_path):
         assert (tmp_path / "s.dec.yuv").read_bytes() == shown[tta]
         assert ("averaged" in codec.info(tmp_path / "s.ncm").text()) == tta
     assert shown[True] != shown[False]
+
+
+def test_options_that_exclude_each_other_are_named_as_they_are_given():
+    with pytest.raises(InputError, match="--crf and --target-psnr exclude each other"):
+        EncodeSettings(crf=20.0, target_psnr=36.0)
