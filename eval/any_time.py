@@ -28,9 +28,9 @@ import ncm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from eval.clips import add_run, add_table, measure_clips
-from eval.command import run_command
+from eval.command import parse_count, parse_size, parse_whole, run_command
 from eval.metrics import round_to_bytes, score
-from eval.strips import busiest, save, strip
+from eval.strips import busiest, check_picture, save, strip
 from eval.tables import markdown, table_of
 
 PARTS = 8
@@ -146,13 +146,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True)
     run = add_run(commands, _run, "measure every clip by every method")
     run.add_argument("--models", nargs="+", default=["base", "rife"], metavar="NAME")
-    run.add_argument("--stretches", type=int, default=3, help="runs of nine frames in each video (3)")
-    run.add_argument("--frames", type=int, default=96, help="frames of each video that are looked at (96)")
+    run.add_argument("--stretches", type=parse_count, default=3, help="runs of nine frames in each video (3)")
+    run.add_argument("--frames", type=parse_count, default=96, help="frames of each video that are looked at (96)")
     run.add_argument("--device", default="auto")
     add_table(commands, Row, report)
     pictures = commands.add_parser("strip", help="the truth and every method as a picture")
     pictures.add_argument("video", type=Path)
-    pictures.add_argument("--at", type=int, default=0, metavar="FRAME", help="the frame before the seven (0)")
+    pictures.add_argument("--at", type=parse_whole, default=0, metavar="FRAME", help="the frame before the seven (0)")
     pictures.add_argument("--models", nargs="+", default=["base", "rife"], metavar="NAME")
     pictures.add_argument("--size", type=parse_size, default=(160, 144), metavar="WxH", help="of the part (160x144)")
     pictures.add_argument("--device", default="auto")
@@ -161,13 +161,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(parser, argv)
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Width and height of '160x144'. ValueError if it is none."""
-    width, height = map(int, text.split("x"))
-    return width, height
-
-
 def _strip(arguments: argparse.Namespace) -> None:
+    check_picture(arguments.output)
     ways = {name: way for name, way in methods(arguments.models, arguments.device).items() if "halving" not in name}
     del ways["repetition"]
     with torch.inference_mode():
@@ -177,7 +172,11 @@ def _strip(arguments: argparse.Namespace) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     ways = methods(arguments.models, arguments.device)
     how = {"count": arguments.stretches, "limit": arguments.frames}
-    measure_clips(arguments.root, arguments.output, Row, lambda path: measure(path, ways, **how))
+
+    def alike(rows: Sequence[Row]) -> bool:
+        return {row.method for row in rows} >= set(ways)
+
+    measure_clips(arguments.root, arguments.output, Row, lambda path: measure(path, ways, **how), alike)
 
 
 if __name__ == "__main__":

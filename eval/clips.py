@@ -11,7 +11,9 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from eval.sequences import videos
+import codec
+from eval.command import check_output
+from eval.sequences import distinct, videos
 from eval.tables import read_rows, write_rows
 
 if TYPE_CHECKING:
@@ -37,11 +39,25 @@ def add_table(commands: Commands, kind: type[R], report: Callable[[Sequence[R]],
     parser.set_defaults(action=lambda arguments: print(report(read_rows(arguments.results, kind))))
 
 
-def measure_clips(root: Path, output: Path, kind: type[R], measure: Callable[[Path], Sequence[R]]) -> None:
-    """Measure every clip that the CSV has no rows of, and write it anew after each. CodecError."""
+def measure_clips(
+    root: Path,
+    output: Path,
+    kind: type[R],
+    measure: Callable[[Path], Sequence[R]],
+    alike: Callable[[Sequence[R]], bool],
+) -> None:
+    """Measure every clip that the CSV has no rows of, and write it anew after each. CodecError.
+
+    InputError if the rows that it has of a clip are not `alike` what this run makes.
+    """
+    check_output(output)
     rows: list[Any] = read_rows(output, kind) if output.exists() else []
-    done = {row.clip for row in rows}
-    paths = [path for path in videos(root) if path.name not in done]
+    paths = []
+    for path in distinct(videos(root)):
+        own = [row for row in rows if row.clip == path.name]
+        if own and not alike(own):
+            raise codec.InputError(f"{output}: it holds {path.name} by other options; give another file with -o")
+        paths += [] if own else [path]
     for path in track(paths, console=Console(stderr=True), disable=not sys.stderr.isatty()):
         with torch.inference_mode():
             rows += measure(path)

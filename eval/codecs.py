@@ -13,7 +13,7 @@ ANCHOR:VARIANT        a preset of it, KEY=VALUE of its own parameters, or `ibpb`
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import codec
 
@@ -26,6 +26,7 @@ NAMED = {
     ("x265", "ibpb"): "bframes=1:b-adapt=0:b-pyramid=0",
     ("x264", "ibpb"): "bframes=1:b-adapt=0:b-pyramid=none",
 }
+MODES = ("auto", "bitneed", "bitfree")
 FILTERED = "filtered"
 SHOWN = {FILTERED: ["--postfilter"], "plain": ["--no-postfilter"], "": []}
 
@@ -48,13 +49,16 @@ RATES = {
 
 
 def parse_rates(texts: Sequence[str]) -> dict[str, Rates]:
-    """The table with what is given as ANCHOR=crf:18,23,28,33 put in. InputError if a text is not so."""
-    found = dict(RATES)
+    """Rates by encoder, as given by ANCHOR=crf:18,23,28,33. InputError if a text is not so, or has a value twice."""
+    found = {}
     for text in texts:
         match = re.fullmatch(r"([\w.-]+)=(crf|qp):(\d+(?:\.\d+)?(?:,\d+(?:\.\d+)?)*)", text)
         if match is None:
             raise codec.InputError(f"--rates {text!r} is not like x265=crf:18,23,28,33")
-        found[match[1]] = Rates(match[2], tuple(map(float, match[3].split(","))))
+        values = tuple(map(float, match[3].split(",")))
+        if len(set(values)) < len(values):
+            raise codec.InputError(f"--rates {text!r} has a value twice; leave one out")
+        found[match[1]] = Rates(match[2], values)
     return found
 
 
@@ -77,6 +81,8 @@ class CodecName:
         match = NAME.fullmatch(name)
         if match is None or (name.startswith("ncm-") and not match["mode"]):
             raise codec.InputError(f"codec {name!r} is not like ncm-bitneed@x265, ncm-bitneed:4@x265, x265 or hm:ra")
+        if match["mode"] not in (None, *MODES):
+            raise codec.InputError(f"codec {name!r}: {match['mode']!r} is not a mode; choose from {', '.join(MODES)}")
         variants = tuple(filter(None, match["variants"].split(":")))
         parts = {part: match[part] or "" for part in ("mode", "effort", "preset", "tune", "shown")}
         return cls(name=name, anchor=match["anchor"], variants=variants, **parts)
@@ -113,9 +119,36 @@ class CodecName:
         words += SHOWN[self.shown]
         if not self.mode and FILTERED in self.variants:
             words += SHOWN[FILTERED]
-        given = [NAMED.get((self.anchor, v), v) for v in self.variants if v != FILTERED]
-        for preset in (v for v in given if "=" not in v):
-            words += ["--anchor-preset", preset]
-        if params := ":".join(v for v in given if "=" in v):
-            words += ["--anchor-params", params]
+        preset, params = self._variant()
+        words += ["--anchor-preset", preset] if preset else []
+        words += ["--anchor-params", params] if params else []
         return words
+
+    def check(self, rates: Rates, preset: str | None) -> None:
+        """InputError if its encoder is unknown, or does not know the preset, a parameter or a rate point."""
+        own, params = self._variant()
+        for value in rates.values:
+            quality: dict[str, Any] = {rates.option: int(value) if float(value).is_integer() else value}
+            try:
+                codec.anchor_codec(self.anchor, preset=own or preset, params=params, **quality)
+            except codec.CodecError as err:
+                raise codec.InputError(f"codec {self.name!r}: {err}") from err
+
+    def _variant(self) -> tuple[str | None, str]:
+        """The preset of its encoder, if it names one, and the parameters."""
+        given = [NAMED.get((self.anchor, v), v) for v in self.variants if v != FILTERED]
+        presets = [v for v in given if "=" not in v]
+        if len(presets) > 1:
+            raise codec.InputError(f"codec {self.name!r} has two presets, {' and '.join(presets)}; leave one out")
+        return (presets[0] if presets else None), ":".join(v for v in given if "=" in v)
+
+
+def rates_of(names: Sequence[CodecName], given: Sequence[str]) -> dict[CodecName, Rates]:
+    """The rate points of every codec, by the table and by what is given as for `parse_rates`.
+
+    InputError if a codec has none, or if rates are given for an encoder that no codec has.
+    """
+    own = parse_rates(given)
+    if unused := sorted(set(own) - {name.anchor for name in names}):
+        raise codec.InputError(f"--rates {unused[0]}: no codec of --codecs is on that encoder; leave it out")
+    return {name: name.rates(RATES | own) for name in names}

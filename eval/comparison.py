@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,8 +22,9 @@ import ncm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
+from eval.command import parse_count, parse_whole, run_command
 from eval.metrics import round_to_bytes, score
-from eval.strips import busiest, save, strip
+from eval.strips import busiest, check_picture, save, strip
 
 
 def triplet(path: Path, at: int, step: int, *, extrapolate: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -58,29 +60,36 @@ def rows(
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the picture and return the exit status."""
     parser = argparse.ArgumentParser(prog="comparison.py", description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("video", type=Path)
-    parser.add_argument("--at", type=int, nargs="+", required=True, metavar="FRAME", help="frames to predict")
-    parser.add_argument("--step", type=int, default=1, help="frames from one input to the next, or to the target (1)")
-    parser.add_argument("--extrapolate", action="store_true", help="from the two frames before it")
-    parser.add_argument("--models", nargs="+", default=["base", "rife"], metavar="NAME")
-    parser.add_argument("--side", type=int, default=120, help="width of the part that is shown, in pixels (120)")
-    parser.add_argument("--zoom", type=int, default=2)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help=".png or .jpg")
-    args = parser.parse_args(argv)
-    try:
-        device = codec.choose_device(args.device)
-        models = {name: codec.load_model(name, device).network for name in args.models}
-        with torch.inference_mode():
-            found = rows(args.video, args.at, args.step, models, extrapolate=args.extrapolate, side=args.side)
-        save(strip(found, args.zoom), args.output)
-    except codec.CodecError as err:
-        print(f"comparison.py: {err}", file=sys.stderr)
-        return err.exit_status
-    except ValueError as err:  # a network of the other task
-        print(f"comparison.py: {err}", file=sys.stderr)
-        return 2
-    return 0
+    add = parser.add_argument
+    add("video", type=Path)
+    add("--at", type=parse_whole, nargs="+", required=True, metavar="FRAME", help="frames to predict")
+    parser.add_argument(
+        "--step", type=parse_count, default=1, help="frames from one input to the next, or to the target (1)"
+    )
+    add("--extrapolate", action="store_true", help="from the two frames before it")
+    add("--models", nargs="+", default=["base", "rife"], metavar="NAME")
+    parser.add_argument(
+        "--side", type=parse_count, default=120, help="width of the part that is shown, in pixels (120)"
+    )
+    add("--zoom", type=parse_count, default=2, help="times as large (2)")
+    add("--device", default="auto")
+    add("-o", "--output", type=Path, required=True, metavar="FILE", help=".png or .jpg")
+    parser.set_defaults(action=_compare)
+    return run_command(parser, argv)
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    check_picture(arguments.output)
+    device = codec.choose_device(arguments.device)
+    models = {name: codec.load_model(name, device).network for name in arguments.models}
+    task = "extrapolation" if arguments.extrapolate else "interpolation"
+    for name, network in models.items():
+        if network.config.task != task:
+            raise codec.InputError(f"--models {name}: is made for {network.config.task}, not for {task}")
+    how: dict[str, Any] = {"extrapolate": arguments.extrapolate, "side": arguments.side}
+    with torch.inference_mode():
+        found = rows(arguments.video, arguments.at, arguments.step, models, **how)
+    save(strip(found, arguments.zoom), arguments.output)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ import codec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
+from eval.command import check_output, parse_count, run_command
 from eval.memory import PeakMemory
 from eval.tables import markdown
 
@@ -35,6 +36,7 @@ SIZES = {
     "480p": (480, 864),
     "1080p": (1088, 1920),
 }  # height and width as the networks see them, padded to 32
+FIGURES = (".png", ".pdf", ".svg")
 COMPONENTS = ("features", "pyramid and matching", "coarse blocks", "fine blocks", "synthesis")
 
 
@@ -91,7 +93,14 @@ def draw_runtime(bars: Mapping[str, Mapping[str, float]], path: Path) -> None:
     axis.set_xlabel("ms a frame")
     axis.legend(fontsize="small")
     with codec.replacing(path) as file:
-        figure.savefig(file, format=path.suffix[1:] or "png", dpi=120, bbox_inches="tight")
+        figure.savefig(file, format=path.suffix[1:], dpi=120, bbox_inches="tight")
+
+
+def check_figure(path: Path) -> None:
+    """OutputError if a figure cannot be written there, or has no suffix that is known."""
+    if path.suffix.lower() not in FIGURES:
+        raise codec.OutputError(f"{path}: unknown suffix {path.suffix!r} of a figure; choose from {', '.join(FIGURES)}")
+    check_output(path)
 
 
 def parameters(model: codec.Model) -> int:
@@ -178,16 +187,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="complexity.py", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--models", nargs="+", default=["base", "bframe"], metavar="NAME")
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=SIZES)
-    parser.add_argument("--repeats", type=int, default=5, metavar="N")
-    parser.add_argument("--figure", type=Path, metavar="FILE", help="also the times as a picture: .png or .pdf")
+    parser.add_argument("--repeats", type=parse_count, default=5, metavar="N")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="also the times as a picture: .png, .pdf or .svg")
     parser.add_argument("--device", default="auto")
-    arguments = parser.parse_args(argv)
-    try:
-        device = codec.choose_device(arguments.device)
-        models = [codec.load_model(name, device) for name in arguments.models]
-    except codec.CodecError as err:
-        print(f"complexity.py: {err}", file=sys.stderr)
-        return err.exit_status
+    parser.set_defaults(action=_report)
+    return run_command(parser, argv)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    if arguments.figure is not None:
+        check_figure(arguments.figure)
+    device = codec.choose_device(arguments.device)
+    models = [codec.load_model(name, device) for name in arguments.models]
     from eval.codec_cost import report_codecs
     from eval.runs import machine
 
@@ -196,7 +207,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if codecs := [model for model in models if model.codec is not None]:
         sizes = {name: SIZES[name] for name in arguments.sizes}
         print(f"\n{report_codecs(codecs, sizes, repeats=arguments.repeats)}")
-    return 0
 
 
 if __name__ == "__main__":

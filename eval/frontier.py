@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 import codec
 from eval.bdtable import MEAN_CURVE, compare, references
+from eval.command import make_folder
 from eval.curves import MEASURES
 from eval.plots import saved
 
@@ -60,7 +61,7 @@ def text_table(points: pd.DataFrame, reference: str, measure: str) -> pd.DataFra
 
 def draw(points: pd.DataFrame, reference: str, measure: str, folder: Path) -> list[Path]:
     """The figure as PNG and PDF, BD-rate over both times; the files written."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     figure, axes = plt.subplots(1, len(TIMES), figsize=(6.4 * len(TIMES), 4.8), layout="constrained")
     for axis, name in zip(axes, TIMES, strict=True):
         _plot(axis, points, name)

@@ -31,9 +31,10 @@ import codec
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from entropy.exact import digit_products, digits_for
+from eval.command import parse_count, parse_size, run_command
 from eval.tables import markdown
 
-SIZES = ("416x240", "1920x1080")
+SIZES = ((416, 240), (1920, 1080))
 BATCHES = (1, 4, 8, 16)
 MEASURED = 0.45  # share of the time by which measuring is over, if there is something to train
 EXPORT = 30.0  # seconds kept for it, and for the last validation before
@@ -182,9 +183,8 @@ def _speed(frames: int, seconds: float) -> dict[str, str]:
 
 def measurements(options: argparse.Namespace, clock: Clock) -> Iterator[dict[str, str]]:
     """All rows for which there is time."""
-    for text in options.sizes:
-        width, height = map(int, text.split("x"))
-        for one in _work((width, height), options, lambda: clock.left(MEASURED if options.data else 1.0) > 0):
+    for sides in options.sizes:
+        for one in _work(sides, options, lambda: clock.left(MEASURED if options.data else 1.0) > 0):
             yield from one()
 
 
@@ -220,24 +220,28 @@ def trained(options: argparse.Namespace, seconds: float) -> str:
     return f"{options.recipe}: {steps} steps; {output}"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Do everything and print it."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do everything and print it; the exit status."""
+    parser = argparse.ArgumentParser(prog="gpu.py", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--sizes", nargs="+", default=SIZES, metavar="WxH")
-    parser.add_argument("--frames", type=int, default=65)
+    parser.add_argument("--sizes", nargs="+", type=parse_size, default=SIZES, metavar="WxH")
+    parser.add_argument("--frames", type=parse_count, default=65)
     parser.add_argument("--models", nargs=2, default=["base", "bframe"], help="for bitfree and bitneed")
     parser.add_argument("--data", nargs="+", type=Path, metavar="DIR", help="clips to train on; decoded beforehand")
     parser.add_argument("--recipe", default="bframe-joint", help="of `codec train bframe`")
     parser.add_argument("--output", type=Path, default=Path("gpu"), metavar="DIR", help="of the run and its weights")
-    options = parser.parse_args(argv)
+    parser.set_defaults(action=_measure_and_train)
+    return run_command(parser, argv)
+
+
+def _measure_and_train(options: argparse.Namespace) -> None:
     clock = Clock(options.minutes)
     device = options.device
+    codec.choose_device(device)  # or say that there is none
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
     print(f"{name}, torch {torch.__version__}, float32, {options.frames} frames\n")
-    width, height = map(int, options.sizes[0].split("x"))
-    print(markdown(pd.DataFrame(checks(options.models[1], (width, height), device))), "\n", flush=True)
+    print(markdown(pd.DataFrame(checks(options.models[1], options.sizes[0], device))), "\n", flush=True)
     if rows := list(measurements(options, clock)):
         print(markdown(pd.DataFrame(rows)), flush=True)
     if options.data:
@@ -245,4 +249,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

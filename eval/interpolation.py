@@ -31,10 +31,10 @@ import codec
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from eval import complexity, published, tables, triplets
-from eval.command import run_command
+from eval.command import check_output, parse_count, run_command
 from eval.metrics import Score, round_to_bytes, score
 from eval.published import Row
-from eval.sequences import videos
+from eval.sequences import distinct, videos
 from eval.triplets import Anchor, Clip, Triplet, VideoTriplet
 
 COARSE_SHORT_SIDE = {"x4k": 384}  # where a of the paper is not the models' own (section 4.2)
@@ -63,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-o", "--output", type=Path, required=True, metavar="CSV")
     run.add_argument("--extrapolate", action="store_true", help="the third frame from the first two (paper, table 2)")
     run.add_argument("--without-dirty", action="store_true", help="ucf101: leave out the paper's 98 triplets")
-    run.add_argument("--step", type=int, default=1, help="folder: frames from a target to its references")
-    run.add_argument("--frames", type=int, help="folder: frames of each video (default: all)")
+    run.add_argument("--step", type=parse_count, default=1, help="folder: frames from a target to its references")
+    run.add_argument("--frames", type=parse_count, help="folder: frames of each video (default: all)")
     run.add_argument("--anchor", help="folder: code the references with this encoder first")
     run.add_argument("--crf", type=float, nargs="+", default=[], help="folder: its qualities")
     run.set_defaults(action=_run)
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     table.set_defaults(action=_table)
     runtime = commands.add_parser("runtime", help="seconds by component, parameters and MACs, as Markdown")
     runtime.add_argument("--sizes", nargs="+", default=list(complexity.SIZES), choices=complexity.SIZES)
-    runtime.add_argument("--repeats", type=int, default=5)
+    runtime.add_argument("--repeats", type=parse_count, default=5)
     runtime.set_defaults(action=_runtime)
     for command in (run, runtime):
         command.add_argument("--models", nargs="+", default=["base"], metavar="NAME")
@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    check_output(arguments.output)
     parts = _parts(arguments)
     models = _models(arguments)
     for model in models:
@@ -197,9 +198,9 @@ def _ucf101(arguments: argparse.Namespace, setting: str) -> list[Part]:
 
 
 def _folder(arguments: argparse.Namespace, setting: str) -> list[Part]:
-    if arguments.extrapolate or bool(arguments.anchor) != bool(arguments.crf) or arguments.step < 1:
-        raise codec.InputError("a folder takes --anchor and --crf together, a positive --step, and no --extrapolate")
-    paths = videos(arguments.root)
+    if arguments.extrapolate or bool(arguments.anchor) != bool(arguments.crf):
+        raise codec.InputError("a folder takes --anchor and --crf together, and no --extrapolate")
+    paths = distinct(videos(arguments.root))
     length = f"step {arguments.step}, {arguments.frames or 'all'} frames"
     anchors: list[Anchor | None] = [Anchor(arguments.anchor, crf) for crf in arguments.crf] or [None]
     return [

@@ -28,7 +28,7 @@ import codec
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from eval.clips import add_run, add_table, measure_clips
-from eval.command import run_command
+from eval.command import make_folder, parse_count, run_command
 from eval.strips import busiest, save, strip
 from eval.tables import markdown, table_of
 
@@ -134,7 +134,6 @@ def measure(path: Path, frames: int, crf: float, models: dict[str, str | None], 
         rows.append(Row(path.name, name, sent.crf, kbps, psnr, ms_ssim, temporal(wanted, own, info), delay))
         seen[name] = made
     if strips is not None:
-        strips.mkdir(parents=True, exist_ok=True)
         _save_strip(seen, info, strips / f"{path.stem}.png")
     return rows
 
@@ -181,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="jitter.py", description=(__doc__ or "").split("\n", 1)[0])
     commands = parser.add_subparsers(required=True)
     run = add_run(commands, _run, "measure every clip")
-    run.add_argument("--frames", type=int, default=33, help="of each video (33)")
+    run.add_argument("--frames", type=parse_count, default=33, help="of each video (33)")
     run.add_argument("--crf", type=float, default=28.0, help="of scheme 2 (28)")
     run.add_argument("--model", help="network that interpolates (base)")
     run.add_argument("--foresee", help="network that extrapolates (extrapolate)")
@@ -193,7 +192,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> None:
     models = {"model": arguments.model, "foresee": arguments.foresee}
     how = arguments.frames, arguments.crf, models, arguments.strips
-    measure_clips(arguments.root, arguments.output, Row, lambda path: measure(path, *how))
+    if arguments.strips is not None:
+        make_folder(arguments.strips)
+
+    def alike(rows: Sequence[Row]) -> bool:
+        return (SCHEMES[1], arguments.crf) in {(row.scheme, row.crf) for row in rows}
+
+    measure_clips(arguments.root, arguments.output, Row, lambda path: measure(path, *how), alike)
 
 
 if __name__ == "__main__":

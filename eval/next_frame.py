@@ -25,7 +25,7 @@ from ncm.pictures import padded
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from eval.clips import add_run, add_table, measure_clips
-from eval.command import run_command
+from eval.command import parse_count, run_command
 from eval.metrics import round_to_bytes, score
 from eval.tables import markdown, table_of
 
@@ -118,8 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = add_run(commands, _run, "measure every clip by every method")
     run.add_argument("--models", nargs="+", default=["extrapolate"], metavar="NAME")
     run.add_argument("--motion", default="base", metavar="NAME", help="network that finds linear motion (base)")
-    run.add_argument("--triplets", type=int, default=8, help="predicted frames of each video (8)")
-    run.add_argument("--frames", type=int, default=96, help="frames of each video that are looked at (96)")
+    run.add_argument("--triplets", type=parse_count, default=8, help="predicted frames of each video (8)")
+    run.add_argument("--frames", type=parse_count, default=96, help="frames of each video that are looked at (96)")
     run.add_argument("--device", default="auto")
     add_table(commands, Row, report)
     return run_command(parser, argv)
@@ -128,7 +128,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> None:
     ways = methods(arguments.models, arguments.motion, arguments.device)
     how = {"count": arguments.triplets, "limit": arguments.frames}
-    measure_clips(arguments.root, arguments.output, Row, lambda path: measure(path, ways, **how))
+
+    def alike(rows: Sequence[Row]) -> bool:
+        return {row.method for row in rows} >= set(ways)
+
+    measure_clips(arguments.root, arguments.output, Row, lambda path: measure(path, ways, **how), alike)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ import codec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
+from eval.command import parse_count, run_command
 from eval.memory import PeakMemory
 from eval.runs import timed
 from eval.tables import markdown
@@ -192,29 +193,33 @@ def peaks(folder: Path, lengths: Sequence[int], workers: Sequence[int], side: in
     return markdown(pd.DataFrame(lines))
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run one of the three commands."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one of the four commands and return its exit status."""
     parser = argparse.ArgumentParser(prog="eval.parallel", description=(__doc__ or "").split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     measure = commands.add_parser("measure")
     measure.add_argument("clips", nargs="+", type=Path)
-    measure.add_argument("--workers", type=int, default=2)
+    measure.add_argument("--workers", type=parse_count, default=2)
     measure.add_argument("--mode", default="bitneed")
-    measure.add_argument("--frames", type=int, default=65)
-    measure.add_argument("--repeats", type=int, default=3)
+    measure.add_argument("--frames", type=parse_count, default=65)
+    measure.add_argument("--repeats", type=parse_count, default=3)
     simulation = commands.add_parser("simulate")
     simulation.add_argument("--seconds", type=float, default=0.65)
-    simulation.add_argument("--frames", type=int, default=1025)
-    simulation.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
+    simulation.add_argument("--frames", type=parse_count, default=1025)
+    simulation.add_argument("--workers", type=parse_count, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
     memory = commands.add_parser("memory")
-    memory.add_argument("--frames", type=int, nargs="+", default=[300, 3000])
-    memory.add_argument("--workers", type=int, nargs="+", default=[1, 2, 8])
-    memory.add_argument("--side", type=int, help="of a corner of the pictures; default: whole ones")
+    memory.add_argument("--frames", type=parse_count, nargs="+", default=[300, 3000])
+    memory.add_argument("--workers", type=parse_count, nargs="+", default=[1, 2, 8])
+    memory.add_argument("--side", type=parse_count, help="of a corner of the pictures; default: whole ones")
     tiles = commands.add_parser("tiles")
     tiles.add_argument("clip", type=Path)
-    tiles.add_argument("--tile", type=int, default=512)
+    tiles.add_argument("--tile", type=parse_count, default=512)
     tiles.add_argument("--model", default="base")
-    options = parser.parse_args(argv)
+    parser.set_defaults(action=_run)
+    return run_command(parser, argv)
+
+
+def _run(options: argparse.Namespace) -> None:
     with TemporaryDirectory() as folder:
         if options.command == "measure":
             how = {"mode": options.mode, "frames": options.frames, "repeats": options.repeats}
@@ -229,4 +234,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

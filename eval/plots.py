@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import codec
+from eval.command import make_folder
 from eval.curves import MEASURES, Curves, average, curves
 from eval.reference import Published, published
 
@@ -40,7 +41,7 @@ def draw(rows: pd.DataFrame, folder: Path, *, each: bool = False, beside: bool =
     A figure a class: its mean, then its sequences. One of the average over all sequences, with the classes' means if
     there are several. With `each` a figure a sequence too. `beside` adds what was published for a class.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     styles = {name: number for number, name in enumerate(rows.codec.unique())}
     figures: dict[str, list[Panel]] = {}
     classes = {str(group): own for group, own in rows.groupby("sequence_class", sort=False)}

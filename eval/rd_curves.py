@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 
 from eval import rows as records
 from eval import tables
-from eval.codecs import CodecName, parse_rates
-from eval.command import run_command
+from eval.codecs import CodecName, rates_of
+from eval.command import check_output, make_folder, parse_count, parse_whole, run_command
 from eval.curves import MEASURES
 from eval.runs import MATRICES, Point, Settings, command, measure_all
 from eval.sequences import find, listing, missing
@@ -56,13 +56,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--sequences", type=Path, required=True, metavar="DIR", help="a folder of videos, or one video")
     add("--codecs", nargs="+", required=True, metavar="NAME", help="such as ncm-bitneed@x265, x265:ibpb, hm:ra")
-    add("--frames", type=int, metavar="N", help="frames of each sequence (default: all)")
-    add("--intra-period", type=int, default=32, metavar="N")
+    add("--frames", type=parse_count, metavar="N", help="frames of each sequence (default: all)")
+    add("--intra-period", type=parse_count, default=32, metavar="N")
     add("--preset", help="the anchor encoder's preset")
     add("--model", help="model of the ncm codecs (default: that of their mode)")
     add("--rates", nargs="+", default=[], metavar="ANCHOR=crf:N,N", help="rate points, such as x265=crf:18,23,28,33")
     add("--rgb", choices=MATRICES, default="bt709", help="matrix for RGB PSNR and MS-SSIM (default bt709)")
-    add("--jobs", type=int, metavar="N", help="rate points at a time, which their times then share (default 1)")
+    add("--jobs", type=parse_count, metavar="N", help="rate points at a time, which their times then share (default 1)")
     add("--ray", metavar="ADDRESS", help="measure on the CPUs of a Ray cluster: auto, or its address (--jobs: all)")
     add("--device", default="auto", help="as in `codec encode`")
     add("--keep", type=Path, metavar="DIR", help="keep the streams there, for the pictures of a report")
@@ -72,9 +72,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> None:
     output: Path = arguments.output
-    table = parse_rates(arguments.rates)
+    check_output(output)
     names = [CodecName.parse(name) for name in dict.fromkeys(arguments.codecs)]
-    rates = {name: name.rates(table) for name in names}
+    rates = rates_of(names, arguments.rates)
     clips = find(arguments.sequences)
     for group, titles in missing(clips).items():
         print(f"{group}: missing {', '.join(titles)}", file=sys.stderr)
@@ -87,21 +87,23 @@ def _run(arguments: argparse.Namespace) -> None:
         Point(clip, name, rates[name].option, value) for clip in clips for name in names for value in rates[name].values
     ]
     points = _open(points, rows, settings)
+    if arguments.ray is None:  # whose machines may have other encoders
+        for name in {point.codec: None for point in points}:
+            name.check(rates[name], arguments.preset)
 
     def done(row: records.Row, own: list[records.FrameRow]) -> None:
         rows.append(row)
         frames.extend(own)
         records.write(output, rows, frames)
 
-    jobs = None if arguments.jobs is None else max(1, arguments.jobs)
-    steps = measure_all(points, settings, jobs=jobs, ray=arguments.ray, done=done)
+    steps = measure_all(points, settings, jobs=arguments.jobs, ray=arguments.ray, done=done)
     for _ in track(steps, total=len(points), console=Console(stderr=True), disable=not sys.stderr.isatty()):
         pass
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     if arguments.keep:
-        arguments.keep.mkdir(parents=True, exist_ok=True)
+        make_folder(arguments.keep)
     names = ("frames", "intra_period", "preset", "model", "device", "rgb", "keep")
     return Settings(**{name: getattr(arguments, name) for name in names})
 
@@ -148,7 +150,7 @@ def _table(arguments: argparse.Namespace) -> None:
     if arguments.output is None:
         print(texts[arguments.format])
         return
-    arguments.output.mkdir(parents=True, exist_ok=True)
+    make_folder(arguments.output)
     stem = arguments.output / f"bd-{arguments.measure}"
     tables.write_rows(stem.with_suffix(".csv"), found)
     for suffix, name in ((".md", "markdown"), (".tex", "latex")):
@@ -200,7 +202,7 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     add("--reference", metavar="NAME", help="as for `table`")
     add("--streams", type=Path, metavar="DIR", help="what `run --keep DIR` kept, for pictures")
     add("--sequences", type=Path, metavar="DIR", help="with --streams: the videos, to show the source too")
-    add("--at", type=int, nargs="+", metavar="N", help="the frames to show (default: a B-frame and the next)")
+    add("--at", type=parse_whole, nargs="+", metavar="N", help="the frames to show (default: a B-frame and the next)")
     add("-o", "--output", type=Path, required=True, metavar="HTML")
     parser.set_defaults(action=_report)
 

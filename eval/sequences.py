@@ -122,6 +122,16 @@ def videos(folder: Path) -> list[Path]:
     return found
 
 
+def distinct(paths: Sequence[Path]) -> Sequence[Path]:
+    """The paths, if no two files have one name. InputError: rows of results tell clips apart by it."""
+    taken: dict[str, Path] = {}
+    for path in paths:
+        if other := taken.get(path.name):
+            raise codec.InputError(f"{other} and {path} are both {path.name}; rename one")
+        taken[path.name] = path
+    return paths
+
+
 def _is_video(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 

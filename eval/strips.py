@@ -12,7 +12,9 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 import codec
+from eval.command import check_output
 
+KINDS = {".png": "PNG", ".jpg": "JPEG"}
 GAP, LABEL = 3, 13  # pixels between pictures, and of the line above a row
 
 
@@ -63,10 +65,15 @@ def _image(rgb: Tensor) -> Image.Image:
     return Image.fromarray(array)
 
 
+def check_picture(path: Path) -> None:
+    """OutputError if a picture cannot be written there, or has no suffix that is known."""
+    if path.suffix.lower() not in KINDS:
+        raise codec.OutputError(f"{path}: unknown suffix {path.suffix!r} of a picture; choose from {', '.join(KINDS)}")
+    check_output(path)
+
+
 def save(image: Image.Image, path: Path) -> None:
     """Write a .png or .jpg whole. OutputError if it cannot be written."""
-    kinds = {".png": "PNG", ".jpg": "JPEG"}
-    if path.suffix not in kinds:
-        raise codec.OutputError(f"{path}: unknown suffix {path.suffix!r} of a picture; choose from {', '.join(kinds)}")
+    check_picture(path)
     with codec.replacing(path) as file:
-        image.save(file, kinds[path.suffix], quality=90)
+        image.save(file, KINDS[path.suffix.lower()], quality=90)

@@ -4,6 +4,7 @@
 That of a network has the tables [model] and [train]; that of a codec has [codec], [train] and one of its own.
 """
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
@@ -15,6 +16,15 @@ from ncm import NcmConfig
 
 from ..errors import InputError
 from .losses import TERMS
+
+RANGES = {
+    **dict.fromkeys(("batch", "accumulate", "validate_every", "log_every"), (1, math.inf)),
+    **dict.fromkeys(("steps", "seed", "warmup", "validation_clips", "samples_every"), (0, math.inf)),
+    **dict.fromkeys(("unequal", "decoded", "final", "ema"), (0, 1)),
+    **dict.fromkeys(("teacher", "distillation", "weight_decay", "checkpoint_minutes"), (0, math.inf)),
+    **dict.fromkeys(("lr", "clip"), (1e-12, 1e12)),
+    "crop": (32, math.inf),
+}  # of the keys of [train], the lowest and the highest value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +78,12 @@ class TrainConfig:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
+        for name, (low, high) in RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                most = f"{low} or more" if high == math.inf else f"{low} to {high}"
+                raise InputError(f"train.{name} is {getattr(self, name)}; it must be {most}")
+        if not self.distances or min(self.distances) < 0 or not 0 < sum(self.distances) < math.inf:
+            raise InputError(f"train.distances is {self.distances}; it holds weights from 0, not all of them 0")
         if self.crop % 32:
             raise InputError(f"train.crop is {self.crop}; it must be a multiple of 32")
         if any(type(factor) is not int or factor < 1 for factor in self.downscale):
@@ -130,13 +146,14 @@ class CodecTraining(TrainConfig):
     def of(cls, tables: Mapping[str, Any], where: str) -> Self:
         """A recipe out of the tables `codec`, its own and `train`. InputError begins with `where`."""
         check_tables(tables, ("codec", cls.table, "train"), where)
-        own = _tuples(tables.get(cls.table, {}))
-        if unknown := set(own) - set(cls.own()):
+        table = tables.get(cls.table, {})
+        if unknown := set(table) - set(cls.own()):
             known = ", ".join(cls.own())
             raise InputError(f"{where}: [{cls.table}]: unknown key {min(unknown)!r}; known are {known}")
+        own = _checked(cls, table, f"{where}: [{cls.table}]")
         train = _checked(TrainConfig, tables.get("train", {}), f"{where}: [train]")
         try:
-            codec = cls.sizes(**_tuples(tables.get("codec", {})))
+            codec = cls.sizes(**_checked(cls.sizes, tables.get("codec", {}), f"{where}: [codec]"))
         except (TypeError, ValueError) as error:
             raise InputError(f"{where}: [codec]: {error}") from error
         return cls(codec=codec, **train, **own)
@@ -189,11 +206,7 @@ def _beside(path: Path, name: str) -> str:
     return str(path.parent / name) if name.endswith(".safetensors") else name
 
 
-def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-
-
-def _checked(kind: type[NcmConfig | TrainConfig], table: dict[str, Any], where: str) -> dict[str, Any]:
+def _checked(kind: type[Any], table: dict[str, Any], where: str) -> dict[str, Any]:
     """The table with lists as tuples, if every key is a field of the dataclass `kind` and has its type."""
     known = {f.name: f for f in fields(kind) if f.name != "model"}
     checked = {}

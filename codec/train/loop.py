@@ -24,7 +24,7 @@ from .data import Corpus, Library, open_corpus
 from .decoded import build_passes
 from .ranks import Ranks, joined
 from .run import CHECKPOINT, ConfigT, ModelT, Run, read_checkpoint
-from .sampling import Batch, Sampler, prefetch
+from .sampling import Batch, Sampler, check_sizes, prefetch
 from .task import Task
 from .tasks import load_task
 from .watch import Watch
@@ -54,7 +54,8 @@ def train(
     config = task.recipe.load(find_recipe(recipe)).given(**given)
     passes = PASSES if config.decoded or task.decoded else 0
     with joined(device) as ranks:
-        library = open_library(data, folder.parent / "cache", ranks=ranks, passes=passes, strong=task.strong)
+        how: dict[str, Any] = {"passes": passes, "strong": task.strong}
+        library = open_library(data, folder.parent / "cache", ranks=ranks, crop=config.crop, **how)
         if library.too_few and ranks.first:
             log.warning("%d clips are too few to hold any out: validation is on clips of training", len(library.clips))
         return train_run(task, config, library, folder, ranks=ranks)
@@ -67,14 +68,25 @@ def export_run(folder: Path, output: Path) -> None:
     task.export(task.resume(folder, device), output)
 
 
-def open_library(data: Sequence[Path], caches: Path, *, ranks: Ranks, passes: int = 0, strong: bool = False) -> Library:
+def open_library(
+    data: Sequence[Path],
+    caches: Path,
+    *,
+    ranks: Ranks,
+    passes: int = 0,
+    strong: bool = False,
+    crop: int = 0,
+) -> Library:
     """The corpora of some folders, with so many decoded passes where there are none yet; `strong` as `build_passes`.
 
-    Where there is something to decode, the first rank does it for all.
+    Where there is something to decode, the first rank does it for all. InputError, before passes are made, if no clip
+    holds a crop.
     """
     if not ranks.first:
         ranks.any(False)  # wait until it is done
-    library = Library(*(_with_passes(open_corpus(folder, caches), passes, strong=strong) for folder in data))
+    corpora = [open_corpus(folder, caches) for folder in data]
+    check_sizes(Library(*corpora), crop)
+    library = Library(*(_with_passes(corpus, passes, strong=strong) for corpus in corpora))
     if ranks.first:
         ranks.any(False)
     return library

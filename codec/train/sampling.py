@@ -82,6 +82,15 @@ def shrink(plane: Plane, factor: int) -> Plane:
     return means.round().astype(plane.dtype)
 
 
+def check_sizes(library: Library, crop: int) -> None:
+    """InputError if no training clip holds a crop."""
+    sides = [min(clip.width, clip.height) for clip in library.training]
+    if max(sides, default=0) < crop:
+        found = f"the shorter side of the largest is {max(sides)}" if sides else "no clip has three frames in motion"
+        remedy = f"take larger clips, or a recipe with a smaller train.crop than {crop}"
+        raise InputError(f"no training clip is {crop}x{crop} and more: {found} ({library.describe()}); {remedy}")
+
+
 class Sampler:
     """Random training triplets: source, then scene, clip and frames. The n-th sample is a function of (seed, n)."""
 
@@ -92,10 +101,11 @@ class Sampler:
                 raise InputError(f"train.decoded is on, but {corpus.folder} has no decoded pass yet; {remedy}")
         self.library, self.config = library, config
         self.sources: list[list[list[Clip]]] = []  # by source, scene and clip
+        check_sizes(library, config.crop)
         for scenes in _by_source([clip for clip in library.training if self._fits(clip)]).values():
             self.sources.append(list(scenes.values()))
         if not self.sources:
-            raise InputError(f"no training clip is {config.crop}x{config.crop} and more ({library.describe()})")
+            raise InputError(f"no training clip has decoded neighbours ({library.describe()}); make another pass")
         # Between uniform over sources (a one-clip source would be seen as often as a third of the corpus) and
         # uniform over scenes (that third would be a third of what is seen).
         weights = np.array([math.sqrt(len(scenes)) for scenes in self.sources])

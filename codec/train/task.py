@@ -81,9 +81,15 @@ class Task(ABC, Generic[ModelT, ConfigT]):
         return None
 
     def start(self, config: ConfigT, data: str, device: torch.device) -> Run[ModelT, ConfigT]:
-        """A run before its first step; `data` describes its corpus. InputError if nothing is left to train."""
+        """A run before its first step; `data` describes its corpus.
+
+        InputError if the recipe's sizes do not fit each other, or if nothing is left to train.
+        """
         torch.manual_seed(config.seed)
-        model = self.build(config, device)
+        try:
+            model = self.build(config, device)
+        except ValueError as error:
+            raise InputError(f"these sizes make no model: {error}; change the recipe") from error
         for name, parameter in model.named_parameters():
             if matches(name, config.freeze):
                 parameter.requires_grad_(False)

@@ -38,6 +38,19 @@ def test_too_short(tmp_path, clips, capsys):
     assert "it takes 9" in capsys.readouterr().err
 
 
+def test_rows_by_other_methods_and_clips_of_one_name_are_refused(tmp_path, clips, capsys):
+    words = ["run", "--root", str(clips), "--stretches", "1", "-o", str(tmp_path / "t.csv"), "--models"]
+    assert main([*words, "tiny"]) == 0
+    assert main([*words, "small"]) == 2 and "a.y4m by other options" in capsys.readouterr().err
+    (clips / "more").mkdir()
+    write(clips / "more" / "a.y4m", moving(9, 64, 64))
+    assert main([*words, "tiny"]) == 2 and "are both a.y4m" in capsys.readouterr().err
+    assert main([*words, "tiny", "-o", str(clips / "nowhere" / "t.csv")]) == 2
+    assert "there is no folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main([*words, "tiny", "--stretches", "0"])
+
+
 def test_a_strip(tmp_path, clips, capsys):
     words = ["strip", str(clips / "a.y4m"), "--models", "tiny", "--size", "40x32", "-o", str(tmp_path / "s.png")]
     assert main(words) == 0
@@ -45,3 +58,7 @@ def test_a_strip(tmp_path, clips, capsys):
         assert image.size == (7 * 43 - 3, 3 * (32 + 13 + 3) - 3)
     assert main([*words, "--at", "1"]) == 2
     assert "another --at" in capsys.readouterr().err
+    for more in (["--at", "-1"], ["--size", "big"]):
+        with pytest.raises(SystemExit, match="2"):
+            main([*words, *more])
+    assert main([*words, "-o", str(tmp_path / "s.gif")]) == 2 and "unknown suffix" in capsys.readouterr().err

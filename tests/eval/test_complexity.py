@@ -26,7 +26,14 @@ def test_the_command(tiny_weights, monkeypatch, capsys, tmp_path):
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
     text = capsys.readouterr().out
     assert "| small-bframe | 240p | write |" in text and "| flow.encode | small-bframe | 240p |" in text
-    assert complexity.main(["--models", "none"]) == 2
+    capsys.readouterr()
+    for more in (
+        ["--models", "none"],
+        ["--figure", str(tmp_path / "f.doc")],
+        ["--figure", str(tmp_path / "no" / "f.png")],
+    ):
+        assert complexity.main([*words, *more]) == 2
+    assert capsys.readouterr().err.count("\n") == 3
 
 
 def test_parts_of_a_bframe(tiny_weights, monkeypatch):

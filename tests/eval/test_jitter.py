@@ -40,6 +40,8 @@ def test_a_run_and_its_table(tmp_path, clip, capsys):
         assert image.width == 5 * 163 - 3
     before = out.read_text()
     assert jitter.main(words) == 0 and out.read_text() == before
+    assert jitter.main([*words, "--crf", "31"]) == 2 and "by other options" in capsys.readouterr().err
+    assert jitter.main([*words, "--strips", str(out / "strips")]) == 2 and "no folder" in capsys.readouterr().err
     assert jitter.main(["table", str(out)]) == 0
     assert "| ours, interpolation |" in capsys.readouterr().out
 
@@ -66,7 +68,11 @@ def test_comparison(tmp_path, clip, capsys):
     assert comparison.main([*words, str(tmp_path / "ahead.safetensors"), "--extrapolate", "--step", "2"]) == 0
     assert comparison.main([*words, "tiny", "--extrapolate"]) == 2
     assert comparison.main([*words, "tiny", "--step", "20"]) == 2
-    assert capsys.readouterr().err.count("\n") == 2
+    assert comparison.main([*words, "tiny", "-o", str(tmp_path / "none" / "c.png")]) == 2
+    assert capsys.readouterr().err.count("\n") == 3
+    for option in ("--step", "--side", "--zoom"):
+        with pytest.raises(SystemExit, match="2"):
+            comparison.main([*words, "tiny", option, "0"])
 
 
 def test_the_window_is_where_something_moves():

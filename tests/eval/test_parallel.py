@@ -22,6 +22,14 @@ def test_simulation(capsys):
     assert len(lines) == 4 and "overhead" in lines[0]
 
 
+def test_refusals(tmp_path, capfd):
+    assert parallel(["measure", str(tmp_path / "none.mkv"), "--repeats", "1"]) == 2
+    assert parallel(["tiles", str(tmp_path / "none.mkv")]) == 2
+    assert gpu(["--device", "cuda:99"]) == 2
+    err = capfd.readouterr().err
+    assert "Traceback" not in err and err.count("none.mkv") >= 2 and "cuda:99" in err
+
+
 TINY = ["--device", "cpu", "--sizes", "64x64", "--frames", "5", "--models", "tiny", "small-bframe"]
 
 

@@ -12,7 +12,7 @@ from helpers import moving, write
 import codec
 from eval import bdtable, tables
 from eval.bdrate import bd_quality, bd_rate, rate_at
-from eval.codecs import CodecName, parse_rates
+from eval.codecs import CodecName, rates_of
 from eval.curves import average, curves
 from eval.plots import AVERAGE
 from eval.rd_curves import main
@@ -153,11 +153,14 @@ def test_codec_names(name, words):
 
 
 def test_rates():
-    table = parse_rates(["x265=crf:20,30.5", "own=qp:1,2,3,4"])
-    assert table["x265"] == ("crf", (20, 30.5)) and table["own"].option == "qp" and "svtav1" in table
-    for text in ("x265", "x265=cq:1", "x265=crf:", "x265=crf:1,,2"):
+    names = [CodecName.parse(name) for name in ("x265", "own", "ncm-auto@svtav1")]
+    found = {name.name: rates for name, rates in rates_of(names, ["x265=crf:20,30.5", "own=qp:1,2,3,4"]).items()}
+    assert (
+        found["x265"] == ("crf", (20, 30.5)) and found["own"].option == "qp" and len(found["ncm-auto@svtav1"][1]) == 4
+    )
+    for text in ("x265", "x265=cq:1", "x265=crf:", "x265=crf:1,,2", "x265=crf:30,30.0", "x266=crf:30"):
         with pytest.raises(codec.InputError, match="--rates"):
-            parse_rates([text])
+            rates_of(names[:1], [text])
 
 
 def test_a_run_is_resumed_and_measured_from_files(tmp_path, monkeypatch, tiny_weights, capsys):
@@ -169,9 +172,11 @@ def test_a_run_is_resumed_and_measured_from_files(tmp_path, monkeypatch, tiny_we
     out = tmp_path / "results.csv"
     words = ["run", "--sequences", folder, "--preset", "ultrafast", "--model", "tiny", "--rates", "x265=crf:30"]
     words = [*map(str, (*words, "--rgb", "bt601", "--keep", tmp_path / "streams", "-o", out)), "--codecs", "x265"]
-    assert main([*words, "x265:nonsense"]) == 2
+    (folder / "tail.y4m").touch()
+    assert main(words) == 2
     err = capsys.readouterr().err
-    assert "codec encode" in err and "no preset 'nonsense'" in err and len(err.splitlines()) == 1
+    assert "codec encode" in err and "tail.y4m" in err and len(err.splitlines()) == 1
+    (folder / "tail.y4m").unlink()
     assert [row.codec for row in read_rows(out)] == ["x265"]
     words += ["ncm-bitfree@x265"]
     assert main([*words, "--jobs", "2"]) == 0
@@ -211,6 +216,32 @@ def test_refusals(tmp_path, capsys):
     assert main(["run", "--sequences", str(tmp_path), "--codecs", "h264", "-o", str(tmp_path / "r.csv")]) == 2
     assert "no videos there" in (err := capsys.readouterr().err) and "'h264'" in err
     assert main(["run", "--sequences", str(tmp_path), "--codecs", "ncm-@x", "-o", str(tmp_path / "r.csv")]) == 2
+
+
+def test_what_cannot_work_is_said_before_anything_is_measured(tmp_path, capsys):
+    write(tmp_path / "a.y4m", moving(2))
+    (tmp_path / "file").touch()
+    words = ["run", "--sequences", str(tmp_path), "-o", str(tmp_path / "r.csv"), "--codecs", "x265"]
+    cases = {
+        "'foo' is not a mode": ["ncm-foo@x265"],
+        "'x265:nonsense': x265 has no preset": ["x265:nonsense"],
+        "two presets": ["x265:fast:slow"],
+        "x265 has no crf 99": ["--rates", "x265=crf:20,99"],
+        "whole number": ["--rates", "x265=qp:20.5"],
+        "has no preset 'no'": ["--preset", "no"],
+        "'own' is unknown": ["own", "--rates", "own=qp:1"],
+        "no folder for output": ["--keep", str(tmp_path / "file" / "keep")],
+        "there is no folder": ["-o", str(tmp_path / "nowhere" / "r.csv")],
+        "is a directory": ["-o", str(tmp_path)],
+    }
+    for text, more in cases.items():
+        assert main([*words, *more]) == 2
+        err = capsys.readouterr().err
+        assert text in err and len(err.splitlines()) == 1
+    for option in ("--frames", "--intra-period", "--jobs"):
+        with pytest.raises(SystemExit, match="2"):
+            main([*words, option, "0"])
+    assert not list(tmp_path.glob("*.csv"))
 
 
 def test_it_runs_as_a_script():

@@ -9,6 +9,7 @@ import torch
 from corpus import logged
 
 from codec.bframe.config import BFrameConfig
+from codec.bframe.network import BFrameCodec
 from codec.bframe.side_information import anchor_features, luma_planes
 from codec.cli import main
 from codec.errors import InputError, ModelError, OutputError
@@ -222,9 +223,11 @@ def test_recipes_with_mistakes(tmp_path, text, complaint):
 
 
 @pytest.mark.parametrize("name", ["bframe", "bframe-joint", "bframe-lambda256", "bframe-paper"])
-def test_recipes_that_ship(name):
+def test_recipes_that_ship(name, base):
     config = BFrameTraining.load(Path(__file__).parents[3] / "configs" / f"{name}.toml")
     assert config.codec.motion_latents and max(config.validation_qualities) < len(config.codec.lambdas)
+    codec = BFrameCodec(config.codec, load_model(str(base)).network)  # sizes fit each other
+    assert sum(weights.numel() for weights in codec.parameters()) > 100_000
 
 
 def test_a_run_that_is_none(tmp_path):

@@ -3,6 +3,7 @@
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -129,6 +130,37 @@ def test_from_few_clips_to_a_run_by_one_command(few_clips, tmp_path, monkeypatch
     assert "coding and decoding its clips 1 times" in said and "3 clips are too few to hold any out" in said
     assert capfd.readouterr().err == ""
     assert (tmp_path / "few" / "run" / "checkpoint.pt").exists()
+
+
+def test_clips_that_are_too_small_are_refused_before_they_are_coded(few_clips, tmp_path, capfd):
+    data = ["--data", str(few_clips), "--run", str(tmp_path / "few" / "run"), "--device", "cpu"]
+    assert main(["train", "network", "--config", "base", *data]) == 2
+    line = capfd.readouterr().err
+    assert "no training clip is 160x160" in line and "largest is 64" in line and "smaller train.crop" in line
+    assert not list((tmp_path / "few" / "cache").rglob("pass*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("batch", 0), ("steps", -1), ("crop", 0), ("log_every", 0), ("validate_every", 0), ("warmup", -1)),
+        *(("lr", 0.0), ("lr", math.nan), ("ema", 1.5), ("decoded", -0.5), ("distances", []), ("distances", [0.0])),
+    ],
+)
+def test_values_that_make_no_sense(task, name, value):
+    with pytest.raises(InputError, match=rf"train\.{name} is"):
+        task.recipe.of({"train": TRAIN | {name: value}} | SIZES.get(task.name, {}), "here")
+
+
+def test_sizes_of_a_wrong_type_or_that_do_not_fit(task):
+    tables = {"train": TRAIN} | SIZES.get(task.name, {})
+    table, key = ("model", "widths") if task.name == "network" else ("codec", next(iter(tables["codec"])))
+    with pytest.raises(InputError, match=rf"\[{table}\]: {key} is 'x'"):
+        task.recipe.of(tables | {table: tables[table] | {key: "x"}}, "here")
+    if "latents" in tables.get("codec", {}):
+        config = task.recipe.of(tables | {"codec": tables["codec"] | {"motion_latents": 128}}, "here")
+        with pytest.raises(InputError, match="128 latents for"):
+            task.start(config, "", ALONE.device)
 
 
 @pytest.mark.parametrize("name", TASKS)
