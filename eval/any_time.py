@@ -27,7 +27,7 @@ import ncm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from eval.clips import add_run, add_table, measure_clips
+from eval.clips import add_run, add_table, measure_clips, network_for
 from eval.command import parse_count, parse_size, parse_whole, run_command
 from eval.metrics import round_to_bytes, score
 from eval.strips import busiest, check_picture, save, strip
@@ -77,10 +77,10 @@ def halving(network: ncm.FrameSynthesis) -> Method:
 
 
 def methods(models: Sequence[str], device: str) -> dict[str, Method]:
-    """All methods by name: two for each network. CodecError if a network is missing."""
+    """All methods by name: two for each network. CodecError if a network is missing or made for another task."""
     found: dict[str, Method] = {"repetition": repetition, "blending": blending}
     for name in models:
-        network = codec.load_model(name, codec.choose_device(device)).network
+        network = network_for("interpolation", name, codec.choose_device(device))
         found |= {name: direct(network), f"{name}, halving": halving(network)}
     return found
 

@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.progress import track
 
 import codec
+import ncm
 from eval.command import check_output
 from eval.sequences import distinct, videos
-from eval.tables import read_rows, write_rows
+from eval.tables import read_rows, some_rows, write_rows
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -36,7 +37,15 @@ def add_table(commands: Commands, kind: type[R], report: Callable[[Sequence[R]],
     """The command `table`, which prints a report of the rows in a CSV."""
     parser = commands.add_parser("table", help="the results as Markdown")
     parser.add_argument("results", type=Path)
-    parser.set_defaults(action=lambda arguments: print(report(read_rows(arguments.results, kind))))
+    parser.set_defaults(action=lambda arguments: print(report(some_rows(arguments.results, kind))))
+
+
+def network_for(task: str, name: str, device: torch.device) -> ncm.FrameSynthesis:
+    """The network of a model. CodecError if it is missing or made for another task."""
+    network = codec.load_model(name, device).network
+    if network.config.task != task:
+        raise codec.InputError(f"model {name}: is made for {network.config.task}, not for {task}; give another")
+    return network
 
 
 def measure_clips(

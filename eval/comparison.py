@@ -22,6 +22,7 @@ import ncm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
+from eval.clips import network_for
 from eval.command import parse_count, parse_whole, run_command
 from eval.metrics import round_to_bytes, score
 from eval.strips import busiest, check_picture, save, strip
@@ -49,7 +50,7 @@ def rows(
     make = ncm.extrapolate if extrapolate else ncm.interpolate
     for poc in at:
         a, b, truth = triplet(path, poc, step, extrapolate=extrapolate)
-        window = busiest([a, b], side, side * 3 // 4)
+        window = busiest([a, b], side, max(1, side * 3 // 4))
         made = {name: round_to_bytes(make(a, b, network=network)) for name, network in models.items()}
         texts = [f"{name} {score(frame, truth).psnr:.2f} dB" for name, frame in made.items()]
         title = f"frame {poc}: " + " | ".join(["inputs", "truth", *texts])
@@ -81,11 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _compare(arguments: argparse.Namespace) -> None:
     check_picture(arguments.output)
     device = codec.choose_device(arguments.device)
-    models = {name: codec.load_model(name, device).network for name in arguments.models}
     task = "extrapolation" if arguments.extrapolate else "interpolation"
-    for name, network in models.items():
-        if network.config.task != task:
-            raise codec.InputError(f"--models {name}: is made for {network.config.task}, not for {task}")
+    models = {name: network_for(task, name, device) for name in arguments.models}
     how: dict[str, Any] = {"extrapolate": arguments.extrapolate, "side": arguments.side}
     with torch.inference_mode():
         found = rows(arguments.video, arguments.at, arguments.step, models, **how)

@@ -42,8 +42,10 @@ def frontier(rows: pd.DataFrame, reference: str, measure: str) -> pd.DataFrame:
 
 
 def _unbeaten(table: pd.DataFrame, name: str, time: str) -> bool:
-    """Whether no other codec is as fast and saves as much, and one of both more."""
+    """Whether no other codec is as fast and saves as much, and one of both more; not where the time is not known."""
     own = table.loc[name]
+    if pd.isna(own[time]):
+        return False
     as_good = (table.bd_rate <= own.bd_rate) & (table[time] <= own[time])
     better = (table.bd_rate < own.bd_rate) | (table[time] < own[time])
     return not (as_good & better).any()
@@ -54,7 +56,7 @@ def text_table(points: pd.DataFrame, reference: str, measure: str) -> pd.DataFra
     rates = points.bd_rate.map("{:+.1f} %".format)
     cells = {"codec": points.codec, f"BD-rate against {reference}, {MEASURES[measure]}": rates}
     for name in TIMES:
-        seconds = points[name].map("{:.3f}".format)
+        seconds = points[name].map("{:.3f}".format).replace("nan", "-")
         cells[f"{name} (s a frame)"] = seconds.where(~points[f"{name}_best"], "**" + seconds + "**")
     return pd.DataFrame(cells)
 

@@ -24,7 +24,7 @@ from ncm.pictures import padded
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from eval.clips import add_run, add_table, measure_clips
+from eval.clips import add_run, add_table, measure_clips, network_for
 from eval.command import parse_count, run_command
 from eval.metrics import round_to_bytes, score
 from eval.tables import markdown, table_of
@@ -68,13 +68,10 @@ def methods(models: Sequence[str], motion: str, device: str) -> dict[str, Method
     where = codec.choose_device(device)
     found: dict[str, Method] = {
         "repetition": lambda _, last: last,
-        "linear motion": linear_motion(codec.load_model(motion, where).network),
+        "linear motion": linear_motion(network_for("interpolation", motion, where)),
     }
     for name in models:
-        network = codec.load_model(name, where).network
-        if network.config.task != "extrapolation":
-            raise codec.InputError(f"--models {name}: is made for {network.config.task}, not for extrapolation")
-        found[name] = extrapolation(network)
+        found[name] = extrapolation(network_for("extrapolation", name, where))
     return found
 
 

@@ -119,9 +119,9 @@ def table_of(rows: Sequence[Row]) -> pd.DataFrame:
 def read_table(files: Sequence[Path], names: Sequence[str] | None) -> pd.DataFrame:
     """The rows of several results files as one table, of these codecs or of all.
 
-    InputError if a file cannot be read, if two hold the same rate point, or if a codec has no rows.
+    InputError if a file cannot be read or has no rows, if two hold the same rate point, or if a codec has no rows.
     """
-    rows = table_of([row for file in files for row in read_rows(file)])
+    rows = table_of([row for file in files for row in tables.some_rows(file, Row)])
     if unknown := sorted(set(names or ()) - set(rows.codec)):
         raise codec.InputError(f"codec {unknown[0]!r}: no rows of it; there are {', '.join(rows.codec.unique())}")
     return rows[rows.codec.isin(names)] if names else rows

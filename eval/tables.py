@@ -3,7 +3,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,9 +26,24 @@ def read_rows(path: Path, kind: type[R]) -> list[R]:
     types: dict[Any, Any] = {field.name: field.type for field in fields(kind)}
     try:
         lines = pd.read_csv(path, converters=types, index_col=False).to_dict("records")
+        if lines and (lacking := [name for name in _needed(kind) if name not in lines[0]]):
+            raise ValueError(f"it lacks the columns {', '.join(lacking)}")
         return [kind(**{str(name): cell for name, cell in line.items() if name in types}) for line in lines]
     except (OSError, ValueError, TypeError) as err:
         raise codec.InputError(f"{path}: no results file ({str(err).strip()}); the command's `run` makes one") from err
+
+
+def some_rows(path: Path, kind: type[R]) -> list[R]:
+    """The rows of a results file as `read_rows` has them. InputError if there are none."""
+    rows = read_rows(path, kind)
+    if not rows:
+        raise codec.InputError(f"{path}: there are no rows in it; the command's `run` makes some")
+    return rows
+
+
+def _needed(kind: type[R]) -> list[str]:
+    """The fields without a default."""
+    return [field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING]
 
 
 def table_of(rows: Sequence[R], kind: type[R]) -> pd.DataFrame:

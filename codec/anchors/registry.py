@@ -80,11 +80,14 @@ def all_rows() -> dict[str, Row]:
 def row_of(name: str) -> Row:
     """The row of this name, or in this .toml file. InputError, listing the names, if there is none."""
     if name.endswith(".toml"):
-        return load_row(Path(name))
+        own = load_row(Path(name))
+        if own.name in (*ROWS, *PROGRAM_ROWS, TCM):
+            raise InputError(f"{name}: {own.name} is one of our codecs; give yours another name")
+        return own
     rows = all_rows() if name not in ROWS else ROWS
     if name not in rows:
         close = get_close_matches(name, rows, 1)
         hint = f", did you mean {close[0]!r}?" if close else ";"
-        own = f"; or define it in a .toml file in a folder of ${SEARCH_PATH}"
-        raise InputError(f"anchor codec {name!r} is unknown{hint} choose from {', '.join((*rows, TCM))}{own}")
+        remedy = f"or give the .toml file that defines it, or have that in a folder of ${SEARCH_PATH}"
+        raise InputError(f"anchor codec {name!r} is unknown{hint} choose from {', '.join((*rows, TCM))}; {remedy}")
     return rows[name]

@@ -55,7 +55,8 @@ def _fill(argument: str, fields: Mapping[str, object], params: list[str]) -> lis
     try:
         return [argument.format_map(fields)]
     except (KeyError, ValueError, IndexError) as error:
-        raise AnchorError(f"argument {argument!r} asks for {error}; there are {', '.join(fields)}") from error
+        known = ", ".join(f"{{{name}}}" for name in fields)
+        raise AnchorError(f"a command's {argument!r} names the field {error}; there are {known}, {{params}}") from error
 
 
 @contextmanager

@@ -92,7 +92,8 @@ class TrainConfig:
             raise InputError(f"train.loss has no term {min(unknown)!r}; there are {', '.join(TERMS)}")
         coarse_to_fine = self.model.estimator == "ncm"
         if self.teacher and not (coarse_to_fine and self.model.teacher_width):
-            raise InputError("train.teacher is on, but the model has no teacher block (model.teacher_width)")
+            remedy = "set train.teacher = 0.0, or take another recipe"
+            raise InputError(f"train.teacher is on, but the model has no teacher block (model.teacher_width); {remedy}")
         if (self.coarse_ratios or self.supervise == "coarse") and not (coarse_to_fine and self.model.coarse_blocks):
             raise InputError("train.coarse_ratios and train.supervise = 'coarse' need a model with coarse blocks")
         if self.supervise not in ("frame", "coarse"):

@@ -8,6 +8,7 @@ pass0.yuv     the same frames as decoded anchors (see decoded.py), at the same o
 
 import hashlib
 import json
+import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +21,8 @@ from ..errors import InputError, OutputError
 from ..files import replacing
 from ..video.picture import Yuv420, split_planes
 from .folders import Found, find_clips, read_pictures
+
+log = logging.getLogger(__name__)
 
 DUPLICATE = 0.2  # mean absolute luma difference of neighbouring frames below which one repeats the other
 CUT = 40.0  # ... and above which a new shot has begun
@@ -57,10 +60,25 @@ class Corpus:
             self.clips = [Clip(**entry | {"runs": [(a, b) for a, b in entry["runs"]]}) for entry in index["clips"]]
             self.clean: NDArray[np.uint8] = np.memmap(folder / "clean.yuv", np.uint8, "r")
             self.passes = [DecodedPass(folder, path.stem) for path in sorted(folder.glob("pass*.json"))]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{folder} is no training cache ({error}); build one from a folder of clips") from error
+        self._check_whole(folder)
         self.folder = folder
         self.origin: str = index.get("folder", "")
+        self.found: int | None = index.get("found")  # clips that the folder held, too short ones too
+
+    def _check_whole(self, folder: Path) -> None:
+        """InputError if the planes or a pass lack part of the clips, as after a copy that was cut off."""
+        size = max((clip.offset + clip.frames * clip.frame_bytes for clip in self.clips), default=0)
+        if len(self.clean) < size:
+            remedy = "delete the folder, and the clips are decoded anew"
+            raise InputError(f"{folder / 'clean.yuv'} has {len(self.clean)} of {size} bytes; {remedy}")
+        for made in self.passes:
+            lacking = [clip.name for clip in self.clips if clip.name not in made.noise]
+            if len(made.samples) < size or lacking:
+                what = f"{len(made.samples)} of {size} bytes" if not lacking else f"nothing of {lacking[0]}"
+                remedy = "delete it, and `codec train decode-passes` makes it anew"
+                raise InputError(f"{folder / made.name}.yuv and .json have {what}; {remedy}")
 
     def describe(self) -> str:
         """What exported weights say they were trained on."""
@@ -109,6 +127,7 @@ class DecodedPass:
     """
 
     def __init__(self, folder: Path, name: str) -> None:
+        self.name = name
         self.samples: NDArray[np.uint8] = np.memmap(folder / f"{name}.yuv", np.uint8, "r")
         entries = json.loads((folder / f"{name}.json").read_text())
         self.noise: dict[str, float] = {clip: entry["noise"] for clip, entry in entries.items()}
@@ -131,11 +150,18 @@ def open_corpus(data: Path, caches: Path) -> Corpus:
     if not (cache / "index.json").exists():
         return build_cache(data, cache)
     corpus = Corpus(cache)
+    if corpus.found not in (None, _count(data)):
+        log.warning("%s has other clips than when %s was made of it; delete that to decode them", data, cache)
     if corpus.origin not in ("", str(data.resolve())):
         raise InputError(
             f"{cache} was made from {corpus.origin}, not from {data}; rename one, or use the cache as data"
         )
     return corpus
+
+
+def _count(folder: Path) -> int | None:
+    """How many clips a folder holds; None if it is no longer there."""
+    return len(find_clips(folder)) if folder.is_dir() else None
 
 
 def build_cache(folder: Path, cache: Path) -> Corpus:
@@ -145,7 +171,11 @@ def build_cache(folder: Path, cache: Path) -> Corpus:
         cache.mkdir(parents=True, exist_ok=True)
         with replacing(cache / "clean.yuv") as out:
             clips = [_store(clip, out) for clip in track(found, "decoding clips", transient=True)]
-        index = {"folder": str(folder.resolve()), "clips": [asdict(clip) for clip in clips if clip]}
+        index = {
+            "folder": str(folder.resolve()),
+            "found": len(found),
+            "clips": [asdict(clip) for clip in clips if clip],
+        }
         if not index["clips"]:
             raise InputError(f"{folder}: no clip has three frames")
         # The index comes last: a cache without one is not a cache.

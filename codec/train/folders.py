@@ -90,7 +90,7 @@ def _vimeo90k(folder: Path) -> list[Found]:
     for kind, length in VIMEO_KINDS.items():
         lists = [folder / f"{kind}_{part}list.txt" for part in ("train", "test")]
         if lists[0].is_file():
-            train, test = (path.read_text().split() if path.is_file() else [] for path in lists)
+            train, test = (_text(path).split() if path.is_file() else [] for path in lists)
             chosen = [*((name, False) for name in train), *((name, True) for name in test[::VIMEO_TEST_STEP])]
             return [_vimeo_clip(folder, name, length, held_out=held_out) for name, held_out in chosen]
     return []
@@ -117,12 +117,22 @@ def _read_manifest(folder: Path) -> dict[str, tuple[str, str]]:
     """
     for path in (folder / "manifest.csv", folder.parent / "manifest.csv"):
         if path.is_file():
-            with path.open(newline="") as file:
-                rows = list(csv.DictReader(file))
+            rows = list(csv.DictReader(_text(path).splitlines()))
             if not {"file", "scene", "source"} <= set(rows[0] if rows else ()):
-                raise InputError(f"{path} has no columns file, scene and source")
+                raise InputError(f"{path} has no columns file, scene and source; add them, or remove the file")
+            short = [number for number, row in enumerate(rows, 2) if row["scene"] is None or row["source"] is None]
+            if short:
+                raise InputError(f"{path}: line {short[0]} is cut off; write file, scene and source")
             return {Path(r["file"]).name: (r["scene"], r["source"].split("@")[0]) for r in rows}
     return {}
+
+
+def _text(path: Path) -> str:
+    """A list of clips. InputError if it cannot be read as text."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no list of clips ({error}); write it in UTF-8") from error
 
 
 def _decode(path: Path) -> Iterator[av.VideoFrame]:
@@ -131,7 +141,8 @@ def _decode(path: Path) -> Iterator[av.VideoFrame]:
         with path.open("rb") as file, av.open(file, "r") as container:
             yield from container.decode(video=0)
     except (OSError, av.FFmpegError, IndexError) as error:
-        raise InputError(f"{path}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be decoded ({reason}); fetch it again, or take it out") from error
 
 
 def _planes_of(frame: av.VideoFrame) -> Yuv420:

@@ -129,7 +129,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: {error.strerror or error}") from error
+        raise OutputError(f"{folder}: no folder for a run ({error.strerror or error}); give another --run") from error
 
 
 def go_on(task: Task[ModelT, ConfigT], config: ConfigT, folder: Path, ranks: Ranks) -> Run[ModelT, ConfigT]:

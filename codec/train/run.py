@@ -110,9 +110,13 @@ def read_checkpoint(folder: Path, device: torch.device) -> dict[str, Any]:
     """What `Run.save` wrote. InputError if there is no checkpoint that this version can read."""
     try:
         content = torch.load(folder / CHECKPOINT, map_location=device, weights_only=True)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        remedy = "give the folder that `codec train` had as --run"
+        raise InputError(f"{folder} holds no run: there is no {CHECKPOINT}; {remedy}") from error
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
-        reason = (str(error) or "its checkpoint is empty").splitlines()[0]
-        raise InputError(f"{folder} holds no run: {reason}") from error
+        reason = (str(error) or "it is empty").splitlines()[0].partition(". ")[0]
+        remedy = "delete it to train anew"
+        raise InputError(f"{folder} holds no run: {CHECKPOINT} cannot be read ({reason}); {remedy}") from error
     found = content.get("format", 0) if isinstance(content, dict) else 0
     if found < FORMAT or "task" not in content:
         remedy = "train anew, or export it with the version that made it"

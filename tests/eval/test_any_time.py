@@ -49,6 +49,8 @@ def test_rows_by_other_methods_and_clips_of_one_name_are_refused(tmp_path, clips
     assert "there is no folder" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         main([*words, "tiny", "--stretches", "0"])
+    assert main([*words, "extrapolate", "-o", str(tmp_path / "n.csv")]) == 2
+    assert "extrapolate: is made for extrapolation, not for interpolation" in capsys.readouterr().err
 
 
 def test_a_strip(tmp_path, clips, capsys):

@@ -1,5 +1,6 @@
 """The frontier of BD-rate and time: means over sequences that all codecs share, and who is beaten by nobody."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -38,6 +39,13 @@ def test_only_sequences_that_all_codecs_have_count():
     rows = [row for row in timed() if (row.sequence, row.codec) != ("b", "slow")]
     rows = [replace(row, encode_seconds=9e9) if row.sequence == "b" else row for row in rows]
     assert frontier(table_of(rows), "x265", "psnr_rgb").encode.max() == pytest.approx(20)
+
+
+def test_times_that_are_not_known_are_no_best(tmp_path, capsys):
+    rows = [replace(row, decode_seconds=math.nan) if row.codec == "slow" else row for row in timed()]
+    tables.write_rows(tmp_path / "r.csv", rows)
+    assert main(["frontier", str(tmp_path / "r.csv")]) == 0
+    assert "| slow | -10.0 % | **2.000** | - |" in capsys.readouterr().out
 
 
 def test_table_and_figure(tmp_path, capsys):

@@ -40,12 +40,18 @@ def test_a_run_and_its_table(tmp_path, clip, capsys):
 def test_refusals(tmp_path, clip, capsys):
     out = ["-o", str(tmp_path / "n.csv")]
     assert main(["run", "--root", str(clip), "--models", "tiny", "--motion", "tiny", *out]) == 2
+    assert (
+        main(["run", "--root", str(clip), "--models", str(tmp_path / "ahead.safetensors"), "--motion", "rife5x", *out])
+        == 2
+    )
+    ahead = str(tmp_path / "ahead.safetensors")
+    assert main(["run", "--root", str(clip), "--models", ahead, "--motion", ahead, *out]) == 2
     write(clip, moving(2, 64, 64))
     assert (
         main(["run", "--root", str(clip), "--models", str(tmp_path / "ahead.safetensors"), "--motion", "tiny", *out])
         == 2
     )
-    assert capsys.readouterr().err.count("\n") == 2
+    assert capsys.readouterr().err.count("\n") == 4
 
 
 def test_linear_motion_beats_repetition_where_motion_is_linear():

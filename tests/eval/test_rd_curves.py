@@ -301,3 +301,9 @@ def test_files_of_results(tmp_path, capsys):
         assert main(["table", str(tmp_path / "bad.csv")]) == 2
         err = capsys.readouterr().err
         assert len(err.splitlines()) == 1 and "bad.csv: no results file" in err
+    (tmp_path / "bad.csv").write_text("clip,method,psnr\na,b,1\n")
+    assert main(["table", str(tmp_path / "bad.csv")]) == 2 and "lacks the columns sequence" in capsys.readouterr().err
+    (tmp_path / "bad.csv").write_text(lines[0])
+    for command in (["table"], ["frontier"], ["plot", "-o", str(tmp_path)], ["report", "-o", str(tmp_path / "r.html")]):
+        assert main([command[0], str(tmp_path / "bad.csv"), *command[1:]]) == 2
+        assert "no rows in it" in capsys.readouterr().err

@@ -217,7 +217,7 @@ def test_a_codec_of_ones_own(own, tmp_path, monkeypatch, tiny_weights, capfd):
     header = codec.info(stream).header
     assert (header.anchor_codec, header.anchor_settings) == ("store", "store preset=plain crf=3 a=b")
     assert main(["decode", str(stream), "-o", str(shown)]) == 2
-    assert "'store' is unknown" in capfd.readouterr().err
+    assert "'store' is unknown; choose from" in (err := capfd.readouterr().err) and "give the .toml file" in err
     monkeypatch.setenv("NCM_ANCHORS", str(tmp_path))
     assert main(["verify", str(stream)]) == 2  # it carries no hashes, but it decodes
     assert "no hashes" in capfd.readouterr().err
@@ -272,7 +272,7 @@ def test_incomplete_definitions(own):
         with pytest.raises(InputError, match=f"'{key}' is missing"):
             load_row(own)
     own.write_text(OWN.replace("{params}", "{wishes}"))
-    with pytest.raises(AnchorError, match=r"'\{wishes\}' asks for 'wishes'; there are width, "):
+    with pytest.raises(AnchorError, match=r"'\{wishes\}' names the field 'wishes'; there are \{width\}, "):
         list(anchor_codec(str(own)).encode(anchors(moving(1, 66, 50)), info_of(moving(1, 66, 50))))
 
 
@@ -324,3 +324,10 @@ def test_spare_pictures_of_real_hm_can_go():
         numbers = {index: place for place, index in enumerate(kept)}
         rest = [packet._replace(index=numbers[packet.index]) for packet in hm.without(packets, gone)]
         assert hm.decode(rest, info_of(pictures)) == {numbers[index]: whole[index] for index in kept}
+
+
+@pytest.mark.parametrize("name", ["x265", "hm", "tcm"])
+def test_a_definition_has_a_name_of_its_own(own, name):
+    own.write_text(own.read_text().replace('name = "store"', f'name = "{name}"'))
+    with pytest.raises(InputError, match=f"{name} is one of our codecs"):
+        anchor_codec(str(own))

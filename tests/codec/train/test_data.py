@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from corpus import tiny_cache
 from helpers import moving, write
 
 from codec.errors import InputError
@@ -101,6 +102,54 @@ def test_caches_are_found_again_and_never_confused(tmp_path):
     assert open_corpus(first.folder, tmp_path / "elsewhere").folder == first.folder
     with pytest.raises(InputError, match="was made from"):
         open_corpus(tmp_path / "two" / "data", tmp_path / "cache")
+
+
+def test_a_folder_that_has_changed_since_is_warned_of(tmp_path, caplog):
+    data = tmp_path / "data"
+    for name in "ab":
+        write_images(data / name, moving(3))
+    write_images(data / "too-few", moving(2))
+    open_corpus(data, tmp_path / "cache")
+    assert len(open_corpus(data, tmp_path / "cache").clips) == 2 and not caplog.messages
+    write_images(data / "c", moving(3))
+    assert len(open_corpus(data, tmp_path / "cache").clips) == 2 and "has other clips than" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "content", [b"file,scene\n", b"file,scene,source\na.y4m,x\n", b"file,scene,source\n\xff,a,b\n"]
+)
+def test_a_manifest_with_mistakes_is_named(tmp_path, content):
+    write_images(tmp_path / "data" / "a", moving(3))
+    (tmp_path / "manifest.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"manifest\.csv"):
+        find_clips(tmp_path / "data")
+
+
+def test_lists_and_pictures_that_cannot_be_read_are_named(tmp_path):
+    (tmp_path / "tri_trainlist.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"tri_trainlist\.txt is no list"):
+        find_clips(tmp_path)
+    write_images(tmp_path / "data" / "a", moving(3))
+    (tmp_path / "data" / "a" / "0002.png").write_bytes(b"junk")
+    with pytest.raises(InputError, match=r"0002\.png: cannot be decoded \(.*\); fetch it again"):
+        build_cache(tmp_path / "data", tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "remedy"),
+    [
+        ("clean.yuv", b"short", "delete the folder"),
+        ("pass0.yuv", b"short", "decode-passes"),
+        ("pass0.json", b"{}", "decode-passes"),
+        ("pass0.json", b"[]", "no training cache"),
+    ],
+)
+def test_a_cache_that_is_cut_off_is_named(tmp_path, name, content, remedy):
+    cache = tiny_cache(tmp_path / "tiny")
+    Corpus(cache)
+    (cache / name).write_bytes(content)
+    with pytest.raises(InputError, match=remedy):
+        Corpus(cache)
 
 
 @pytest.fixture

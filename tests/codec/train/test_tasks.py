@@ -163,6 +163,20 @@ def test_sizes_of_a_wrong_type_or_that_do_not_fit(task):
             task.start(config, "", ALONE.device)
 
 
+def test_a_recipe_that_describes_a_network_only(tmp_path):
+    with pytest.raises(InputError, match=r"no teacher block .*; set train\.teacher = 0\.0"):
+        load_task("network").recipe.load(find_recipe("rife"))
+
+
+def test_checkpoints_that_cannot_be_read(task, tmp_path):
+    with pytest.raises(InputError, match=r"no checkpoint\.pt; give the folder"):
+        task.resume(tmp_path, ALONE.device)
+    for content in (b"", b"PK" + bytes(99)):
+        (tmp_path / "checkpoint.pt").write_bytes(content)
+        with pytest.raises(InputError, match=r"cannot be read .*; delete it to train anew"):
+            task.resume(tmp_path, ALONE.device)
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_has_a_usual_recipe(name):
     arguments = parsed(name, "--data", "clips")
