@@ -80,7 +80,8 @@ def fit_tables(streams: Sequence[Path], output: Path, *, device: str = "auto", p
         _count(path, model, counts, device)
         progress(number, len(streams))
     if model.codec is None or not counts.payloads:
-        raise InputError(f"{streams[0]}: neither here nor in other streams has a B-frame a payload; use --mode bitneed")
+        remedy = "code more frames, in --mode bitneed, at a lower --crf"
+        raise InputError(f"{streams[0]}: no B-frame of this or the other streams has a payload; {remedy}")
     for name, part in tables_of(model.codec).items():
         if name in counts.found:
             part.store(fit(part.lists(), counts.found[name], symmetric=isinstance(part, ScaleTables)))
