@@ -23,6 +23,7 @@ from ..progress import Progress, quiet
 from ..video.picture import Yuv420
 from ..video.reader import open_source
 from .output import output, write_all
+from .sound import beside_of
 from .synthesis import EXTRAPOLATION, INTERPOLATION, synthesiser_for
 from .timeline import is_repetition
 
@@ -78,7 +79,8 @@ def dejitter(
         total = None if source.frame_count is None else factor * source.frame_count
         rate = source.info.frame_rate * factor
         info = replace(source.info, frame_rate=rate, time_base=1 / rate)
-        with output(src, dst, info, None, video_codec=video_codec, crf=crf) as sink:
+        beside = beside_of(src, "drop", Fraction(1), origin=source.first_time)
+        with output(source, dst, info, beside, src=src, video_codec=video_codec, crf=crf) as sink:
             number = write_all(sink, made, progress, total)
     return Smoothed(number, late / rate)
 

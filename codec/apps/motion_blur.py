@@ -21,7 +21,7 @@ from ..video.source import VideoSource
 from .output import output, write_all
 from .picture_files import picture_target, read_pair, write_picture
 from .slow_motion import retimed_info
-from .sound import sound_of
+from .sound import beside_of
 from .synthesis import INTERPOLATION, Synthesiser, model_for, synthesiser_for
 from .timeline import Moment, moments, spans
 
@@ -51,7 +51,8 @@ def motion_blur(
     with open_source(src) as source:
         info = retimed_info(source.info, None)
         pictures = exposed(source, offsets, synthesiser_for(INTERPOLATION, model, source.info, device=device, tta=tta))
-        with output(src, dst, info, sound_of(src, sound, Fraction(1)), video_codec=video_codec, crf=crf) as sink:
+        beside = beside_of(src, sound, Fraction(1), origin=source.first_time)
+        with output(source, dst, info, beside, src=src, video_codec=video_codec, crf=crf) as sink:
             number = write_all(sink, pictures, progress, source.frame_count)
     return number
 

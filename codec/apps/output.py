@@ -6,13 +6,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ..errors import InputError
+from ..errors import DamageError, InputError
 from ..files import PathLike, check_outputs, unwritable
+from ..notes import tell
 from ..progress import Progress
+from ..video.companions import tell_left_out
 from ..video.libav_writer import CONTAINERS
 from ..video.picture import Frame, VideoInfo, Yuv420
-from ..video.writer import VideoSink, open_sink
-from .sound import Sound, add_sound
+from ..video.source import VideoSource
+from ..video.writer import STANDARD_OUTPUT, VideoSink, open_sink
+from .sound import Beside, add_beside
 
 CRF = 16.0  # of x264 and x265: hardly to be told from the source
 HIGHEST_CRF = 51
@@ -21,14 +24,46 @@ WITH_CRF = ("libx264", "libx265")
 
 @contextmanager
 def output(
-    src: PathLike, dst: PathLike, info: VideoInfo, sound: Sound | None, *, video_codec: str | None, crf: float | None
+    source: VideoSource,
+    dst: PathLike,
+    info: VideoInfo,
+    beside: Beside | None,
+    *,
+    src: PathLike,
+    video_codec: str | None,
+    crf: float | None,
 ) -> Iterator[VideoSink]:
-    """A sink for the video, to which the sound of `src` is added at the end if any is wanted.
+    """A sink for pictures made of a source, the file `src`; what goes beside them is added at the end.
 
-    InputError if both are one file, OutputError if `dst` cannot be written.
+    What of the source does not get there is said. InputError if both are one file, OutputError if `dst` cannot be
+    written; DamageError, once it is there, if the source was damaged.
     """
     target = str(dst)
     check_outputs({"the video": src}, {"the output": target})
+    in_container = Path(target).suffix.lower() in CONTAINERS
+    with _sink(target, info, beside if in_container else None, video_codec=video_codec, crf=crf) as sink:
+        tell(source.name, source.notes)
+        tell_left_out(source.name, *_left_out(source, beside if in_container else None))
+        tell(STANDARD_OUTPUT if target == "-" else target, sink.notes)
+        yield sink
+    if source.problems:
+        raise DamageError.of(source.name, source.problems, "what can be decoded is in the output")
+
+
+def _left_out(source: VideoSource, beside: Beside | None) -> tuple[list[str], str]:
+    """What goes beside the pictures of a source and not beside those that are made of them, and why."""
+    others = list(source.companions or ())
+    if beside is None or not beside.words:
+        return others, "the output has pictures only"
+    others.remove(beside.words)
+    return others, "the output has pictures and one track of sound"
+
+
+@contextmanager
+def _sink(
+    target: str, info: VideoInfo, beside: Beside | None, *, video_codec: str | None, crf: float | None
+) -> Iterator[VideoSink]:
+    """A sink of its own for each kind of output. InputError or OutputError."""
     if Path(target).suffix.lower() not in CONTAINERS:
         if crf is not None:
             raise InputError(f"{target}: holds raw video; leave out --crf, or write to {', '.join(CONTAINERS)}")
@@ -39,18 +74,18 @@ def output(
     if encoder in WITH_CRF and (info.width % 2 or info.height % 2):
         size = f"{info.width}x{info.height}"
         raise InputError(f"{target}: {encoder} takes no odd sizes such as {size}; write .mkv by --video-codec ffv1")
-    if sound is None:
+    if beside is None:
         with open_sink(target, info, video_codec=encoder, options=options) as sink:
             yield sink
         return
-    with _beside(target) as folder:
-        silent = Path(folder) / f"video{Path(target).suffix}"
-        with open_sink(silent, info, video_codec=encoder, options=options) as sink:
+    with _folder_beside(target) as folder:
+        alone = Path(folder) / f"video{Path(target).suffix}"
+        with open_sink(alone, info, video_codec=encoder, options=options) as sink:
             yield sink
-        add_sound(silent, sound, target)
+        add_beside(alone, beside, target)
 
 
-def _beside(target: str) -> "TemporaryDirectory[str]":
+def _folder_beside(target: str) -> "TemporaryDirectory[str]":
     """A hidden folder beside the output. OutputError if there is no place for it."""
     try:
         return TemporaryDirectory(prefix=".", suffix=".part", dir=Path(target).resolve().parent)

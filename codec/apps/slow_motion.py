@@ -18,7 +18,7 @@ from ..video.picture import VideoInfo, Yuv420
 from ..video.reader import open_source
 from ..video.source import VideoSource
 from .output import output, write_all
-from .sound import sound_of
+from .sound import beside_of
 from .synthesis import INTERPOLATION, Synthesiser, synthesiser_for
 from .timeline import moments, spans
 
@@ -53,7 +53,8 @@ def slow_motion(
         longer = factor * info.frame_rate / source.info.frame_rate
         total = None if source.frame_count is None else round(source.frame_count * longer)
         pictures = retimed(source, info.frame_rate * factor, synthesiser)
-        with output(src, dst, info, sound_of(src, sound, factor), video_codec=video_codec, crf=crf) as sink:
+        beside = beside_of(src, sound, factor, origin=source.first_time)
+        with output(source, dst, info, beside, src=src, video_codec=video_codec, crf=crf) as sink:
             number = write_all(sink, pictures, progress, total)
     return number
 

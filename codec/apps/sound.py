@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The sound of a video: kept as it is, or stretched with its pitch kept, beside new pictures."""
+"""What of a film stays beside new pictures: one track of sound, kept or stretched, chapters and titles."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from heapq import merge
 from itertools import chain
 from pathlib import Path
@@ -13,11 +12,13 @@ from typing import Any, TypeAlias, cast
 
 import av
 from av.audio.frame import AudioFrame
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
+from av.stream import Disposition
 
 from ..errors import InputError, OutputError
 from ..files import PathLike, Place, is_pipe
-from ..video.companions import tell_left_out
+from ..notes import tell
+from ..video.companions import in_words, titles
 from ..video.joints import joined
 from ..video.libav_writer import CONTAINERS
 from ..video.source import reason
@@ -27,51 +28,71 @@ Packet: TypeAlias = Any
 CHOICES = ("stretch", "keep", "drop")
 SLOWEST, FASTEST = Fraction(1, 2), Fraction(100)  # of one `atempo`; slower takes several
 ENCODER, BITRATE = "aac", 160_000
+RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)  # that AAC has
+RATE = 48_000  # of sound of another one
+LEAST_LEAD = Fraction(1, 100)  # seconds that sound begins before the pictures, for those to wait
 
 
 @dataclass(frozen=True)
-class Sound:
-    """The first sound track of a file, at `tempo` times its speed; 1 is copied without a loss."""
+class Beside:
+    """What of the film at `path` goes beside pictures that take `factor` times as long.
+
+    `track` is the index of its sound, None without, and `words` name that. It is played at `tempo` times its speed; 1
+    is copied without a loss. `origin` is when the first picture is shown, in seconds of the film.
+    """
 
     path: str
+    origin: Fraction
+    track: int | None = None
+    words: str = ""
+    factor: Fraction = Fraction(1)
     tempo: Fraction = Fraction(1)
 
+    @property
+    def scale(self) -> Fraction:
+        """How many seconds of the output a second of the sound takes."""
+        return 1 / self.tempo
 
-def sound_of(src: PathLike, choice: str, factor: Fraction) -> Sound | None:
-    """The sound for a video that is `factor` times as long; None if it has none, or none is wanted or can be read.
 
-    InputError if the choice is unknown.
+def beside_of(src: PathLike, choice: str, factor: Fraction, *, origin: Fraction) -> Beside | None:
+    """What goes beside a video that is `factor` times as long; None if there is nothing, or nothing can be read.
+
+    The sound is the track that is marked as default, else the first. InputError if the choice is unknown.
     """
     if choice not in CHOICES:
         raise InputError(f"--sound {choice}: choose from {', '.join(CHOICES)}")
-    if choice == "drop" or is_pipe(src) or Path(src).suffix.lower() in (".yuv", ".y4m"):
+    if is_pipe(src) or Path(src).suffix.lower() in (".yuv", ".y4m"):
         return None
     try:
-        with av.open(f"file:{src}", metadata_errors="ignore") as container:
-            if not container.streams.audio:
+        with av.open(f"file:{src}", metadata_errors="ignore") as film:
+            tracks = [track for track in film.streams.audio if track.codec_context is not None and choice != "drop"]
+            taken = min(tracks, key=lambda track: not track.disposition & Disposition.default, default=None)
+            if taken is None and not film.chapters() and not titles(film.metadata):
                 return None
-            if container.streams.audio[0].codec_context is None:
-                tell_left_out(src, ["sound"], "its codec is not known here")
-                return None
+            index, words = (None, "") if taken is None else (taken.index, in_words(taken))
     except (OSError, av.FFmpegError):
         return None  # who reads the pictures says what is wrong
-    return Sound(str(src), 1 / factor if choice == "stretch" else Fraction(1))
+    return Beside(str(src), origin, index, words, factor, 1 / factor if choice == "stretch" else Fraction(1))
 
 
-def add_sound(video: Path, sound: Sound, target: PathLike) -> None:
-    """Write the pictures of `video` and a sound into `target`, whole or not at all. OutputError."""
+def add_beside(video: Path, beside: Beside, target: PathLike) -> None:
+    """Write the pictures of `video`, and what goes beside them, into `target`, whole or not at all. OutputError."""
     place = Place(target)
     try:
         place.reserve()
         with (
             av.open(f"file:{video}") as pictures,
-            av.open(f"file:{sound.path}", metadata_errors="ignore") as source,
+            av.open(f"file:{beside.path}", metadata_errors="ignore") as source,
             av.open(f"file:{place.path}", "w", format=CONTAINERS[Path(target).suffix.lower()].name) as made,
         ):
-            tracks = [_copied(pictures.streams.video[0], made, Fraction(0))]
-            delay = _start(source.streams.audio[0]) - _start(source.streams.video[0])
-            track = _copied if sound.tempo == 1 else partial(_stretched, tempo=sound.tempo)
-            tracks.append(track(source.streams.audio[0], made, delay))
+            heard = _first_heard(beside)
+            lead = max(beside.origin - heard, Fraction(0)) * beside.scale
+            lead = lead if lead > LEAST_LEAD else Fraction(0)
+            tracks = [_copied(pictures.streams.video[0], made, lead)]
+            if beside.track is not None:
+                tracks.append(_sound(source.streams[beside.track], made, beside, lead, heard=heard))
+            made.metadata.update(titles(source.metadata))
+            made.set_chapters(list(_chapters(source, beside, lead)))
             _mux(made, tracks)
         place.commit()
     except (OSError, ValueError, av.FFmpegError) as error:
@@ -79,6 +100,41 @@ def add_sound(video: Path, sound: Sound, target: PathLike) -> None:
         raise OutputError(f"{target}: the sound cannot be written ({why}); try --sound drop") from error
     finally:
         place.abandon()
+
+
+def _first_heard(beside: Beside) -> Fraction:
+    """When the sound begins, in seconds of the film; with the pictures if there is none or it cannot be decoded."""
+    if beside.track is None:
+        return beside.origin
+    with av.open(f"file:{beside.path}", metadata_errors="ignore") as film:
+        stream: Track = film.streams[beside.track]
+        first = next(_frames(stream), None)
+    return beside.origin if first is None or first.pts is None else first.pts * Fraction(stream.time_base)
+
+
+def _sound(
+    stream: Track, made: OutputContainer, beside: Beside, lead: Fraction, *, heard: Fraction
+) -> Iterator[Packet]:
+    """The packets of the sound beside pictures that start at `lead` seconds, for a new stream of the output."""
+    if beside.tempo == 1:
+        packets, copy = _with_copy(stream, made, _start(stream) - beside.origin + lead)
+    else:
+        delay = max((heard - beside.origin) * beside.scale + lead, Fraction(0))
+        packets, copy = _stretched(stream, made, delay, tempo=beside.tempo)
+    copy.metadata.update(titles(stream.metadata))
+    copy.disposition = stream.disposition
+    return packets
+
+
+def _chapters(source: InputContainer, beside: Beside, lead: Fraction) -> Iterator[Any]:
+    """The chapters of a film at the times of the output, in milliseconds."""
+    for chapter in source.chapters():
+        if (unit := chapter["time_base"]) is None:
+            continue
+        times = [(chapter[key] * unit - beside.origin) * beside.factor + lead for key in ("start", "end")]
+        start, end = (max(0, round(time * 1000)) for time in times)
+        if end > start:
+            yield {**chapter, "start": start, "end": end, "time_base": Fraction(1, 1000)}
 
 
 def _start(stream: Track) -> Fraction:
@@ -91,17 +147,22 @@ def _mux(made: OutputContainer, tracks: Iterable[Iterator[Packet]]) -> None:
         made.mux(packet)
 
 
-def _copied(stream: Track, made: OutputContainer, delay: Fraction) -> Iterator[Packet]:
-    """The packets of a stream as they are, starting at `delay` seconds, for a new stream of the output."""
+def _copied(stream: Track, made: OutputContainer, start: Fraction) -> Iterator[Packet]:
+    """The packets of a stream as they are, starting at `start` seconds, for a new stream of the output."""
+    return _with_copy(stream, made, start)[0]
+
+
+def _with_copy(stream: Track, made: OutputContainer, start: Fraction) -> tuple[Iterator[Packet], Track]:
+    """The same, and the new stream."""
     copy = made.add_stream_from_template(stream)
-    shift = round((delay - _start(stream)) / Fraction(stream.time_base or 1))
+    shift = round((start - _start(stream)) / Fraction(stream.time_base or 1))
 
     def packets() -> Iterator[Packet]:
         for packet in _timed(packet for packet, _ in joined(stream.container, [stream]) if packet.size):
             packet.dts, packet.pts, packet.stream = packet.dts + shift, packet.pts + shift, copy
             yield packet
 
-    return packets()
+    return packets(), copy
 
 
 def _timed(packets: Iterable[Packet]) -> Iterator[Any]:
@@ -122,33 +183,49 @@ def _counted_down(packets: list[Any], last: int) -> list[Any]:
     return packets
 
 
-def _stretched(stream: Track, made: OutputContainer, delay: Fraction, *, tempo: Fraction) -> Iterator[Packet]:
-    """A stream decoded, played at `tempo` times its speed with its pitch kept, and encoded again."""
-    coded: Track = made.add_stream(ENCODER, rate=stream.rate, bit_rate=BITRATE, layout=stream.layout)
-    first = round(max(delay / tempo, 0) * stream.rate)
+def _stretched(
+    stream: Track, made: OutputContainer, start: Fraction, *, tempo: Fraction
+) -> tuple[Iterator[Packet], Track]:
+    """A stream played at `tempo` times its speed with its pitch kept and encoded again, and the new stream."""
+    rate = stream.rate if stream.rate in RATES else RATE
+    # What has no names for its channels, such as much PCM, has those of its number of channels.
+    layout = f"{stream.channels}c" if stream.layout.name.endswith("channels") else stream.layout.name
+    coded: Track = made.add_stream(ENCODER, rate=rate, bit_rate=BITRATE, layout=layout)
 
     def packets() -> Iterator[Packet]:
-        count = first
-        for frame in _at_tempo(stream, tempo):
-            frame.pts, frame.time_base = count, Fraction(1, stream.rate)
+        count = round(start * rate)
+        for frame in _at_tempo(stream, tempo, f"sample_rates={rate}:channel_layouts={layout}"):
+            frame.pts, frame.time_base = count, Fraction(1, rate)
             count += frame.samples
             yield from coded.encode(frame)
         yield from coded.encode(None)
 
-    return packets()
+    return packets(), coded
 
 
-def _at_tempo(stream: Track, tempo: Fraction) -> Iterator[AudioFrame]:
-    """The decoded sound through FFmpeg's `atempo`, several in a row where one does not reach."""
+def _at_tempo(stream: Track, tempo: Fraction, form: str) -> Iterator[AudioFrame]:
+    """The decoded sound, silent where it pauses, through FFmpeg's `atempo`, several in a row where one is too few."""
     graph = av.filter.Graph()
     source, sink = graph.add_abuffer(template=stream), graph.add("abuffersink")
     steps = [graph.add("atempo", f"{float(part):.9f}") for part in tempos(tempo)]
-    graph.link_nodes(source, *steps, sink).configure()
-    for frame in chain(stream.container.decode(stream), [None]):
+    graph.link_nodes(source, graph.add("aresample", "async=1"), *steps, graph.add("aformat", form), sink).configure()
+    for frame in chain(_frames(stream), [None]):
         graph.push(frame)
         with suppress(av.BlockingIOError, av.EOFError):
             while True:
                 yield cast(AudioFrame, graph.pull())
+
+
+def _frames(stream: Track) -> Iterator[AudioFrame]:
+    """The decoded sound; what is damaged is left out, and a line says so."""
+    for packet, _ in joined(stream.container, [stream]):
+        try:
+            yield from cast(list[AudioFrame], packet.decode())
+        except av.FFmpegError:
+            tell(
+                stream.container.name.removeprefix("file:"),
+                [f"parts of its {in_words(stream)} are damaged and left out"],
+            )
 
 
 def tempos(tempo: Fraction) -> list[Fraction]:

@@ -81,14 +81,14 @@ class Companions:
     def join(self, film: OutputContainer) -> None:
         """Add all to a film, whose pictures have their track already and whose header is not written yet."""
         self._film = film
-        film.metadata.update(_titles(self._source.metadata))
+        film.metadata.update(titles(self._source.metadata))
         film.set_chapters(list(self._chapters()))
         left_out: list[str] = []
         for stream in filter(lambda stream: _is_companion(stream, self._source), self._source.streams):
             try:
                 self._add(stream, film)
             except ValueError:
-                left_out.append(_in_words(stream))
+                left_out.append(in_words(stream))
         tell_left_out(self._name, left_out, f"{film.format.name} cannot hold it")
         streams = [stream for stream in self._source.streams if stream.index in self._copies]
         if streams and self._cut:
@@ -114,7 +114,7 @@ class Companions:
         try:
             self._film.mux(list(self._copies[packet.stream.index](packet)))
         except (av.ArgumentError, av.InvalidDataError):
-            tell(self._name, [f"parts of its {_in_words(packet.stream)} are damaged and left out"])
+            tell(self._name, [f"parts of its {in_words(packet.stream)} are damaged and left out"])
 
     def _upcoming(self) -> "Packet | None":
         """The next packet, in the film's time; None after the last one, or where the source cannot be read on."""
@@ -150,7 +150,7 @@ class Companions:
             copied, self._copies[stream.index] = converter(stream, film)
         else:
             raise ValueError("not held as it is")
-        copied.metadata.update(_titles(stream.metadata))
+        copied.metadata.update(titles(stream.metadata))
         copied.disposition = stream.disposition
 
     def _image(self, stream: Stream) -> bytes:
@@ -216,7 +216,7 @@ def _holds_pictures(dst: str | Path) -> str:
 
 def kinds(source: InputContainer) -> list[str]:
     """What goes beside the pictures of a file, in words."""
-    return [_in_words(stream) for stream in source.streams if _is_companion(stream, source)]
+    return [in_words(stream) for stream in source.streams if _is_companion(stream, source)]
 
 
 def _is_held(stream: Stream, container: str) -> bool:
@@ -247,7 +247,7 @@ def _is_companion(stream: Stream, source: InputContainer) -> bool:
     return True
 
 
-def _in_words(stream: Stream) -> str:
+def in_words(stream: Stream) -> str:
     """A stream for people, as in 'sound (aac)'."""
     codec = _codec_name(stream)
     return WORDS.get(stream.type, "a track") + (f" ({codec})" if codec else "")
@@ -259,6 +259,6 @@ def _codec_name(stream: Stream) -> str:
     return "" if context is None else context.name
 
 
-def _titles(metadata: dict[str, str]) -> dict[str, str]:
+def titles(metadata: dict[str, str]) -> dict[str, str]:
     """Metadata without what is not the film's own."""
     return {key: value for key, value in metadata.items() if key.lower() not in TECHNICAL and not key.startswith("_")}

@@ -48,6 +48,7 @@ LOSSY = "libx264"  # where a quality is asked for and no encoder
 SHAPED = ("libx264", "libx265")  # encoders that write the sample aspect ratio, which PyAV cannot give to a muxer
 LANGUAGES = {"mp4": "[a-z]{3}", "mov": "eng"}  # those that come back as they are; .mov has codes of its own
 TICKS = 10_000  # a second that .mp4 and .mov have at least
+NARROW = 8  # samples a side: FFV1 cannot cut less into slices
 FIELDS = ("libx264", "ffv1")  # encoders that keep the field order
 
 
@@ -187,6 +188,8 @@ def _options(encoder: str, info: VideoInfo, given: Mapping[str, str] | None) -> 
     """Options for FFmpeg's encoder: those given, else what makes it lossless, and what the video says of itself."""
     presentation = info.presentation
     options = dict(LOSSLESS_OPTIONS.get(encoder, {}) if given is None else given)
+    if encoder == "ffv1" and min(info.width, info.height) < NARROW:
+        options = {"level": "1"} | options  # the version without slices
     if presentation.chroma_location != "left":
         options["chroma_sample_location"] = presentation.chroma_location
     if presentation.interlaced and encoder == "libx264":

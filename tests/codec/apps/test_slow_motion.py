@@ -238,6 +238,6 @@ def test_sound_of_a_codec_that_nobody_knows(sound, tmp_path, caplog):
     path = make_film(tmp_path / "in.mkv", 3)
     path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_XYZ"))
     assert main(["slowmo", "in.mkv", "-o", "out.mp4", "--factor", "2", "--sound", sound, "--model", "tiny"]) == 0
-    assert "sound left out" in caplog.text
+    assert "sound, subtitles (srt) left out" in caplog.text
     with av.open("out.mp4") as made:
         assert not made.streams.audio

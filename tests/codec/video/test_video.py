@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from helpers import moving, read, write
 
 from codec.errors import CodecError, InputError, OutputError
 from codec.video.libav_reader import Clock
@@ -622,3 +623,12 @@ def test_pictures_must_fit(tmp_path):
     with pytest.raises(InputError, match=words), open_sink(tmp_path / "a.yuv", make_info()) as sink:
         sink.write(Frame(0, make_picture(make_info(20, 36))))
     assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize("bit_depth", [8, 10])
+@pytest.mark.parametrize("size", [(1, 1), (1, 33), (2, 300), (300, 2), (3, 5)])
+def test_narrow_pictures_are_lossless_in_mkv(tmp_path, size, bit_depth):
+    pictures = moving(2, *size, bit_depth=bit_depth)
+    path = tmp_path / "narrow.mkv"
+    write(path, pictures)
+    assert [frame.picture for frame in read(path)] == pictures
