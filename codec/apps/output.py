@@ -80,7 +80,7 @@ def _sink(
         return
     with _folder_beside(target) as folder:
         alone = Path(folder) / f"video{Path(target).suffix}"
-        with open_sink(alone, info, video_codec=encoder, options=options) as sink:
+        with open_sink(alone, info, video_codec=encoder, options=options, name=target) as sink:
             yield sink
         add_beside(alone, beside, target)
 

@@ -2,7 +2,7 @@
 """Encode a video file into an .ncm stream: source, anchors, B-frames and writer put together."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
@@ -26,7 +26,7 @@ from ..notes import tell
 from ..parallel.executor import Executor, InProcess, begun_ahead
 from ..parallel.open import executor_for, work_of
 from ..progress import Counter, Progress, quiet
-from ..video.companions import companions_of, tell_beside_pipe
+from ..video.companions import Companions, companions_of, tell_beside_pipe
 from ..video.metrics import MS_SSIM_SHORTEST
 from ..video.picture import Frame, VideoInfo, Yuv420
 from ..video.source import VideoSource
@@ -107,14 +107,15 @@ def _encode_once(src: PathLike, target: str | None, settings: EncodeSettings, pr
         total = min((n for n in (source.frame_count, settings.frames) if n is not None), default=None)
         encoder = Encoder(settings, source.info, anchor_codec, model, Counter(progress, total))
         encoder.journal = stack.enter_context(keeping(target, src, settings, encoder.header))
-        file = BytesIO() if target is None else stack.enter_context(_output(src, target, source, settings, stack))
+        companions = None if target is None else _companions(src, target, source, settings, stack)
+        file = BytesIO() if target is None else stack.enter_context(writing(target, companions, force=force))
         sink = stack.enter_context(open_sink(settings.recon, source.info, force=force)) if settings.recon else None
         if sink is not None:
             tell(sink.name, sink.notes)
         table = stack.enter_context(replacing(settings.csv, force=force)) if settings.csv else None
         work = work_of(source.info, total, SECONDS[settings.mode])
         encoder.executor = stack.enter_context(executor_for(encoder.bframes, settings.workers, work, settings.ray))
-        summary = encoder.run(islice(source, settings.frames), file, sink)
+        summary = encoder.run(_first(source, settings.frames, companions), file, sink)
         if not summary.rows:
             raise InputError(f"{source.name}: it holds no frames; there is nothing to encode")
         if table is not None:
@@ -204,17 +205,26 @@ class Encoder:
         return GopDecision(coder, settings.distance, settings.maxrate, kept).decisions(source)
 
 
-def _output(
+def _companions(
     src: PathLike, target: str, source: VideoSource, settings: EncodeSettings, stack: ExitStack
-) -> AbstractContextManager[Output]:
-    """Where the stream goes, with what goes beside the pictures of the source, or a line that says that it does not."""
-    companions = None
+) -> Companions | None:
+    """What goes beside the pictures of the source, or None and a line that says what does not."""
     if is_pipe(src):
         tell_beside_pipe(source.name, source.companions or (), target)
     elif source.companions is not None:
         stop = None if settings.frames is None else settings.frames / source.info.frame_rate
-        companions = stack.enter_context(companions_of(src, target, origin=source.first_time, stop=stop))
-    return writing(target, companions, force=settings.force)
+        return stack.enter_context(
+            companions_of(src, target, origin=source.first_time, stop=stop, estimated=stop is not None)
+        )
+    return None
+
+
+def _first(source: VideoSource, count: int | None, companions: Companions | None) -> Iterator[Frame]:
+    """The first frames of a source, or all; what goes beside them ends with the last of them."""
+    for number, frame in enumerate(islice(source, count), 1):
+        if number == count and companions is not None:
+            companions.end(frame.pts * source.info.time_base + 1 / source.info.frame_rate)
+        yield frame
 
 
 def _to_write(interval: Interval, source: Yuv420, poc: int, *, slope: float, effort: int) -> ToWrite:

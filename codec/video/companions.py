@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, cast
 
 import av
 from av.container import InputContainer, OutputContainer
@@ -24,6 +24,7 @@ Packet: TypeAlias = "av.Packet[Any]"
 Copy = Callable[[Packet], Sequence[Packet]]  # a packet of the source as packets of the film
 # What tells of the file that a title was in, not of the film.
 TECHNICAL = {"encoder", "major_brand", "minor_version", "compatible_brands", "vendor_id", "duration"}
+LONGEST_SUBTITLE = 10  # seconds before a part of a film in which subtitles of it are looked for
 NO_WORDS = b"\0\0"  # of mov_text: a text of no bytes
 CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv")  # files that can have more than pictures
 IMAGES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
@@ -39,8 +40,9 @@ WORDS = {
 class Companions:
     """All of a file but its pictures, to be put into a film; what is shown at 0 is at `origin` seconds in the file.
 
-    Only what comes from `start` to `stop` seconds, counted from there, is taken, and then starts at 0. FFmpegError if
-    the file cannot be read. What cannot be copied is said, a line each.
+    Only what comes from `start` to `stop` seconds, counted from there, is taken, and then starts at 0. If `stop` is
+    `estimated`, it cuts chapters alone, until `end` tells it. FFmpegError if the file cannot be read. What cannot be
+    copied is said, a line each.
     """
 
     def __init__(
@@ -50,7 +52,9 @@ class Companions:
         origin: Fraction = Fraction(0),
         start: Fraction | None = None,
         stop: Fraction | None = None,
+        estimated: bool = False,
     ) -> None:
+        self._estimated = estimated
         self._name, self._start, self._stop = str(path), start or Fraction(0), stop
         self._shift = origin + self._start
         self._missing = max(-origin, Fraction(0))  # seconds that others have cut off the start
@@ -73,6 +77,10 @@ class Companions:
         """Have the film begin at `seconds` instead of 0; only before `join`."""
         self._begin = seconds
 
+    def end(self, seconds: Fraction) -> None:
+        """Have the film end at `seconds`, counted as `stop` is."""
+        self._stop, self._estimated = seconds, False
+
     @property
     def kinds(self) -> list[str]:
         """What there is, in words."""
@@ -92,7 +100,8 @@ class Companions:
         tell_left_out(self._name, left_out, f"{film.format.name} cannot hold it")
         streams = [stream for stream in self._source.streams if stream.index in self._copies]
         if streams and self._cut:
-            self._source.seek(int(self._shift * av.time_base))
+            early = LONGEST_SUBTITLE if any(stream.type == "subtitle" for stream in streams) else 0
+            self._source.seek(int((self._shift - early) * av.time_base))
         self._packets = (packet for packet, _ in joined(self._source, streams)) if streams else iter(())
 
     def mux(self, until: Fraction | None = None) -> None:
@@ -103,10 +112,24 @@ class Companions:
             if until is not None and time >= until:
                 return
             self._waiting = None
-            late = self._stop is not None and time >= self._begin + self._stop - self._start
-            if late or (self._cut and time < self._begin):
+            if self._is_late(time) or (self._cut and time < self._begin and not self._lasts(packet)):
                 continue
             self._write(packet)
+
+    def _is_late(self, time: Fraction) -> bool:
+        """Whether what comes at a time of the film comes after its end."""
+        known = self._stop is not None and not self._estimated
+        return known and time >= self._begin + cast(Fraction, self._stop) - self._start
+
+    def _lasts(self, packet: Packet) -> bool:
+        """Whether a subtitle that came before a part of a film is still shown in it; if so, it starts with the part."""
+        begin = math.ceil(self._begin / packet.time_base)
+        end = (packet.pts or 0) + (packet.duration or 0)
+        if packet.stream.type != "subtitle" or end <= begin:
+            return False
+        packet.pts = packet.dts = begin
+        packet.duration = end - begin
+        return True
 
     def _write(self, packet: Packet) -> None:
         """Write a packet; what the film does not take, such as a track whose times go back, is left out and said."""
@@ -141,7 +164,9 @@ class Companions:
         if stream.type == "video" and film.format.name == "matroska":
             if (image := IMAGES.get(_codec_name(stream))) is None:
                 raise ValueError("no cover art")
-            film.add_attachment(*image, self._image(stream))
+            name = stream.metadata.get("filename", image[0])
+            added = film.add_attachment(name, image[1], self._image(stream))
+            added.metadata.update({key: text for key, text in stream.metadata.items() if key == "title"})
             return
         if _is_held(stream, film.format.name):
             copied = film.add_stream_from_template(stream, opaque=True)
@@ -180,13 +205,14 @@ def companions_of(
     origin: Fraction = Fraction(0),
     start: Fraction | None = None,
     stop: Fraction | None = None,
+    estimated: bool = False,
 ) -> Iterator[Companions | None]:
     """What goes beside the pictures of a film, for another file; None, and a line of it, if that has pictures only.
 
     InputError if the film cannot be read.
     """
     try:
-        companions = Companions(src, origin=origin, start=start, stop=stop)
+        companions = Companions(src, origin=origin, start=start, stop=stop, estimated=estimated)
     except (OSError, av.FFmpegError) as error:
         raise InputError(f"{src}: cannot be read ({reason(error)}); check the path") from error
     with companions:

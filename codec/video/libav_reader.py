@@ -55,6 +55,8 @@ def read_container(
     info = _stream_info(stream, first, reader)
     if foreign := foreign_to(first):
         notes.append(f"its {' and '.join(foreign)} cannot be carried")
+    if _has_alpha_apart(stream, first):
+        notes.append("its transparency, which is kept apart from the pictures, is left out")
     return VideoSource(
         info,
         _converted(chain([first], decoded), info, reader, damage, counted=container.format.name == COUNTED),
@@ -65,6 +67,12 @@ def read_container(
         first_time=_time(stream, first),
         problems=damage.problems,
     )
+
+
+def _has_alpha_apart(stream: VideoStream, first: av.VideoFrame) -> bool:
+    """Whether transparency lies beside the pictures, as that of VP8 and VP9 does, where FFmpeg's decoders are blind."""
+    marked = any(key.lower() == "alpha_mode" and text == "1" for key, text in stream.metadata.items())
+    return marked and not any(component.is_alpha for component in first.format.components)
 
 
 def _path(url: str) -> Path:

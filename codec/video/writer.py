@@ -143,18 +143,19 @@ def open_sink(
     companions: Companions | None = None,
     force: bool = False,
     steady: bool = False,
+    name: str | None = None,
 ) -> VideoSink:
     """A video file to be written, by its suffix, or '-' for .y4m on standard output.
 
     `video_codec` is an FFmpeg encoder for .mkv, .mp4 and .mov, and `options` are its own; lossless if absent.
     Timestamps survive there up to the container's resolution; .yuv and .y4m have none. `companions` are put beside the
     pictures there. With `steady`, frames are repeated in .yuv and .y4m where the rate varies. OutputError if the
-    format, the encoder or the place is not usable; a read-only file is one that is only if `force` is given. Writing
-    raises BrokenPipeError if the reader of standard output has gone.
+    format, the encoder or the place is not usable; a read-only file is one that is only if `force` is given. Messages
+    call it by its path, or by `name`. Writing raises BrokenPipeError if the reader of standard output has gone.
     """
     if str(path) == "-":
         return _stdout_sink(info, video_codec, steady=steady)
-    name, suffix = str(path), Path(path).suffix.lower()
+    name, suffix = name or str(path), Path(path).suffix.lower()
     place = Place(path, force=force)
     if suffix not in (*RAW_SUFFIXES, *CONTAINERS):
         known = ", ".join((*RAW_SUFFIXES, *CONTAINERS))

@@ -149,3 +149,13 @@ def test_sound_that_names_no_channels_or_has_a_rate_that_aac_has_not(rate):
     with av.open(slowed("in.mkv")) as made:
         seconds = sum(frame.samples / frame.rate for frame in made.decode(audio=0))
     assert seconds == pytest.approx(0.4, abs=SMEARED)
+
+
+def test_an_error_names_the_output_and_not_a_file_on_the_way_to_it(monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    make_film("in.mkv", 3)
+    monkeypatch.setattr("codec.video.libav_writer.ContainerWriter.write", full)
+    slowed("in.mkv", status=2)
+    assert "codec: out.mkv: cannot be written (No space left" in capsys.readouterr().err

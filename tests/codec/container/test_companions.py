@@ -262,3 +262,40 @@ def test_sound_whose_clock_is_set_anew_is_kept(tmp_path, weights, caplog):
         codec.encode(src, tmp_path / "b.mkv", **FAST)
     assert "damaged" not in caplog.text and "its clock is set anew at 0.192 s" in caplog.text
     assert len(packets_of(tmp_path / "b.mkv", "audio")) == 2 * len(packets_of(once, "audio"))
+
+
+def test_sound_ends_with_the_last_frame_where_the_rate_varies(tmp_path, weights):
+    src = tmp_path / "src.mkv"
+    with av.open(str(src), "w") as film:
+        stream, sound = film.add_stream("libx264", rate=25, options={"bf": "0"}), film.add_stream("aac", rate=48_000)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        sound.codec_context.layout = "mono"
+        film.start_encoding()
+        shown = pictures(stream, moving(8, 64, 48))
+        for packet in shown:
+            late = max(0, packet.pts * packet.time_base - 0.15) * 3  # from 25 to 6.25 frames a second
+            packet.pts = packet.dts = packet.pts + round(late / packet.time_base)
+        for packet in sorted(shown + tone(sound, 30, "mono"), key=lambda packet: packet.dts * packet.time_base):
+            film.mux(packet)
+    codec.encode(src, tmp_path / "a.mkv", frames=7, **FAST)
+    with codec.open(tmp_path / "a.mkv") as video:
+        last = [frame.pts for frame in video][-1] * video.info.time_base
+    end = packets_of(tmp_path / "a.mkv", "audio")[-1][0] / 1000
+    assert last - 0.03 < end < last + 0.3
+
+
+def test_a_subtitle_that_is_shown_when_a_part_begins_is_in_it(tmp_path, weights):
+    src = make_film(tmp_path / "src.mkv", COUNT)  # subtitles at 0.1 to 0.3 s and 0.4 to 0.8 s
+    codec.encode(src, tmp_path / "a.mkv", **FAST)
+    codec.decode(tmp_path / "a.mkv", tmp_path / "part.mkv", start="0.52")
+    ((time, data),) = packets_of(tmp_path / "part.mkv", "subtitle")
+    assert time == 0 and b"two" in data
+
+
+def test_cover_art_keeps_its_name(tmp_path, weights):
+    plain = make_film(tmp_path / "plain.mkv", 3, cover=True)
+    src = tmp_path / "src.mkv"
+    src.write_bytes(plain.read_bytes().replace(b"cover.jpg", b"poster.jp"))
+    codec.encode(src, tmp_path / "a.mkv", **FAST)
+    with av.open(tmp_path / "a.mkv") as film:
+        assert [track.metadata["filename"] for track in film.streams if "filename" in track.metadata] == ["poster.jp"]

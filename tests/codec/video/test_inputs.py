@@ -265,3 +265,14 @@ def test_a_picture_shown_once_more_is_no_damage(tmp_path, caplog):
     source, frames = load(path)
     assert seconds(source, frames) == [0, Fraction(2, 25), Fraction(3, 25)]
     assert source.problems == [] and not caplog.text
+
+
+def test_transparency_that_is_kept_apart_is_said_to_be_left_out(tmp_path):
+    with av.open(str(tmp_path / "a.webm"), "w") as film:
+        stream = film.add_stream("libvpx-vp9", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.metadata["alpha_mode"] = "1"
+        film.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        film.mux(stream.encode(None))
+    with open_source(tmp_path / "a.webm") as source:
+        assert any("transparency" in note for note in source.notes)
