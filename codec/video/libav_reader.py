@@ -113,7 +113,16 @@ def read_sequence(path: Path, name: str, resources: ExitStack, frame_rate: Fract
         raise InputError(f"{name}: image {min(missing)} is missing of {count} images; number them without gaps")
     rate = frame_rate or DEFAULT_RATE
     options = {"start_number": str(start), "framerate": f"{rate.numerator}/{rate.denominator}"}
-    return read_container(f"file:{path}", name, resources, options=options)
+    return read_container(f"file:{_pattern(path)}", name, resources, options=options)
+
+
+def _pattern(path: Path) -> str:
+    """A path for FFmpeg, which takes each percent sign for a number's but those that are written twice."""
+    mark = NUMBER.search(path.name)
+    assert mark is not None
+    at = len(str(path)) - len(path.name) + mark.start()
+    before, after = str(path)[:at], path.name[mark.end() :]
+    return before.replace("%", "%%") + mark[0] + after.replace("%", "%%")
 
 
 def _numbers(path: Path) -> set[int]:

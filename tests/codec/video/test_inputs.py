@@ -3,6 +3,7 @@
 
 import re
 from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 
 import av
@@ -276,3 +277,14 @@ def test_transparency_that_is_kept_apart_is_said_to_be_left_out(tmp_path):
         film.mux(stream.encode(None))
     with open_source(tmp_path / "a.webm") as source:
         assert any("transparency" in note for note in source.notes)
+
+
+@pytest.mark.parametrize("name", ["100%/shot_%03d.png", "a%b_%03d.png", "%03d.png", "%03d 50%.png"])
+def test_images_with_percent_signs_in_their_names(tmp_path, name):
+    pattern = tmp_path / name
+    pattern.parent.mkdir(exist_ok=True)
+    for number in range(2):
+        path = Path(str(pattern).replace("%03d", f"{number:03d}"))
+        av.VideoFrame(64, 48, "rgb24").to_image().save(path)
+    with open_source(pattern) as source:
+        assert len(list(source)) == 2
