@@ -22,8 +22,8 @@ from ..gop.scene_cuts import is_cut, shrink
 from ..progress import Progress, quiet
 from ..video.picture import Yuv420
 from ..video.reader import open_source
+from .beside import beside_of
 from .output import output, write_all
-from .sound import beside_of
 from .synthesis import EXTRAPOLATION, INTERPOLATION, synthesiser_for
 from .timeline import is_repetition
 

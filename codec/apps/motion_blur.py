@@ -18,10 +18,10 @@ from ..progress import Progress, quiet
 from ..video.picture import Yuv420
 from ..video.reader import open_source
 from ..video.source import VideoSource
+from .beside import beside_of
 from .output import output, write_all
 from .picture_files import picture_target, read_pair, write_picture
 from .slow_motion import retimed_info
-from .sound import beside_of
 from .synthesis import INTERPOLATION, Synthesiser, model_for, synthesiser_for
 from .timeline import Moment, moments, spans
 

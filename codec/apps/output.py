@@ -15,7 +15,7 @@ from ..video.libav_writer import CONTAINERS
 from ..video.picture import Frame, VideoInfo, Yuv420
 from ..video.source import VideoSource
 from ..video.writer import STANDARD_OUTPUT, VideoSink, open_sink
-from .sound import Beside, add_beside
+from .beside import Beside, add_beside
 
 CRF = 16.0  # of x264 and x265: hardly to be told from the source
 HIGHEST_CRF = 51

@@ -17,8 +17,8 @@ from ..progress import Progress, quiet
 from ..video.picture import VideoInfo, Yuv420
 from ..video.reader import open_source
 from ..video.source import VideoSource
+from .beside import beside_of
 from .output import output, write_all
-from .sound import beside_of
 from .synthesis import INTERPOLATION, Synthesiser, synthesiser_for
 from .timeline import moments, spans
 

@@ -74,9 +74,10 @@ class Corpus:
             remedy = "delete the folder, and the clips are decoded anew"
             raise InputError(f"{folder / 'clean.yuv'} has {len(self.clean)} of {size} bytes; {remedy}")
         for made in self.passes:
-            lacking = [clip.name for clip in self.clips if clip.name not in made.noise]
-            if len(made.samples) < size or lacking:
-                what = f"{len(made.samples)} of {size} bytes" if not lacking else f"nothing of {lacking[0]}"
+            held = [clip for clip in self.clips if clip.name in made.noise]
+            size = max((clip.offset + clip.frames * clip.frame_bytes for clip in held), default=0)
+            if not held or len(made.samples) < size:
+                what = f"{len(made.samples)} of {size} bytes" if held else "none of the clips"
                 remedy = "delete it, and `codec train decode-passes` makes it anew"
                 raise InputError(f"{folder / made.name}.yuv and .json have {what}; {remedy}")
 

@@ -9,8 +9,8 @@ import pytest
 from films import make_film
 from helpers import moving, read, write
 
+from codec.apps.beside import tempos
 from codec.apps.slow_motion import slow_motion
-from codec.apps.sound import tempos
 from codec.apps.timeline import is_repetition, moments, spans
 from codec.cli import main
 from codec.errors import InputError

@@ -579,9 +579,9 @@ def test_bad_targets(tmp_path, name, options, words):
     assert left_behind(tmp_path) == []
 
 
-def test_pictures_too_small_for_the_lossless_encoder(tmp_path):
-    with pytest.raises(OutputError, match=r"ffv1 refuses 1x200 8 bit \(.*\); write to \.y4m$"):
-        open_sink(tmp_path / "a.mkv", make_info(1, 200))
+def test_sizes_that_an_encoder_refuses(tmp_path):
+    with pytest.raises(OutputError, match=r"libx265 refuses 1x200 8 bit \(.*\); write to \.mkv without --video-codec"):
+        open_sink(tmp_path / "a.mkv", make_info(1, 200), video_codec="libx265")
 
 
 @pytest.mark.parametrize("suffix", [".yuv", ".mkv"])
