@@ -19,7 +19,7 @@ from ..notes import tell
 from .companions import kinds
 from .joints import joined
 from .libav_presentation import foreign_to, presentation_of
-from .matroska import missing_bytes
+from .matroska import cropping, missing_bytes
 from .picture import Frame, VideoInfo
 from .pixel_formats import Reader, depth_of
 from .raw import DEFAULT_RATE, check_size
@@ -55,6 +55,9 @@ def read_container(
     info = _stream_info(stream, first, reader)
     if foreign := foreign_to(first):
         notes.append(f"its {' and '.join(foreign)} cannot be carried")
+    if isinstance(file, str) and container.format.name == MATROSKA and (sides := cropping(_path(file))):
+        cut = ", ".join(f"{count} at the {side}" for side, count in sides.items())
+        notes.append(f"its cropping ({cut}) is left out, so all of each picture is shown; crop it with ffmpeg before")
     if _has_alpha_apart(stream, first):
         notes.append("its transparency, which is kept apart from the pictures, is left out")
     return VideoSource(

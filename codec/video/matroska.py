@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""How much of a Matroska file is there: FFmpeg reads one that was cut short as if it were whole."""
+"""What FFmpeg does not tell of a Matroska file: that it was cut short, and that its pictures are to be cropped."""
 
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 EBML, SEGMENT = 0x1A45DFA3, 0x18538067  # the elements at the top of a file
+TRACKS, TRACK, VIDEO = 0x1654AE6B, 0xAE, 0xE0  # within a segment, each within the one before
+CROPPING = {0x54BB: "top", 0x54AA: "bottom", 0x54CC: "left", 0x54DD: "right"}  # within VIDEO
 HEAD = 4096  # bytes in which both begin
+TRACKS_WITHIN = 1 << 20  # bytes in which the tracks are looked for; they come before the pictures
 
 
 class _Element(NamedTuple):
@@ -30,6 +35,40 @@ def missing_bytes(path: Path) -> int:
     if (header.number, segment.number) != (EBML, SEGMENT) or segment.end is None:
         return 0
     return max(0, segment.end - path.stat().st_size)
+
+
+def cropping(path: Path) -> dict[str, int]:
+    """How many samples players are to cut off, by side, of the first track that says so; empty if none does. OSError.
+
+    Source: RFC 9559, section 5.1.4.1.28, elements PixelCropTop and so on.
+    """
+    if not path.is_file():
+        return {}
+    with path.open("rb") as file:
+        data = file.read(TRACKS_WITHIN)
+    places = [(0, len(data))]
+    for number in (SEGMENT, TRACKS, TRACK, VIDEO):
+        inner = chain.from_iterable(_elements(data, *place) for place in places)
+        places = [(element.begin, element.end or len(data)) for element in inner if element.number == number]
+    for place in places:
+        sides = [element for element in _elements(data, *place) if element.number in CROPPING]
+        counts = {CROPPING[side.number]: int.from_bytes(data[side.begin : side.end]) for side in sides}
+        if any(counts.values()):
+            return {side: count for side, count in counts.items() if count}
+    return {}
+
+
+def _elements(data: bytes, begin: int, end: int) -> Iterator[_Element]:
+    """The elements that lie one after another there, up to the first that is not whole."""
+    while begin < min(end, len(data)):
+        try:
+            element = _element(data, begin)
+        except IndexError:
+            return
+        yield element
+        if element.end is None:
+            return
+        begin = element.end
 
 
 def _element(data: bytes, at: int) -> _Element:
