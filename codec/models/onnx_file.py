@@ -85,11 +85,11 @@ def export_onnx(model: str, output: PathLike) -> None:
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise InputError(f"--onnx needs {' and '.join(missing)}; install the extra `onnx` of this program")
     part = part_of(find(model))
-    data = serialised(part)
-    for size in CHECKED:
-        if (difference := differs(part, data, *size)) > CLOSE:
-            raise ModelError(f"model {model!r}: onnxruntime's answer differs from torch's by {difference:.2g}")
-    with replacing(output) as file:
+    with replacing(output) as file:  # before the minutes that it takes
+        data = serialised(part)
+        for size in CHECKED:
+            if (difference := differs(part, data, *size)) > CLOSE:
+                raise ModelError(f"model {model!r}: onnxruntime's answer differs from torch's by {difference:.2g}")
         file.write(data)
 
 

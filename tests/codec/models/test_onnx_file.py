@@ -68,3 +68,9 @@ def test_the_command(tmp_path, capfd, monkeypatch):
     assert main(["export", "tiny", "--onnx", str(path)]) == 2
     assert "install the extra" in capfd.readouterr().err
     assert [each.name for each in tmp_path.iterdir()] == ["filter.onnx"]
+
+
+def test_the_place_is_looked_at_first(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("codec.models.onnx_file.serialised", lambda part: pytest.fail("exported before that"))
+    assert main(["export", "lite", "--onnx", str(tmp_path / "no" / "lite.onnx")]) == 2
+    assert "lite.onnx" in capfd.readouterr().err
