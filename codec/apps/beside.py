@@ -205,11 +205,18 @@ def _stretched(
 
 def _at_tempo(stream: Track, tempo: Fraction, form: str) -> Iterator[AudioFrame]:
     """The decoded sound, silent where it pauses, through FFmpeg's `atempo`, several in a row where one is too few."""
+    frames = _frames(stream)
+    if (first := next(frames, None)) is None:
+        return
     graph = av.filter.Graph()
-    source, sink = graph.add_abuffer(template=stream), graph.add("abuffersink")
+    # By the first frame, not the stream: MPEG layer 2 is announced as floats and decoded as integers.
+    source = graph.add_abuffer(
+        sample_rate=first.sample_rate, format=first.format, layout=first.layout, time_base=stream.time_base
+    )
     steps = [graph.add("atempo", f"{float(part):.9f}") for part in tempos(tempo)]
+    sink = graph.add("abuffersink")
     graph.link_nodes(source, graph.add("aresample", "async=1"), *steps, graph.add("aformat", form), sink).configure()
-    for frame in chain(_frames(stream), [None]):
+    for frame in chain([first], frames, [None]):
         graph.push(frame)
         with suppress(av.BlockingIOError, av.EOFError):
             while True:

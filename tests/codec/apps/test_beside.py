@@ -159,3 +159,22 @@ def test_an_error_names_the_output_and_not_a_file_on_the_way_to_it(monkeypatch, 
     monkeypatch.setattr("codec.video.libav_writer.ContainerWriter.write", full)
     slowed("in.mkv", status=2)
     assert "codec: out.mkv: cannot be written (No space left" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "codec_name"), [("in.ts", "mp2"), ("in.ts", "aac"), ("in.mkv", "libopus")])
+def test_sound_of_any_codec_is_stretched(tmp_path, name, codec_name):
+    with av.open(name, "w") as film:
+        video = film.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sound = film.add_stream(codec_name, rate=RATE, layout="mono")
+        for picture in moving(4):
+            film.mux(video.encode(video_frame(picture, "yuv420p")))
+        film.mux(video.encode(None))
+        resampler = av.AudioResampler(sound.format, "mono", RATE, sound.frame_size or 1024)
+        tone = (np.sin(np.arange(RATE) / 20) * 10_000).astype(np.int16)[None]
+        frame = av.AudioFrame.from_ndarray(tone, "s16", "mono")
+        frame.rate = RATE
+        for part in (*resampler.resample(frame), *resampler.resample(None), None):
+            film.mux(sound.encode(part))
+    with av.open(slowed(name)) as film:
+        assert sum(frame.samples for frame in film.decode(audio=0)) / RATE == pytest.approx(2, abs=0.1)
