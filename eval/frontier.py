@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
 
 import codec
 from eval.bdtable import MEAN_CURVE, compare, references
@@ -72,12 +73,24 @@ def draw(points: pd.DataFrame, reference: str, measure: str, folder: Path) -> li
 
 
 def _plot(axis: Axes, points: pd.DataFrame, time: str) -> None:
-    """BD-rate over one time, the codecs that no other beats joined by a line."""
+    """BD-rate over one time: encoders alone, ours, and a line along the codecs that no other beats."""
     best = points[points[f"{time}_best"]].sort_values(time)
     axis.plot(best[time], best.bd_rate, "-", color="0.6", zorder=1)
-    for number, name in enumerate(points.codec):
-        own = points.iloc[number]
-        axis.scatter(own[time], own.bd_rate, marker="o" if name.startswith("ncm-") else "s", color=f"C{number % 10}")
-        axis.annotate(name, (own[time], own.bd_rate), (4, 4), textcoords="offset points", fontsize="x-small")
+    ours = points.codec.map(is_ours)
+    for label, chosen, look in (("encoder alone", ~ours, "sC0"), ("ours", ours, "oC1")):
+        axis.plot(points[time][chosen], points.bd_rate[chosen], look, label=label)
+    for number, (_, own) in enumerate(points.sort_values("bd_rate").iterrows()):
+        offset = (5, 4 if number % 2 else -9)  # above and below in turn: neighbours are not written over
+        axis.annotate(own.codec, (own[time], own.bd_rate), offset, textcoords="offset points", fontsize="x-small")
     axis.set(xlabel=f"{time}, seconds a frame", xscale="log")
+    axis.set_xlim(right=points[time].max() * (points[time].max() / points[time].min()) ** 0.25)  # room for names
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.grid(alpha=0.3)
+    axis.legend(loc="upper right", fontsize="small")
+
+
+def is_ours(name: str) -> bool:
+    """Whether a codec's B-frames or filter are of this project."""
+    return name.startswith("ncm-") or name.endswith(":filtered")
