@@ -27,7 +27,7 @@ import ncm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from eval.clips import add_run, add_table, measure_clips, network_for
+from eval.clips import add_run, add_table, made_by, measure_clips, network_for
 from eval.command import parse_count, parse_size, parse_whole, run_command
 from eval.metrics import round_to_bytes, score
 from eval.strips import busiest, check_picture, save, strip
@@ -172,11 +172,7 @@ def _strip(arguments: argparse.Namespace) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     ways = methods(arguments.models, arguments.device)
     how = {"count": arguments.stretches, "limit": arguments.frames}
-
-    def alike(rows: Sequence[Row]) -> bool:
-        return {row.method for row in rows} >= set(ways)
-
-    measure_clips(arguments.root, arguments.output, Row, lambda path: measure(path, ways, **how), alike)
+    measure_clips(arguments.root, arguments.output, Row, lambda path: measure(path, ways, **how), made_by(ways))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -46,6 +46,11 @@ def network_for(task: str, name: str, device: torch.device) -> ncm.FrameSynthesi
     if network.config.task != task:
         raise codec.InputError(f"model {name}: is made for {network.config.task}, not for {task}; give another")
     return network
+
+
+def made_by(methods: Collection[str]) -> Callable[[Sequence[Any]], bool]:
+    """Whether rows of a clip are of all these methods, for `measure_clips`."""
+    return lambda rows: {row.method for row in rows} >= set(methods)
 
 
 def measure_clips(

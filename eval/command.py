@@ -5,7 +5,7 @@ import argparse
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import codec
@@ -34,8 +34,15 @@ def told(program: str, action: Callable[[], object]) -> int:
     return 0
 
 
-def check_output(path: Path) -> None:
-    """OutputError if a file cannot be there: it is a folder, or its own folder is missing."""
+def check_output(path: Path, what: str = "", suffixes: Collection[str] = ()) -> None:
+    """OutputError if a file cannot be there: it is a folder, or its own folder is missing.
+
+    If there are `suffixes` that files of this kind have, `what` in words, it must have one.
+    """
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise codec.OutputError(
+            f"{path}: unknown suffix {path.suffix!r} of a {what}; choose from {', '.join(suffixes)}"
+        )
     if path.is_dir():
         raise codec.OutputError(f"{path}: is a directory; give a file name")
     if not path.absolute().parent.is_dir():

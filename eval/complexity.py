@@ -96,13 +96,6 @@ def draw_runtime(bars: Mapping[str, Mapping[str, float]], path: Path) -> None:
         figure.savefig(file, format=path.suffix[1:], dpi=120, bbox_inches="tight")
 
 
-def check_figure(path: Path) -> None:
-    """OutputError if a figure cannot be written there, or has no suffix that is known."""
-    if path.suffix.lower() not in FIGURES:
-        raise codec.OutputError(f"{path}: unknown suffix {path.suffix!r} of a figure; choose from {', '.join(FIGURES)}")
-    check_output(path)
-
-
 def parameters(model: codec.Model) -> int:
     """How many numbers the network needs to make a frame: all but those of the teacher block."""
     return sum(p.numel() for name, p in model.network.named_parameters() if "teacher" not in name)
@@ -196,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _report(arguments: argparse.Namespace) -> None:
     if arguments.figure is not None:
-        check_figure(arguments.figure)
+        check_output(arguments.figure, "figure", FIGURES)
     device = codec.choose_device(arguments.device)
     models = [codec.load_model(name, device) for name in arguments.models]
     from eval.codec_cost import report_codecs

@@ -24,7 +24,7 @@ from ncm.pictures import padded
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from eval.clips import add_run, add_table, measure_clips, network_for
+from eval.clips import add_run, add_table, made_by, measure_clips, network_for
 from eval.command import parse_count, run_command
 from eval.metrics import round_to_bytes, score
 from eval.tables import markdown, table_of
@@ -125,11 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> None:
     ways = methods(arguments.models, arguments.motion, arguments.device)
     how = {"count": arguments.triplets, "limit": arguments.frames}
-
-    def alike(rows: Sequence[Row]) -> bool:
-        return {row.method for row in rows} >= set(ways)
-
-    measure_clips(arguments.root, arguments.output, Row, lambda path: measure(path, ways, **how), alike)
+    measure_clips(arguments.root, arguments.output, Row, lambda path: measure(path, ways, **how), made_by(ways))
 
 
 if __name__ == "__main__":

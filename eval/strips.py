@@ -67,9 +67,7 @@ def _image(rgb: Tensor) -> Image.Image:
 
 def check_picture(path: Path) -> None:
     """OutputError if a picture cannot be written there, or has no suffix that is known."""
-    if path.suffix.lower() not in KINDS:
-        raise codec.OutputError(f"{path}: unknown suffix {path.suffix!r} of a picture; choose from {', '.join(KINDS)}")
-    check_output(path)
+    check_output(path, "picture", KINDS)
 
 
 def save(image: Image.Image, path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FINEST = 100_000  # the largest denominator: 1.1 is 11/10, not the float nearest to it
+MOST_PARTS = 100_000  # 1.1 is 11/10, not the float nearest to it
 
 
 def fraction(name: str, value: object) -> Fraction:
@@ -21,10 +21,10 @@ def fraction(name: str, value: object) -> Fraction:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} is {value!r:.60}; give a number")
     try:
-        found = (Fraction(value) if isinstance(value, Rational) else Fraction(float(value))).limit_denominator(FINEST)
+        exact = Fraction(value) if isinstance(value, Rational) else Fraction(float(value))
     except (OverflowError, ValueError) as error:
         raise ValueError(f"{name} is {value!r:.60}; give a finite number") from error
-    if found <= 0:
+    if (found := exact.limit_denominator(MOST_PARTS)) <= 0:
         raise ValueError(f"{name} is {value!r:.60}; give one above 0")
     return found
 
@@ -43,7 +43,7 @@ def count(name: str, value: Any) -> int:  # noqa: ANN401
 def times(value: Any, pairs: int) -> Tensor:  # noqa: ANN401
     """t as a tensor () or (N,) of float32. TypeError if it is no number, ValueError if it is not in (0,1)."""
     try:
-        t = torch.as_tensor(value if isinstance(value, Tensor) else _plain(value), dtype=torch.float32)
+        t = torch.as_tensor(_plain(value), dtype=torch.float32)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"t is {value!r:.60}; give a number, or one for each pair of pictures") from error
     if t.shape not in ((), (1,), (pairs,)):

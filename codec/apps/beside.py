@@ -17,8 +17,7 @@ from av.stream import Disposition
 
 from ..errors import InputError, OutputError
 from ..files import PathLike, Place, is_pipe
-from ..notes import tell
-from ..video.companions import in_words, titles
+from ..video.companions import in_words, tell_damaged, titles
 from ..video.joints import joined
 from ..video.libav_writer import CONTAINERS
 from ..video.source import reason
@@ -37,8 +36,8 @@ LEAST_LEAD = Fraction(1, 100)  # seconds that sound begins before the pictures, 
 class Beside:
     """What of the film at `path` goes beside pictures that take `factor` times as long.
 
-    `track` is the index of its sound, None without, and `words` name that. It is played at `tempo` times its speed; 1
-    is copied without a loss. `origin` is when the first picture is shown, in seconds of the film.
+    `track` is the index of its sound, None without, and `words` name that. A second of it takes `scale` seconds; at 1
+    it is copied without a loss. `origin` is when the first picture is shown, in seconds of the film.
     """
 
     path: str
@@ -46,12 +45,7 @@ class Beside:
     track: int | None = None
     words: str = ""
     factor: Fraction = Fraction(1)
-    tempo: Fraction = Fraction(1)
-
-    @property
-    def scale(self) -> Fraction:
-        """How many seconds of the output a second of the sound takes."""
-        return 1 / self.tempo
+    scale: Fraction = Fraction(1)
 
 
 def beside_of(src: PathLike, choice: str, factor: Fraction, *, origin: Fraction) -> Beside | None:
@@ -72,7 +66,7 @@ def beside_of(src: PathLike, choice: str, factor: Fraction, *, origin: Fraction)
             index, words = (None, "") if taken is None else (taken.index, in_words(taken))
     except (OSError, av.FFmpegError):
         return None  # who reads the pictures says what is wrong
-    return Beside(str(src), origin, index, words, factor, 1 / factor if choice == "stretch" else Fraction(1))
+    return Beside(str(src), origin, index, words, factor, factor if choice == "stretch" else Fraction(1))
 
 
 def add_beside(video: Path, beside: Beside, target: PathLike) -> None:
@@ -88,7 +82,7 @@ def add_beside(video: Path, beside: Beside, target: PathLike) -> None:
             heard = _first_heard(beside)
             lead = max(beside.origin - heard, Fraction(0)) * beside.scale
             lead = lead if lead > LEAST_LEAD else Fraction(0)
-            tracks = [_copied(pictures.streams.video[0], made, lead)]
+            tracks = [_copied(pictures.streams.video[0], made, lead)[0]]
             if beside.track is not None:
                 tracks.append(_sound(source.streams[beside.track], made, beside, lead, heard=heard))
             made.metadata.update(titles(source.metadata))
@@ -116,11 +110,11 @@ def _sound(
     stream: Track, made: OutputContainer, beside: Beside, lead: Fraction, *, heard: Fraction
 ) -> Iterator[Packet]:
     """The packets of the sound beside pictures that start at `lead` seconds, for a new stream of the output."""
-    if beside.tempo == 1:
-        packets, copy = _with_copy(stream, made, _start(stream) - beside.origin + lead)
+    if beside.scale == 1:
+        packets, copy = _copied(stream, made, _start(stream) - beside.origin + lead)
     else:
         delay = max((heard - beside.origin) * beside.scale + lead, Fraction(0))
-        packets, copy = _stretched(stream, made, delay, tempo=beside.tempo)
+        packets, copy = _stretched(stream, made, delay, tempo=1 / beside.scale)
     copy.metadata.update(titles(stream.metadata))
     copy.disposition = stream.disposition
     return packets
@@ -147,13 +141,8 @@ def _mux(made: OutputContainer, tracks: Iterable[Iterator[Packet]]) -> None:
         made.mux(packet)
 
 
-def _copied(stream: Track, made: OutputContainer, start: Fraction) -> Iterator[Packet]:
-    """The packets of a stream as they are, starting at `start` seconds, for a new stream of the output."""
-    return _with_copy(stream, made, start)[0]
-
-
-def _with_copy(stream: Track, made: OutputContainer, start: Fraction) -> tuple[Iterator[Packet], Track]:
-    """The same, and the new stream."""
+def _copied(stream: Track, made: OutputContainer, start: Fraction) -> tuple[Iterator[Packet], Track]:
+    """The packets of a stream as they are, starting at `start` seconds, and the new stream that they are for."""
     copy = made.add_stream_from_template(stream)
     shift = round((start - _start(stream)) / Fraction(stream.time_base or 1))
 
@@ -229,10 +218,7 @@ def _frames(stream: Track) -> Iterator[AudioFrame]:
         try:
             yield from cast(list[AudioFrame], packet.decode())
         except av.FFmpegError:
-            tell(
-                stream.container.name.removeprefix("file:"),
-                [f"parts of its {in_words(stream)} are damaged and left out"],
-            )
+            tell_damaged(stream.container.name.removeprefix("file:"), stream)
 
 
 def tempos(tempo: Fraction) -> list[Fraction]:

@@ -29,7 +29,7 @@ from ..video.writer import y4m_sink
 CLOSED = (0, 4)  # statuses of a player that was closed; 4 is mpv's after Ctrl-C in its window
 
 
-class Beside(NamedTuple):
+class Tracks(NamedTuple):
     """What a film has beside its pictures, and by how many seconds a player that starts it at 0 shows it too early."""
 
     sound: bool = False
@@ -47,7 +47,7 @@ def play(src: PathLike, *, start: Place | None = None, **reading: Unpack[Reading
     name, program, options = _player()
     with Video(src, **reading) as video:
         begin = Fraction(0) if start is None else video.cut(start, None)[0]
-        command = [program, *options(src, video.name, _beside(src, begin))]
+        command = [program, *options(src, video.name, _tracks(src, begin))]
         with _fed(command, name) as pipe, y4m_sink(pipe, video.info, name=name, steady=True) as sink:
             tell(sink.name, sink.notes)
             for frame in video:
@@ -55,7 +55,7 @@ def play(src: PathLike, *, start: Place | None = None, **reading: Unpack[Reading
         raise_if_damaged(video)
 
 
-Options = Callable[[PathLike, str, Beside], list[str]]
+Options = Callable[[PathLike, str, Tracks], list[str]]
 
 
 def _player() -> tuple[str, str, Options]:
@@ -67,25 +67,25 @@ def _player() -> tuple[str, str, Options]:
     raise OutputError("no player is found; install mpv or ffplay, or write a video with codec decode")
 
 
-def _mpv(src: PathLike, title: str, beside: Beside) -> list[str]:
+def _mpv(src: PathLike, title: str, tracks: Tracks) -> list[str]:
     """mpv with the cache on: where decoding is slower than playing it waits, and the sound with it."""
     options = [f"--force-media-title={title}", "--cache=yes"]
-    for there, kind in ((beside.sound, "audio"), (beside.subtitles, "sub")):
+    for there, kind in ((tracks.sound, "audio"), (tracks.subtitles, "sub")):
         if there:
-            options += [f"--{kind}-file={src}", f"--{kind}-delay={float(beside.delay):.6f}"]
+            options += [f"--{kind}-file={src}", f"--{kind}-delay={float(tracks.delay):.6f}"]
     return [*options, "-"]
 
 
-def _ffplay(src: PathLike, title: str, beside: Beside) -> list[str]:
-    there = {"sound": beside.sound, "subtitles": beside.subtitles}
+def _ffplay(src: PathLike, title: str, tracks: Tracks) -> list[str]:
+    there = {"sound": tracks.sound, "subtitles": tracks.subtitles}
     tell_left_out(src, [what for what in there if there[what]], "ffplay gets pictures only; install mpv for all")
     return ["-loglevel", "error", "-autoexit", "-window_title", title, "-f", "yuv4mpegpipe", "-i", "-"]
 
 
-def _beside(src: PathLike, begin: Fraction) -> Beside:
+def _tracks(src: PathLike, begin: Fraction) -> Tracks:
     """What a film has beside its pictures, for a player that begins `begin` seconds after the first of them."""
     if not is_film(src):
-        return Beside()
+        return Tracks()
     try:
         with av.open(f"file:{Path(src)}", metadata_errors="ignore") as film:
             # A player moves a file of sound so that its first packet, of whatever track, is at 0.
@@ -93,7 +93,7 @@ def _beside(src: PathLike, begin: Fraction) -> Beside:
             kinds = bool(film.streams.audio), bool(film.streams.subtitles)
     except (OSError, av.FFmpegError) as error:
         raise InputError(f"{src}: cannot be read ({reason(error)}); check the path") from error
-    return Beside(*kinds, delay=first - film_origin(src) - begin)
+    return Tracks(*kinds, delay=first - film_origin(src) - begin)
 
 
 @contextmanager

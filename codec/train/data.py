@@ -9,6 +9,7 @@ pass0.yuv     the same frames as decoded anchors (see decoded.py), at the same o
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -69,13 +70,13 @@ class Corpus:
 
     def _check_whole(self, folder: Path) -> None:
         """InputError if the planes or a pass lack part of the clips, as after a copy that was cut off."""
-        size = max((clip.offset + clip.frames * clip.frame_bytes for clip in self.clips), default=0)
+        size = _end_of(self.clips)
         if len(self.clean) < size:
             remedy = "delete the folder, and the clips are decoded anew"
             raise InputError(f"{folder / 'clean.yuv'} has {len(self.clean)} of {size} bytes; {remedy}")
         for made in self.passes:
             held = [clip for clip in self.clips if clip.name in made.noise]
-            size = max((clip.offset + clip.frames * clip.frame_bytes for clip in held), default=0)
+            size = _end_of(held)
             if not held or len(made.samples) < size:
                 what = f"{len(made.samples)} of {size} bytes" if held else "none of the clips"
                 remedy = "delete it, and `codec train decode-passes` makes it anew"
@@ -151,13 +152,18 @@ def open_corpus(data: Path, caches: Path) -> Corpus:
     if not (cache / "index.json").exists():
         return build_cache(data, cache)
     corpus = Corpus(cache)
-    if corpus.found not in (None, _count(data)):
-        log.warning("%s has other clips than when %s was made of it; delete that to decode them", data, cache)
     if corpus.origin not in ("", str(data.resolve())):
         raise InputError(
             f"{cache} was made from {corpus.origin}, not from {data}; rename one, or use the cache as data"
         )
+    if corpus.found not in (None, _count(data)):
+        log.warning("%s has other clips than when %s was made of it; delete that to decode them", data, cache)
     return corpus
+
+
+def _end_of(clips: Sequence[Clip]) -> int:
+    """Where the last of some clips ends in a file of planes, in bytes."""
+    return max((clip.offset + clip.frames * clip.frame_bytes for clip in clips), default=0)
 
 
 def _count(folder: Path) -> int | None:

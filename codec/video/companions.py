@@ -137,7 +137,7 @@ class Companions:
         try:
             self._film.mux(list(self._copies[packet.stream.index](packet)))
         except (av.ArgumentError, av.InvalidDataError):
-            tell(self._name, [f"parts of its {in_words(packet.stream)} are damaged and left out"])
+            tell_damaged(self._name, packet.stream)
 
     def _upcoming(self) -> "Packet | None":
         """The next packet, in the film's time; None after the last one, or where the source cannot be read on."""
@@ -227,6 +227,11 @@ def tell_left_out(name: str | Path, left_out: Sequence[str], why: str) -> None:
     """Say that something is not copied, if there is anything."""
     if left_out:
         tell(str(name), [f"{', '.join(left_out)} left out: {why}"])
+
+
+def tell_damaged(name: str, stream: Stream) -> None:
+    """Say that packets of a stream are left out, as they are damaged."""
+    tell(name, [f"parts of its {in_words(stream)} are damaged and left out"])
 
 
 def tell_beside_pipe(name: str, left_out: Sequence[str], dst: str | Path) -> None:

@@ -42,7 +42,8 @@ def read_container(
     stream, notes = film_of(container, name)
     stream.thread_type = "SLICE"  # threads for frames lose those around a damaged one without a word
     damage = _Damage(name)
-    if isinstance(file, str) and container.format.name == MATROSKA and (missing := missing_bytes(_path(file))):
+    matroska = _path(file) if isinstance(file, str) and container.format.name == MATROSKA else None
+    if matroska and (missing := missing_bytes(matroska)):
         damage.report(f"is cut short, {missing} bytes are missing; what is there is read")
     decoded = _decoded(container, stream, damage)
     first = next(decoded, None)
@@ -55,7 +56,7 @@ def read_container(
     info = _stream_info(stream, first, reader)
     if foreign := foreign_to(first):
         notes.append(f"its {' and '.join(foreign)} cannot be carried")
-    if isinstance(file, str) and container.format.name == MATROSKA and (sides := cropping(_path(file))):
+    if matroska and (sides := cropping(matroska)):
         cut = ", ".join(f"{count} at the {side}" for side, count in sides.items())
         notes.append(f"its cropping ({cut}) is left out, so all of each picture is shown; crop it with ffmpeg before")
     if _has_alpha_apart(stream, first):
