@@ -19,7 +19,7 @@ from .gain import Gain
 from .hyperprior import LatentCoder, freeze, hyper_size
 from .strings import Read, ReadMany, Write, WriteMany
 from .tables import CdfTables, ScaleTables, Table
-from .tape import Coded, DryRun, Estimate, Tape
+from .tape import Coded, DryRun, Estimate, Prior, Tape
 
 __all__ = [
     "Bottleneck",
@@ -32,6 +32,7 @@ __all__ = [
     "FixedTables",
     "Gain",
     "LatentCoder",
+    "Prior",
     "Read",
     "ReadMany",
     "ScaleTables",

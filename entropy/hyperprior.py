@@ -18,7 +18,7 @@ from .exact import POSITION_BITS, ExactConv2d, to_units
 from .gain import Gain, quality_vector
 from .rounding import half_up
 from .tables import ScaleTables
-from .tape import Coded, DryRun, Estimate, Tape
+from .tape import Coded, DryRun, Estimate, Prior, Tape
 
 DEPTH = 2  # halvings between latent and hyper-latent
 
@@ -207,21 +207,18 @@ class LatentCoder(nn.Module):
     def _code_hyper(self, tape: Tape, name: str, y: Tensor | None, *, level: Tensor, size: tuple[int, int]) -> Coded:
         z = None if y is None else self.analysis(y) * self.hyper_gain(level)
         mean = self.gain.log_factor.new_zeros(len(level), self.bottleneck.channels, *size)
-        position = self.bottleneck.positions(mean.shape)
-        return tape.code(name, z, mean=mean, position=position, table=self.bottleneck)
+        return tape.code(name, z, Prior(mean, self.bottleneck.positions(mean.shape), self.bottleneck))
 
     def _code_halves(self, tape: Tape, name: str, y: Tensor | None, known: Known, rdoq_lambda: Tensor | None) -> Tensor:
         """y_hat (B,C,h,w), the first half of the elements before the second; means are learnt before the gain."""
         gain, inverse, mean_features, scale_features = known
         mask = first_half(self.channels, (mean_features.shape[2], mean_features.shape[3]), mean_features.device)
         mean, position = self.means.first(mean_features) * gain, self.scales.first(scale_features)
-        first = tape.code(name, y, mean=mean, position=position, table=self.tables, mask=mask, rdoq_lambda=rdoq_lambda)
+        first = tape.code(name, y, Prior(mean, position, self.tables, mask), rdoq_lambda)
         # Where nothing is known yet, the first value is the first mean and the first symbol is 0.
         mean = self.means.second(torch.cat([mean_features, first.value * inverse], 1)) * gain
         position = self.scales.second(torch.cat([scale_features, to_units(first.symbols).to(scale_features.dtype)], 1))
-        second = tape.code(
-            name, y, mean=mean, position=position, table=self.tables, mask=~mask, rdoq_lambda=rdoq_lambda
-        )
+        second = tape.code(name, y, Prior(mean, position, self.tables, ~mask), rdoq_lambda)
         return torch.where(mask, first.value, second.value) * inverse
 
     @staticmethod

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from .compress import BufferedRansEncoder, RansDecoder
 from .errors import EntropyError
-from .tables import TOTAL, Lists, Table
-from .tape import LIMIT, Coded, coded_elements, precise, rounded
+from .tables import TOTAL, Lists
+from .tape import LIMIT, Coded, Prior, precise, rounded
 
 # CompressAI's encoder sets aside one word a symbol and may write n/2 + 2: below four symbols it can write past its
 # memory (three words for two symbols of 16 bits each; always for none or one). Shorter streams are filled up with a
@@ -27,24 +27,12 @@ class Write:
         self._encoder = BufferedRansEncoder()
         self._count = 0
 
-    def code(
-        self,
-        name: str,
-        y: Tensor | None,
-        *,
-        mean: Tensor,
-        position: Tensor,
-        table: Table,
-        mask: Tensor | None = None,
-        rdoq_lambda: float | Tensor | None = None,
-    ) -> Coded:
+    def code(self, name: str, y: Tensor | None, prior: Prior, rdoq_lambda: float | Tensor | None = None) -> Coded:
         """Collect the symbols of y, and return them and value = mean + symbols, both of the shape of y.
 
-        `position` says for each element which distribution of `table` its symbol has. Elements outside `mask`, or
-        certainly zero, are not coded: their symbol is 0. `rdoq_lambda`, bits for the square of a quantiser step, turns
-        RDOQ on. ValueError without y, or where y or its mean is not finite.
+        ValueError without y, or where y or its mean is not finite.
         """
-        return _put([self], name, y, mean=mean, position=position, table=table, mask=mask, rdoq_lambda=rdoq_lambda)
+        return _put([self], name, y, prior, rdoq_lambda)
 
     def finish(self) -> bytes:
         """The rANS string of all symbols that were collected, empty if there are none. To be called once, last."""
@@ -67,44 +55,26 @@ class WriteMany:
     def __init__(self, tapes: Sequence[Write]) -> None:
         self.tapes = tapes
 
-    def code(
-        self,
-        name: str,
-        y: Tensor | None,
-        *,
-        mean: Tensor,
-        position: Tensor,
-        table: Table,
-        mask: Tensor | None = None,
-        rdoq_lambda: float | Tensor | None = None,
-    ) -> Coded:
+    def code(self, name: str, y: Tensor | None, prior: Prior, rdoq_lambda: float | Tensor | None = None) -> Coded:
         """As `Write.code`, for a sample a tape. ValueError without y, or where any y or mean is not finite."""
-        return _put(self.tapes, name, y, mean=mean, position=position, table=table, mask=mask, rdoq_lambda=rdoq_lambda)
+        return _put(self.tapes, name, y, prior, rdoq_lambda)
 
 
 def _put(
-    tapes: Sequence[Write],
-    name: str,
-    y: Tensor | None,
-    *,
-    mean: Tensor,
-    position: Tensor,
-    table: Table,
-    mask: Tensor | None,
-    rdoq_lambda: float | Tensor | None,
+    tapes: Sequence[Write], name: str, y: Tensor | None, prior: Prior, rdoq_lambda: float | Tensor | None
 ) -> Coded:
     if y is None:
         raise ValueError(f"{name}: a latent cannot be written without the latent")
     if len(y) != len(tapes):
         raise ValueError(f"{name}: {len(y)} samples for {len(tapes)} tapes")
-    if not (y.isfinite().all() and mean.isfinite().all()):  # CompressAI's coder would not end
+    if not (y.isfinite().all() and prior.mean.isfinite().all()):  # CompressAI's coder would not end
         raise ValueError(f"{name}: the latent or its means hold values that are not finite")
-    rows = table.rows(position)
-    coded = coded_elements(rows, table, mask)
-    both = rounded(y, mean, coded, rows=rows, table=table, rdoq_lambda=rdoq_lambda)
+    rows = prior.rows()
+    coded = prior.coded(rows)
+    both = rounded(y, prior, rows, coded, rdoq_lambda)
     parts = _parts(both.symbols[coded].int(), coded), _parts(rows[coded], coded)
     for tape, symbols, own in zip(tapes, *parts, strict=True):
-        tape.encode(symbols, own, table.lists())
+        tape.encode(symbols, own, prior.table.lists())
     return both
 
 
@@ -162,24 +132,12 @@ class Read:
         self._past: list[tuple[list[int], Lists]] = []
         self._count = self._capacity = 0
 
-    def code(
-        self,
-        name: str,
-        y: Tensor | None,
-        *,
-        mean: Tensor,
-        position: Tensor,
-        table: Table,
-        mask: Tensor | None = None,
-        rdoq_lambda: float | Tensor | None = None,
-    ) -> Coded:
-        """Take symbols from the string, and return them and value = mean + symbols, both of the shape of `mean`.
+    def code(self, name: str, y: Tensor | None, prior: Prior, rdoq_lambda: float | Tensor | None = None) -> Coded:
+        """Take symbols from the string, and return them and value = mean + symbols, both of the prior's shape.
 
-        `position` says for each element which distribution of `table` its symbol has. Elements outside `mask`, or
-        certainly zero, are not in the string: their symbol is 0. y and `rdoq_lambda` are not looked at.
-        EntropyError if the symbols cannot be right.
+        y and `rdoq_lambda` are not looked at. EntropyError if the symbols cannot be right.
         """
-        return _taken([self], name, mean=mean, position=position, table=table, mask=mask)
+        return _taken([self], name, prior)
 
     def finish(self) -> None:
         """EntropyError unless exactly the whole string has been read."""
@@ -222,30 +180,18 @@ class ReadMany:
     def __init__(self, tapes: Sequence[Read]) -> None:
         self.tapes = tapes
 
-    def code(
-        self,
-        name: str,
-        y: Tensor | None,
-        *,
-        mean: Tensor,
-        position: Tensor,
-        table: Table,
-        mask: Tensor | None = None,
-        rdoq_lambda: float | Tensor | None = None,
-    ) -> Coded:
+    def code(self, name: str, y: Tensor | None, prior: Prior, rdoq_lambda: float | Tensor | None = None) -> Coded:
         """As `Read.code`, for a sample a tape. EntropyError if the symbols of any sample cannot be right."""
-        return _taken(self.tapes, name, mean=mean, position=position, table=table, mask=mask)
+        return _taken(self.tapes, name, prior)
 
 
-def _taken(
-    tapes: Sequence[Read], name: str, *, mean: Tensor, position: Tensor, table: Table, mask: Tensor | None
-) -> Coded:
-    mean, rows = precise(mean), table.rows(position)
-    coded = coded_elements(rows, table, mask)
+def _taken(tapes: Sequence[Read], name: str, prior: Prior) -> Coded:
+    mean, rows = precise(prior.mean), prior.rows()
+    coded = prior.coded(rows)
     places = coded.flatten().nonzero()[:, 0]
     values: list[int] = []
     for tape, part in zip(tapes, _parts(rows.flatten()[places], coded), strict=True):
-        values += tape.decode(part, table.lists())
+        values += tape.decode(part, prior.table.lists())
     if values and not -LIMIT <= min(values) <= max(values) <= LIMIT:
         raise EntropyError(f"{name}: a symbol is beyond {LIMIT}; the string is damaged or of another model")
     symbols = torch.zeros(mean.shape, dtype=mean.dtype, device=mean.device)

@@ -18,6 +18,28 @@ from .tables import Table
 LIMIT = 2**15 - 1  # largest magnitude of a symbol: far above any real one, far below where the coder's bypass overflows
 
 
+class Prior(NamedTuple):
+    """What both sides know of a latent before it is coded: for each element, the distribution of its symbol.
+
+    A symbol is round(y - mean), and its distribution is the one of `table` that `position` says. Elements outside
+    `mask`, and those that are certainly zero, are not coded: their symbol is 0, their value the mean.
+    """
+
+    mean: Tensor  # of the shape of the latent, as are position and mask
+    position: Tensor
+    table: Table
+    mask: Tensor | None = None
+
+    def rows(self) -> Tensor:
+        """Row of `table` of every element, whole numbers."""
+        return self.table.rows(self.position)
+
+    def coded(self, rows: Tensor) -> Tensor:
+        """Which elements have a symbol in the stream, bool, given their rows."""
+        coded = rows >= self.table.first_coded
+        return coded if self.mask is None else coded & self.mask
+
+
 class Coded(NamedTuple):
     """What both sides know of a latent once it is coded: whole-number symbols, and value = mean + symbols."""
 
@@ -28,21 +50,9 @@ class Coded(NamedTuple):
 class Tape(Protocol):
     """Where latents pass on their way from encoder to decoder."""
 
-    def code(
-        self,
-        name: str,
-        y: Tensor | None,
-        *,
-        mean: Tensor,
-        position: Tensor,
-        table: Table,
-        mask: Tensor | None = None,
-        rdoq_lambda: float | Tensor | None = None,
-    ) -> Coded:
-        """Code y (any shape, that of `mean`) as round(y - mean); y is None where it is read.
+    def code(self, name: str, y: Tensor | None, prior: Prior, rdoq_lambda: float | Tensor | None = None) -> Coded:
+        """Symbols and value of y, both of its shape, as the prior says; y is None where it is read.
 
-        `position` says for each element which distribution of `table` its symbol has. Elements outside `mask` and
-        elements whose distribution is certainly zero are not coded: their symbol is 0, their value the mean.
         `rdoq_lambda` (a number, or one an element) is lambda for rate-distortion optimised quantisation (RDOQ), in bits
         for the square of a quantiser step. The writer takes the symbol next to the nearest one, towards zero, where
         that saves more bits than the added error costs. The reader need not know.
@@ -54,18 +64,19 @@ def precise(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def quantise(y: Tensor, mean: Tensor, *, rows: Tensor, table: Table, rdoq_lambda: float | Tensor | None) -> Tensor:
+def quantise(y: Tensor, prior: Prior, rows: Tensor, rdoq_lambda: float | Tensor | None) -> Tensor:
     """Symbols of y - mean: the nearest whole numbers, at most LIMIT in size; the gradient is passed straight through.
 
     `rdoq_lambda`, bits for the square of a quantiser step, turns RDOQ on. A symbol is then one step nearer to zero
     where that saves more bits than the added error costs.
     Source: rate-distortion optimised quantisation, as HEVC's reference encoder does it, one element at a time.
     """
+    mean = precise(prior.mean)
     difference = bounded((y - mean).to(mean.dtype), -LIMIT, LIMIT)
     symbols = round_through(difference)
     if rdoq_lambda is None:
         return symbols
-    return symbols - _rdoq_steps(difference, symbols, rows, table, rdoq_lambda)
+    return symbols - _rdoq_steps(difference, symbols, rows, prior.table, rdoq_lambda)
 
 
 @torch.no_grad()
@@ -81,12 +92,6 @@ def _rdoq_steps(difference: Tensor, symbols: Tensor, rows: Tensor, table: Table,
     steps = torch.zeros_like(symbols)
     steps[where] = step * (weight * added < saved)
     return steps
-
-
-def coded_elements(rows: Tensor, table: Table, mask: Tensor | None) -> Tensor:
-    """Which elements have a symbol in the stream."""
-    coded = rows >= table.first_coded
-    return coded if mask is None else coded & mask
 
 
 class Estimate:
@@ -111,31 +116,20 @@ class Estimate:
             raise KeyError(f"nothing coded as {prefix!r}; there are {', '.join(self.bits)}")
         return torch.stack(chosen).sum(0)
 
-    def code(
-        self,
-        name: str,
-        y: Tensor | None,
-        *,
-        mean: Tensor,
-        position: Tensor,
-        table: Table,
-        mask: Tensor | None = None,
-        rdoq_lambda: float | Tensor | None = None,
-    ) -> Coded:
+    def code(self, name: str, y: Tensor | None, prior: Prior, rdoq_lambda: float | Tensor | None = None) -> Coded:
         """Add the bits of y to `bits[name]`, and return its symbols and value, both of the shape of y.
 
-        `position` says for each element which distribution of `table` its symbol has. Elements outside `mask` count no
-        bits: their symbol is 0, their value the mean. `rdoq_lambda`, bits for the square of a quantiser step, turns
-        RDOQ on. ValueError without y.
+        Elements outside the prior's mask count no bits. ValueError without y.
         """
         if y is None:
             raise ValueError(f"{name}: bits of a latent cannot be estimated without the latent")
-        mean, rows = precise(mean), table.rows(position)
-        symbols = quantise(y, mean, rows=rows, table=table, rdoq_lambda=rdoq_lambda)
-        counted = torch.ones_like(mean) if mask is None else mask.to(mean.dtype)
+        rows = prior.rows()
+        symbols = quantise(y, prior, rows, rdoq_lambda)
+        mean, position, table = precise(prior.mean), prior.position, prior.table
+        counted = torch.ones_like(mean) if prior.mask is None else prior.mask.to(mean.dtype)
         noisy = symbols if self.mode == "round" else (y - mean).to(mean.dtype) + torch.rand_like(mean) - 0.5
         if self.mode == "round":
-            counted = coded_elements(rows, table, mask).to(mean.dtype)
+            counted = prior.coded(rows).to(mean.dtype)
             bits = table.bits(symbols, position + (rows - position).detach())
         elif self.mode == "noise" or rdoq_lambda is None:
             bits = table.bits(noisy, position)
@@ -154,31 +148,19 @@ class Estimate:
 class DryRun:
     """Counts nothing and keeps nothing: symbols and values are those of `Write`, for who wants to see them alone."""
 
-    def code(
-        self,
-        name: str,
-        y: Tensor | None,
-        *,
-        mean: Tensor,
-        position: Tensor,
-        table: Table,
-        mask: Tensor | None = None,
-        rdoq_lambda: float | Tensor | None = None,
-    ) -> Coded:
+    def code(self, name: str, y: Tensor | None, prior: Prior, rdoq_lambda: float | Tensor | None = None) -> Coded:
         """The symbols of y and value = mean + symbols, both of the shape of y, as `Write.code` returns them.
 
         ValueError without y.
         """
         if y is None:
             raise ValueError(f"{name}: a latent cannot be rounded without the latent")
-        rows = table.rows(position)
-        return rounded(y, mean, coded_elements(rows, table, mask), rows=rows, table=table, rdoq_lambda=rdoq_lambda)
+        rows = prior.rows()
+        return rounded(y, prior, rows, prior.coded(rows), rdoq_lambda)
 
 
-def rounded(
-    y: Tensor, mean: Tensor, coded: Tensor, *, rows: Tensor, table: Table, rdoq_lambda: float | Tensor | None
-) -> Coded:
+def rounded(y: Tensor, prior: Prior, rows: Tensor, coded: Tensor, rdoq_lambda: float | Tensor | None) -> Coded:
     """What both sides will know of y: its symbols, 0 where it is not `coded`, and value = mean + symbols."""
-    mean = precise(mean)
-    symbols = quantise(y, mean, rows=rows, table=table, rdoq_lambda=rdoq_lambda) * coded.to(mean.dtype)
+    mean = precise(prior.mean)
+    symbols = quantise(y, prior, rows, rdoq_lambda) * coded.to(mean.dtype)
     return Coded(symbols, mean + symbols)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from entropy import FixedTables, Table, Tape, around_zero, choices
+from entropy import FixedTables, Prior, Table, Tape, around_zero, choices
 
 from .subpel import STEPS
 
@@ -127,7 +127,7 @@ def _coded(
     y = None if values is None else values.to(zeros.dtype)
     mask = None if mask is None else mask.expand_as(zeros)
     position = zeros if row is None else row.to(zeros.dtype).expand_as(zeros)
-    return tape.code(f"blocks.{name}", y, mean=zeros, position=position, table=table, mask=mask).symbols.long()
+    return tape.code(f"blocks.{name}", y, Prior(zeros, position, table, mask)).symbols.long()
 
 
 def _code_vectors(tape: Tape, name: str, vectors: Tensor | None, *, near: Tensor, used: Tensor, row: Tensor) -> Tensor:

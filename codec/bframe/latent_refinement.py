@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from entropy import Coded, Table, Tape
+from entropy import Coded, Prior, Tape
 
 from .records import Trial
 
@@ -25,17 +25,7 @@ class Shifted:
     def __init__(self, tape: Tape, shifts: Shifts) -> None:
         self.tape, self.shifts = tape, shifts
 
-    def code(
-        self,
-        name: str,
-        y: Tensor | None,
-        *,
-        mean: Tensor,
-        position: Tensor,
-        table: Table,
-        mask: Tensor | None = None,
-        rdoq_lambda: float | Tensor | None = None,
-    ) -> Coded:
+    def code(self, name: str, y: Tensor | None, prior: Prior, rdoq_lambda: float | Tensor | None = None) -> Coded:
         """Code y, moved by the shifts of this name, on the other tape; return what that returns, symbols and value.
 
         Shifts not seen yet are zeros of the shape of y, with gradient; y itself gets none. ValueError without y.
@@ -45,7 +35,7 @@ class Shifted:
         if name not in self.shifts:
             self.shifts[name] = torch.zeros_like(y, requires_grad=True)
         y = y.detach() + self.shifts[name]
-        return self.tape.code(name, y, mean=mean, position=position, table=table, mask=mask, rdoq_lambda=rdoq_lambda)
+        return self.tape.code(name, y, prior, rdoq_lambda)
 
 
 def refine(

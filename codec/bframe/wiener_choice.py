@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from entropy import Tape, around_zero, choices
+from entropy import Prior, Tape, around_zero, choices
 
 from .wiener_filter import PAIRS, Fit, Vector
 
@@ -44,12 +44,10 @@ def code_filters(tape: Tape, filters: Filters | None, used: Tensor, *, like: Ten
     row = torch.arange(3, device=like.device).view(1, 3, 1, 1).expand_as(zeros)
     mask = used.view(-1, 1, 1, 1).expand(-1, 3, 1, 1)
     kinds = None if filters is None else filters.kinds.to(zeros)[..., None, None]
-    kinds = tape.code(
-        "filters.kinds", kinds, mean=zeros[..., :1], position=row[..., :1], table=KINDS, mask=mask
-    ).symbols
+    kinds = tape.code("filters.kinds", kinds, Prior(zeros[..., :1], row[..., :1], KINDS, mask)).symbols
     off = None if filters is None else (filters.weights.to(zeros) - usual).view_as(zeros)
     mask = (kinds == OWN).expand_as(zeros)
-    off = tape.code("filters.weights", off, mean=zeros, position=row, table=WEIGHTS, mask=mask).symbols
+    off = tape.code("filters.weights", off, Prior(zeros, row, WEIGHTS, mask)).symbols
     return (usual + off[:, :, 0]) * (kinds[:, :, 0] != NONE)
 
 

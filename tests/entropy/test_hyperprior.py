@@ -17,8 +17,8 @@ class Listen:
     def __init__(self, tape):
         self.tape, self.symbols, self.values = tape, [], []
 
-    def code(self, name, y, **known):
-        coded = self.tape.code(name, y, **known)
+    def code(self, name, y, prior, rdoq_lambda=None):
+        coded = self.tape.code(name, y, prior, rdoq_lambda)
         self.symbols.append(coded.symbols)
         self.values.append(coded.value)
         return coded

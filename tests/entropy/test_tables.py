@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from entropy import Bottleneck, Estimate, ScaleTables, Write
+from entropy import Bottleneck, Estimate, Prior, ScaleTables, Write
 from entropy.tables import FAMILIES, FAR, Lists, check, gaussian_log_mass, quantised_cdf
 
 
@@ -19,7 +19,7 @@ def bits(values, tables, scale):
     mean, position = torch.zeros_like(values), torch.full_like(values, tables.position(scale))
     estimate, write = Estimate("round"), Write()
     for tape in (estimate, write):
-        tape.code("y", values, mean=mean, position=position, table=tables)
+        tape.code("y", values, Prior(mean, position, tables))
     return estimate.total().item(), 8 * len(write.finish())
 
 
@@ -100,7 +100,7 @@ def test_a_bottleneck_estimates_what_it_writes():
     table.freeze()
     estimate, write = Estimate("round"), Write()
     for tape in (estimate, write):
-        tape.code("z", z, mean=torch.zeros_like(z), position=table.positions(z.shape), table=table)
+        tape.code("z", z, Prior(torch.zeros_like(z), table.positions(z.shape), table))
     assert 8 * len(write.finish()) == pytest.approx(estimate.total().item(), rel=0.01)
 
 

@@ -3,7 +3,7 @@ import struct
 import pytest
 import torch
 
-from entropy import DryRun, EntropyError, Estimate, Read, ScaleTables, Write
+from entropy import DryRun, EntropyError, Estimate, Prior, Read, ScaleTables, Write
 from entropy.strings import trimmed, whole
 from entropy.tape import LIMIT
 
@@ -17,7 +17,7 @@ def plane(values):
 def code(tape, values, position=30.0, like=None, mask=None):
     y = None if values is None else plane(values)
     mean = torch.zeros_like(y if like is None else plane(like))
-    return tape.code("y", y, mean=mean, position=torch.full_like(mean, position), table=TABLES, mask=mask)
+    return tape.code("y", y, Prior(mean, torch.full_like(mean, position), TABLES, mask))
 
 
 def write(values, position=30.0):
@@ -63,13 +63,13 @@ def test_means_that_are_not_finite_are_refused(bad):
     """CompressAI's coder would not end."""
     y = plane([1.0, 2.0])
     with pytest.raises(ValueError, match=r"y: .*not finite"):
-        Write().code("y", y, mean=plane([0.0, bad]), position=torch.zeros_like(y), table=TABLES)
+        Write().code("y", y, Prior(plane([0.0, bad]), torch.zeros_like(y), TABLES))
 
 
 def test_a_tape_takes_one_sample():
     y = torch.zeros(2, 1, 1, 4)
     with pytest.raises(ValueError, match="2 samples for 1 tapes"):
-        Write().code("y", y, mean=y, position=torch.zeros_like(y), table=TABLES)
+        Write().code("y", y, Prior(y, torch.zeros_like(y), TABLES))
 
 
 def test_many_calls_with_many_tables_make_one_string():
@@ -77,10 +77,10 @@ def test_many_calls_with_many_tables_make_one_string():
     other = ScaleTables("gaussian", levels=16)
     calls = [(torch.randn(1, 3, n, 7) * 3, torch.rand(1, 3, n, 7) * 63, (TABLES, other)[n % 2]) for n in range(1, 9)]
     writer = Write()
-    written = [writer.code("y", y, mean=y * 0.3, position=p.clamp(max=t.levels), table=t) for y, p, t in calls]
+    written = [writer.code("y", y, Prior(y * 0.3, p.clamp(max=t.levels), t)) for y, p, t in calls]
     reader = Read(writer.finish())
     for (y, p, table), sent in zip(calls, written, strict=True):
-        got = reader.code("y", None, mean=y * 0.3, position=p.clamp(max=table.levels), table=table)
+        got = reader.code("y", None, Prior(y * 0.3, p.clamp(max=table.levels), table))
         assert torch.equal(got.symbols, sent.symbols) and torch.equal(got.value, sent.value)
     reader.finish()
 
@@ -89,10 +89,10 @@ def test_certain_zeros_and_masked_elements_are_not_coded():
     y, mean = plane([5, 6, 7, 8]), plane([0.25, 0.5, 0.75, 1])
     position, mask = plane([0, 30, 30, 30]), torch.tensor([True, True, False, True]).view(1, 1, 1, 4)
     for tape in (DryRun(), Estimate("round"), writer := Write()):
-        coded = tape.code("y", y, mean=mean, position=position, table=TABLES, mask=mask)
+        coded = tape.code("y", y, Prior(mean, position, TABLES, mask))
         assert coded.symbols.flatten().tolist() == [0, 6, 0, 7]
         assert coded.value.flatten().tolist() == [0.25, 6.5, 0.75, 8]
-    again = Read(writer.finish()).code("y", None, mean=mean, position=position, table=TABLES, mask=mask)
+    again = Read(writer.finish()).code("y", None, Prior(mean, position, TABLES, mask))
     assert torch.equal(again.value, coded.value)
     assert write([0] * 50, position=0.0) == b""
 
@@ -104,7 +104,7 @@ def test_channels_last_latents_make_the_same_string():
     for memory in (torch.contiguous_format, torch.channels_last):
         tape = Write()
         to = {"memory_format": memory}
-        tape.code("y", y.contiguous(**to), mean=torch.zeros_like(y), position=position.contiguous(**to), table=TABLES)
+        tape.code("y", y.contiguous(**to), Prior(torch.zeros_like(y), position.contiguous(**to), TABLES))
         strings.add(tape.finish())
     assert len(strings) == 1
 
@@ -154,7 +154,7 @@ def test_modes_of_the_estimate():
     coded, bits = {}, {}
     for mode in ("noise", "mixed", "round"):
         tape = Estimate(mode)
-        coded[mode] = tape.code("motion.y", y, mean=mean, position=position, table=TABLES)
+        coded[mode] = tape.code("motion.y", y, Prior(mean, position, TABLES))
         bits[mode] = tape.total("motion")
         assert bits[mode].shape == (2,) and torch.equal(coded[mode].symbols, torch.round(y - mean))
     assert torch.equal(coded["mixed"].value, coded["round"].value)
@@ -170,14 +170,11 @@ def test_a_writer_spends_no_more_bits_than_precision_is_worth(each):
     mean, rows = torch.randn_like(y) * 0.3, TABLES.rows(position)
     worth = torch.rand_like(y) * 20 if each else 9.0
     tapes = {"dry": DryRun(), "round": Estimate("round"), "mixed": Estimate("mixed"), "write": Write()}
-    coded = {
-        name: tape.code("y", y, mean=mean, position=position, table=TABLES, rdoq_lambda=worth)
-        for name, tape in tapes.items()
-    }
+    coded = {name: tape.code("y", y, Prior(mean, position, TABLES), rdoq_lambda=worth) for name, tape in tapes.items()}
     for name in ("dry", "round"):
         assert torch.equal(coded[name].symbols, coded["write"].symbols)
     data = tapes["write"].finish()
-    read_back = Read(data).code("y", None, mean=mean, position=position, table=TABLES)
+    read_back = Read(data).code("y", None, Prior(mean, position, TABLES))
     assert torch.equal(read_back.symbols, coded["write"].symbols)
     nearest, symbols = torch.round(y - mean), coded["mixed"].symbols
 
@@ -193,7 +190,7 @@ def test_the_estimate_leads_scales_to_the_symbols_and_latents_to_smaller_ones():
     torch.manual_seed(7)
     y, position = (torch.randn(1, 1, 40, 40) * 2).requires_grad_(), torch.full((1, 1, 40, 40), 25.0).requires_grad_()
     tape = Estimate("mixed")
-    coded = tape.code("y", y, mean=torch.zeros_like(y), position=position, table=TABLES, rdoq_lambda=9.0)
+    coded = tape.code("y", y, Prior(torch.zeros_like(y), position, TABLES), rdoq_lambda=9.0)
     tape.total().sum().backward()
     wanted = torch.full_like(position, 25.0, requires_grad=True)
     TABLES.bits(coded.symbols.detach(), wanted).sum().backward()
@@ -204,7 +201,7 @@ def test_the_estimate_leads_scales_to_the_symbols_and_latents_to_smaller_ones():
 def test_bits_are_kept_apart_by_name():
     tape = Estimate()
     for name in ("motion.z", "motion.y", "picture.y"):
-        tape.code(name, plane([1, 2]), mean=plane([0, 0]), position=plane([30, 30]), table=TABLES)
+        tape.code(name, plane([1, 2]), Prior(plane([0, 0]), plane([30, 30]), TABLES))
     assert tape.total().item() > tape.total("motion").item() > tape.bits["motion.y"].item() > 0
     with pytest.raises(KeyError, match="sound"):
         tape.total("sound")

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from entropy import Tape
+from entropy import Prior, Tape
 from ncm import warp
 
 from .config import Reference
@@ -217,12 +217,11 @@ class PaperInter(nn.Module):
         """The decoded hyper-latents for pictures of the size of `full`."""
         mean = density.medians().expand(len(full), -1, full.shape[2] // 64, full.shape[3] // 64)
         z = None if y is None else encoder(y)
-        return tape.code(name, z, mean=mean, position=density.positions(mean.shape), table=density).value
+        return tape.code(name, z, Prior(mean, density.positions(mean.shape), density)).value
 
     def _code_latent(self, tape: Tape, name: str, y: Tensor | None, parameters: Tensor) -> Tensor:
         scale, mean = parameters.chunk(2, 1)
-        position = self.tables.position_of(scale)
-        return tape.code(name, y, mean=mean, position=position, table=self.tables).value
+        return tape.code(name, y, Prior(mean, self.tables.position_of(scale), self.tables)).value
 
     def _contexts(self, reference: Reference, flow: Tensor) -> Contexts:
         """The features of the reference in three scales, brought to the current picture's place and fused."""

@@ -6,7 +6,7 @@ x --g_a--> y --h_a--> z --tape--> h_s --> scale, mean --tape--> y_hat --g_s--> x
 
 from torch import Tensor, nn
 
-from entropy import Tape
+from entropy import Prior, Tape
 
 from .config import Reference
 from .layers import ResidualBlock, ResidualBlockUpsample, ResidualBlockWithStride, conv3x3, subpel_conv3x3
@@ -62,11 +62,9 @@ class PaperIntra(nn.Module):
         z = None if y is None else self.h_a(y)
         batch = 1 if x is None else len(x)
         mean = self.density.medians().expand(batch, -1, size[0] // 64, size[1] // 64)
-        positions = self.density.positions(mean.shape)
-        z_hat = tape.code("intra.z", z, mean=mean, position=positions, table=self.density).value
+        z_hat = tape.code("intra.z", z, Prior(mean, self.density.positions(mean.shape), self.density)).value
         scale, mean = self.h_s(z_hat).chunk(2, 1)
-        position = self.tables.position_of(scale)
-        y_hat = tape.code("intra.y", y, mean=mean, position=position, table=self.tables).value
+        y_hat = tape.code("intra.y", y, Prior(mean, self.tables.position_of(scale), self.tables)).value
         return Reference(self.g_s(y_hat).float().clamp(0, 1))
 
 

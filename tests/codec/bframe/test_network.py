@@ -77,8 +77,8 @@ def coded(model, tape, quality=1.0, **wishes):
 class Silence:
     """A tape on which every symbol is zero."""
 
-    def code(self, name, y, *, mean, position, table, mask=None, rdoq_lambda=0.0):
-        return Coded(torch.zeros_like(mean), mean)
+    def code(self, name, y, prior, rdoq_lambda=None):
+        return Coded(torch.zeros_like(prior.mean), prior.mean)
 
 
 @pytest.mark.parametrize("config", [TINY, WITHOUT_MOTION, SMALL])
