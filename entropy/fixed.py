@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .tables import PRECISION, TOTAL, Lists, check, quantised_cdf
 
-REACH = 255  # largest magnitude within a row of `around_zero`; the coder's bypass takes what is larger
+LARGEST_MAGNITUDE = 255  # largest magnitude within a row of `around_zero`; the coder's bypass takes what is larger
 TAIL = 1 / 8  # share of the wide part of `around_zero`,
 WIDER = 4  # and how much wider it is
 
@@ -64,15 +64,15 @@ def around_zero(sizes: Sequence[float]) -> FixedTables:
         masses = [(1 - TAIL) * a + TAIL * b for a, b in zip(_geometric(size), _geometric(WIDER * size), strict=True)]
         rest = 1 - sum(masses) - sum(masses[1:])
         rows.append([*reversed(masses[1:]), *masses, max(rest, 0.0)])
-        firsts.append(-REACH)
+        firsts.append(-LARGEST_MAGNITUDE)
     return FixedTables(rows, firsts)
 
 
 def _geometric(size: float) -> list[float]:
-    """P(0), P(1), ..., P(REACH) of a two-sided geometric distribution; P(-k) = P(k)."""
+    """P(0), P(1), ..., P(LARGEST_MAGNITUDE) of a two-sided geometric distribution; P(-k) = P(k)."""
     ratio = (size - 1) / size if size > 1 else 0.0
     mass, masses = (1 - ratio) / (1 + ratio), []
-    for _ in range(REACH + 1):
+    for _ in range(LARGEST_MAGNITUDE + 1):
         masses.append(mass)
         mass *= ratio
     return masses

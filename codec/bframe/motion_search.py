@@ -15,7 +15,7 @@ from .block_motion import BOTH, NETWORK, SIZE, SPLIT, Blocks, enlarged, quarter_
 from .subpel import MANY, STEPS, UNIT, Quarters, units_of
 
 COARSE = 4  # pixels of the first, full search
-REACH = 12  # of these, to each side
+SEARCH_RANGE = 12  # of these, to each side
 LUMA = (0.2126, 0.7152, 0.0722)
 LUMA_LAMBDA = 2.0  # times lambda: errors of luma are accompanied by those of chroma
 REALITY = 2.5  # times the bits that reverse water-filling says: best of 1 to 2.5 on six clips, with chroma and without
@@ -93,9 +93,9 @@ class BlockSearch:
         """The two best vectors (N,2) of a full search in one of the references."""
         small = [F.avg_pool2d(x, COARSE) for x in (self.luma, reference)]
         height, width = small[0].shape[2:]
-        margin = F.pad(small[1], (REACH,) * 4, mode="replicate")
+        margin = F.pad(small[1], (SEARCH_RANGE,) * 4, mode="replicate")
         window, stride = size // COARSE + 2, size // COARSE
-        reach = range(-REACH, REACH + 1)
+        reach = range(-SEARCH_RANGE, SEARCH_RANGE + 1)
         costs = []
         for n in range(len(reach)):  # a row of vectors at once
             moved = margin[:, 0, n : n + height].unfold(2, width, 1).transpose(1, 2)  # (B,25,h,w), a view

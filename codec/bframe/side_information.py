@@ -12,7 +12,7 @@ from torch import Tensor
 from ..video.picture import Plane
 
 FEATURES = 5  # channels of `anchor_features`
-REACH = 3  # how far blocks are matched, in samples of the quarter-size pictures
+SEARCH_RANGE = 3  # how far blocks are matched, in samples of the quarter-size pictures
 
 
 class AnchorFeatures(NamedTuple):
@@ -84,11 +84,11 @@ def _activity(x: Tensor) -> Tensor:
 
 def _matches(past: Tensor, future: Tensor) -> list[Tensor]:
     """|past(p + v) - future(p - v)| of quarter-size pictures, one plane for each whole motion v."""
-    padded = [F.pad(_sums(x, 4), (REACH,) * 4, mode="replicate") for x in (past, future)]
+    padded = [F.pad(_sums(x, 4), (SEARCH_RANGE,) * 4, mode="replicate") for x in (past, future)]
     height, width = past.shape[2] // 4, past.shape[3] // 4
 
     def at(x: Tensor, dy: int, dx: int) -> Tensor:
-        return x[..., REACH + dy : REACH + dy + height, REACH + dx : REACH + dx + width]
+        return x[..., SEARCH_RANGE + dy : SEARCH_RANGE + dy + height, SEARCH_RANGE + dx : SEARCH_RANGE + dx + width]
 
-    reach = range(-REACH, REACH + 1)
+    reach = range(-SEARCH_RANGE, SEARCH_RANGE + 1)
     return [(at(padded[0], dy, dx) - at(padded[1], -dy, -dx)).abs() for dy in reach for dx in reach]

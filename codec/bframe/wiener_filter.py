@@ -16,7 +16,7 @@ from torch import Tensor
 from ..video.colour import Planes
 
 PAIRS = ((0, 1), (0, 2), (1, -1), (1, 0), (1, 1), (2, 0))  # rows down and columns right; each with its opposite
-REACH = 2
+RADIUS = 2
 STEPS = 64  # of a weight in one
 
 Vector = NDArray[np.float64]
@@ -25,10 +25,10 @@ Vector = NDArray[np.float64]
 def differences(plane: Tensor) -> Tensor:
     """(B,6,h,w): what the sum of both samples of each pair is above twice the sample of a plane (B,1,h,w) between."""
     height, width = plane.shape[2:]
-    padded = F.pad(plane, (REACH,) * 4, mode="replicate")
+    padded = F.pad(plane, (RADIUS,) * 4, mode="replicate")
 
     def moved(down: int, right: int) -> Tensor:
-        return padded[..., REACH + down : REACH + down + height, REACH + right : REACH + right + width]
+        return padded[..., RADIUS + down : RADIUS + down + height, RADIUS + right : RADIUS + right + width]
 
     return torch.cat([moved(y, x) + moved(-y, -x) - 2 * plane for y, x in PAIRS], 1)
 

@@ -24,7 +24,7 @@ from .reconstruct import Reconstructor
 SECONDS = 7e-6  # to decode a pixel, on one core
 
 
-def anchors_of(header: Header, name: str, anchor: str | None, anchor_decoder: PathLike | None) -> AnchorCodec:
+def stream_anchor_codec(header: Header, name: str, anchor: str | None, anchor_decoder: PathLike | None) -> AnchorCodec:
     """The codec of a stream's anchors; `anchor` is the .toml file that defines it, if the user has given one.
 
     InputError if that file defines another, StreamError if the stream names a file: it may not choose what is opened.
@@ -40,7 +40,7 @@ def anchors_of(header: Header, name: str, anchor: str | None, anchor_decoder: Pa
     return codec
 
 
-def bframes_of(header: Header, device: str, precision: str, tile: int | None) -> tuple[Model, Predictor]:
+def stream_model(header: Header, device: str, precision: str, tile: int | None) -> tuple[Model, Predictor]:
     """The model of a stream by its fingerprint, and what makes B-frames with it. ModelError if it is missing.
 
     Its precision is that of the stream, unless one is given, or the device would have to emulate it. It predicts by

@@ -90,10 +90,10 @@ class Video:
             segment, notes = begun[0].segment, self._reader.damage
             self.begins = segment.intra if segment.first and len(notes) == 1 else 0  # not if bytes are damaged, too
             self.frame_count = self._reader.picture_count()
-            from .assembly import anchors_of, bframes_of, decoder_of, executor_of
+            from .assembly import decoder_of, executor_of, stream_anchor_codec, stream_model
 
-            self._anchor_codec = anchors_of(self.header, self.name, anchor, anchor_decoder)
-            self.model, self.predictor = bframes_of(self.header, device, precision, tile)
+            self._anchor_codec = stream_anchor_codec(self.header, self.name, anchor, anchor_decoder)
+            self.model, self.predictor = stream_model(self.header, device, precision, tile)
             if executor is None:
                 executor = stack.enter_context(executor_of(self.predictor, self.frame_count, workers, ray))
             self._executor, self._shown = executor, ALL_POCS

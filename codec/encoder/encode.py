@@ -35,7 +35,7 @@ from .distortion import DistortionMeter
 from .header import header_of
 from .journal import Journal, Kept, keeping
 from .measurement import Measurement
-from .parts import anchors_of, bframes_of, is_filtered, neighbours_of, source_of
+from .parts import anchor_codec_of, is_filtered, neighbours_of, predictor_of, source_of
 from .rate_control import Goal, meet
 from .rdo.anchor_passes import AnchorPasses
 from .rdo.candidates import CandidateCoder
@@ -94,7 +94,7 @@ def _check_files(src: PathLike, target: str | None, settings: EncodeSettings) ->
 
 def _encode_once(src: PathLike, target: str | None, settings: EncodeSettings, progress: Progress) -> Summary:
     """One pass over the video, at a quality that is given; without a target the stream is thrown away."""
-    anchor_codec, force = anchors_of(settings), settings.force
+    anchor_codec, force = anchor_codec_of(settings), settings.force
     check_anchors(target or "-", anchor_codec.name)
     if str(src) != "-" and is_regular(src) and holds_stream(src):
         raise InputError(f"{src}: is coded already; decode it first, or put it into another file with codec remux")
@@ -132,7 +132,7 @@ class Encoder:
         self.settings, self.info, self.anchor_codec, self.model = settings, info, anchor_codec, model
         self.progress = progress
         self.neighbours = neighbours_of(settings, model)
-        self.bframes = bframes_of(settings, model, info, self.neighbours.network if self.neighbours else None)
+        self.bframes = predictor_of(settings, model, info, self.neighbours.network if self.neighbours else None)
         self.executor: Executor = InProcess(self.bframes)
         self.journal: Journal | None = None
         self.header = header_of(settings, info, anchor_codec, model, self.neighbours)

@@ -24,7 +24,7 @@ from ..errors import InputError
 from ..files import PathLike, is_pipe, unwritable
 from ..version import __version__
 from .report import FrameRow
-from .settings import MAX_SIDE, EncodeSettings
+from .settings import MAX_STREAM_SIDE, EncodeSettings
 
 ABOUT, STREAM, ROWS = "about.json", "segments", "rows.jsonl"
 UNRELATED = ("workers", "ray", "resume", "force", "csv", "recon")  # settings that change nothing in the stream
@@ -63,7 +63,7 @@ class Journal:
         if not self._lines:
             return
         with self._stream.open("rb") as file:
-            units = StreamReader(file, max_pixels=MAX_SIDE**2).units()
+            units = StreamReader(file, max_pixels=MAX_STREAM_SIDE**2).units()
             for line in self._lines:
                 unit, rows = next(units, None), self._rows_of(line)
                 if unit is None or unit.damage or [row.poc for row in rows] != list(unit.segment.pocs):

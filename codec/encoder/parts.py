@@ -21,7 +21,7 @@ from .presets import SINGLE
 from .settings import EncodeSettings
 
 
-def anchors_of(settings: EncodeSettings) -> AnchorCodec:
+def anchor_codec_of(settings: EncodeSettings) -> AnchorCodec:
     """The anchors' codec, for the distance between anchors and the quality that are wanted."""
     distance = settings.distance or 1
     longest = longest_group(settings.intra_period, distance)
@@ -70,7 +70,7 @@ def neighbours_of(settings: EncodeSettings, model: Model) -> NamedFilter | None:
     return named_filter(find(settings.neighbour_filter), choose_device(settings.device))
 
 
-def bframes_of(
+def predictor_of(
     settings: EncodeSettings, model: Model, info: VideoInfo, neighbours: NeighbourFilter | None
 ) -> Predictor:
     """What makes B-frames in this mode. ModelError if they are to be coded and the model only predicts."""

@@ -20,7 +20,7 @@ from .report import Summary
 from .settings import BITRATE, TARGETS, EncodeSettings
 
 PROBES = (-2.0, 0.0, 2.0)  # octaves around the default quality
-REACH = 12.0  # octaves either way that are looked at: beyond both ends of every encoder's scale
+OCTAVES = 12.0  # octaves either way that are looked at: beyond both ends of every encoder's scale
 RATE_TOLERANCE, RATE_FAR = math.log2(1.02), math.log2(1.1)  # 2 % and 10 %
 TOLERANCE = {"target_psnr": 0.05, "target_xpsnr": 0.05, "target_vmaf": 0.3}  # nearer than that, no other pass is made
 FAR = 10  # times as far off, and the goal is not met
@@ -98,8 +98,8 @@ def meet(goal: Goal, alone: Callable[[float], Summary], whole: Callable[[float],
 
 
 def _solve(curve: list[tuple[float, float]], value: float) -> float:
-    """Where a curve, continued in straight lines, has a value; within REACH."""
-    grid = np.linspace(-REACH, REACH, round(2 * REACH / STEP) + 1)
+    """Where a curve, continued in straight lines, has a value; within OCTAVES."""
+    grid = np.linspace(-OCTAVES, OCTAVES, round(2 * OCTAVES / STEP) + 1)
     values = np.array([_at(curve, float(x)) for x in grid])
     return float(grid[int(np.argmin(np.abs(values - value)))])
 

@@ -38,7 +38,7 @@ TARGETS = {
     "target_xpsnr": Target("xpsnr", " dB"),
     "target_vmaf": Target("vmaf", ""),
 }
-MAX_INTRA_PERIOD, MAX_PARAMS, MAX_SIDE, MAX_FRAMES = 65535, 256, 65535, 1 << 40  # what the stream can say
+MAX_INTRA_PERIOD, MAX_PARAMS, MAX_STREAM_SIDE, MAX_FRAMES = 65535, 256, 65535, 1 << 40  # what the stream can say
 MAX_RATE = 1 << 40  # bits a second
 # What numbers may be; the anchors' codec knows more of its quality.
 RANGES: dict[str, tuple[float, float]] = {
@@ -54,7 +54,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "target_xpsnr": (10, 80),
     "target_vmaf": (1, 99),
     "finer": (-100, 100),
-    "tile": (128, MAX_SIDE),
+    "tile": (128, MAX_STREAM_SIDE),
 }
 GENERAL = ""
 ANCHORS, MEASUREMENT = "anchors", "measurement"
@@ -248,8 +248,10 @@ class EncodeSettings:
             if value is not None and not low <= value <= high:
                 flag = name if name == "finer" else flag_of(name)
                 raise InputError(f"{flag} {shown(value)} is out of range; give {low:.0f} to {high:.0f}")
-        if self.size is not None and not all(1 <= side <= MAX_SIDE for side in self.size):
-            raise InputError(f"--size {shown(self.size)} is out of range; each side must be from 1 to {MAX_SIDE}")
+        if self.size is not None and not all(1 <= side <= MAX_STREAM_SIDE for side in self.size):
+            raise InputError(
+                f"--size {shown(self.size)} is out of range; each side must be from 1 to {MAX_STREAM_SIDE}"
+            )
         if self.frame_rate is not None:
             rate = Fraction(self.frame_rate)
             if not (0 < rate.numerator <= MAX_TERM and rate.denominator <= MAX_TERM):

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from ..video.picture import Yuv420
 
 SHORT_SIDE = 48  # pictures are compared at about this size
-BLOCK, REACH = 8, 4  # block size and motion search at that size: about a twelfth of the picture each way
+BLOCK, SEARCH_RANGE = 8, 4  # block size and motion search at that size: about a twelfth of the picture each way
 RATIO = 0.75  # a cut where the past predicts a block hardly better than the block's own mean does
 LEAST_DIFFERENCE = 4.0  # in 8-bit levels: below this mean difference there is no cut
 
@@ -40,11 +40,11 @@ def is_cut(past: Small, current: Small) -> bool:
 def prediction_ratio(past: Small, current: Small) -> float:
     """Mean absolute error of the best block matches over that of the blocks' own means: near 0 = same scene."""
     rows, cols = current.shape
-    padded = np.pad(past, REACH, mode="edge")
+    padded = np.pad(past, SEARCH_RANGE, mode="edge")
     own = np.abs(_centred(current)).mean((1, 3))
     best = np.full_like(own, np.inf)
-    for dy in range(2 * REACH + 1):
-        for dx in range(2 * REACH + 1):
+    for dy in range(2 * SEARCH_RANGE + 1):
+        for dx in range(2 * SEARCH_RANGE + 1):
             error = _centred(current - padded[dy : dy + rows, dx : dx + cols])
             np.minimum(best, np.abs(error).mean((1, 3)), out=best)
     return float(best.sum() / max(float(own.sum()), 0.25 * own.size))

@@ -21,7 +21,7 @@ DEFAULT_RATE = Fraction(30)
 
 BIT_DEPTHS = {"yuv420p": 8, "yuv420p10le": 10}
 Y4M_BIT_DEPTHS = {"420jpeg": 8, "420mpeg2": 8, "420paldv": 8, "420": 8, "420p10": 10}
-MAX_SIDE = 16384  # a damaged header must not ask for more memory than any real video
+MAX_RAW_SIDE = 16384  # a damaged header must not ask for more memory than any real video
 MAX_LINE = 1024  # of a .y4m header
 
 SIZE = re.compile(r"(?<!\d)(\d{1,5})[xX](\d{1,5})(?!\d)")
@@ -179,8 +179,8 @@ def frame_bytes(info: VideoInfo) -> int:
 
 def check_size(width: int, height: int, name: str) -> None:
     """InputError unless a picture of this size can be held."""
-    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
-        raise InputError(f"{name}: a size of {width}x{height}; each side must be from 1 to {MAX_SIDE}")
+    if not (1 <= width <= MAX_RAW_SIDE and 1 <= height <= MAX_RAW_SIDE):
+        raise InputError(f"{name}: a size of {width}x{height}; each side must be from 1 to {MAX_RAW_SIDE}")
 
 
 def _info(size: tuple[int, int], frame_rate: Fraction | None, *, name: str, bit_depth: int) -> VideoInfo:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ncm import resize_flow, warp
 
-REACH = 4  # samples searched to every side at the coarsest scale, 1/16: 64 pixels
+SEARCH_RANGE = 4  # samples searched to every side at the coarsest scale, 1/16: 64 pixels
 SCALES = (16, 8, 4, 2)
 FRACTIONS = (0.5, 0.25)  # of a sample at the finest scale, after whole ones
 WINDOW = 5  # samples, the side of a block
@@ -23,7 +23,7 @@ def motion_search(current: Tensor, reference: Tensor) -> Tensor:
     for scale in SCALES:
         a, b = (F.avg_pool2d(x.mean(1, keepdim=True), scale) for x in (current, reference))
         flow = resize_flow(flow, (a.shape[2], a.shape[3]))
-        flow = _refine(a, b, flow, step=1.0, reach=REACH if scale == SCALES[0] else 1)
+        flow = _refine(a, b, flow, step=1.0, reach=SEARCH_RANGE if scale == SCALES[0] else 1)
     for fraction in FRACTIONS:
         flow = _refine(a, b, flow, step=fraction, reach=1)
     return flow * SCALES[-1]

@@ -17,7 +17,7 @@ from entropy.compress import EntropyBottleneck
 from entropy.rounding import bounded
 from entropy.tables import TAIL_MASS, Family, Lists, quantised_cdf
 
-REACH = 50  # largest symbol in the table of a hyper-latent; what is beyond takes the coder's bypass
+LARGEST_SYMBOL = 50  # largest symbol in the table of a hyper-latent; what is beyond takes the coder's bypass
 LEAST_MASS = 1e-9
 
 
@@ -86,19 +86,19 @@ class ChannelTables(CdfTables):
     def freeze(self) -> None:
         """Build the integer tables from the densities as they are now, each as long as it needs to be."""
         double = copy.deepcopy(self).double().cpu()
-        edges = torch.arange(-REACH, REACH + 2, dtype=torch.float64) - 0.5
+        edges = torch.arange(-LARGEST_SYMBOL, LARGEST_SYMBOL + 2, dtype=torch.float64) - 0.5
         logits = double.cumulative(edges + double.medians().double().view(-1, 1))
         rows = [_row(below) for below in torch.sigmoid(logits).tolist()]
         self.store(Lists([cdf for cdf, _ in rows], [len(cdf) for cdf, _ in rows], [first for _, first in rows]))
 
 
 def _row(below: list[float]) -> tuple[list[int], int]:
-    """(CDF, first symbol) from P(X < edge) at the edges between -REACH - 1/2 and REACH + 1/2."""
+    """(CDF, first symbol) from P(X < edge) at the edges between -LARGEST_SYMBOL - 1/2 and LARGEST_SYMBOL + 1/2."""
     first = max(sum(p < TAIL_MASS / 2 for p in below) - 1, 0)
     last = len(below) - max(sum(1 - p < TAIL_MASS / 2 for p in below), 1)
     first, last = min(first, len(below) - 2), max(last, first + 1)
     masses = [below[n + 1] - below[n] for n in range(first, last)]
-    return quantised_cdf([*masses, 1 - sum(masses)]), first - REACH
+    return quantised_cdf([*masses, 1 - sum(masses)]), first - LARGEST_SYMBOL
 
 
 class _Stage(nn.Module):

@@ -24,7 +24,7 @@ from .anchor_passes import AnchorPasses, PeriodPasses
 from .candidates import Candidate
 from .early_stop import Race
 from .lagrangian import Lagrangian
-from .mini_gop import NEVER, BlockCosts, best_gaps, bframes_of, corrected, cost_of
+from .mini_gop import NEVER, BlockCosts, best_gaps, bframe_costs_of, corrected, cost_of
 
 ROUNDS = 2  # of planning, from all lengths and from those of 2 and more
 PROMISE = 0.005  # of an order's bits: what a plan should save at least
@@ -81,7 +81,8 @@ class GopSearch:
             return None
         coded = self.passes.meter.filtered(self.passes.cheapest(statistics.period, gaps, statistics.lagrangian))
         bframes = {
-            statistics.period.intra + offset: cost for offset, cost in bframes_of(gaps, costs, statistics.count).items()
+            statistics.period.intra + offset: cost
+            for offset, cost in bframe_costs_of(gaps, costs, statistics.count).items()
         }
         saved = statistics.regular.total - sum(statistics.lagrangian.costs(coded).values()) - sum(bframes.values())
         if saved <= PROMISE * statistics.regular.bits:
@@ -107,7 +108,7 @@ class GopSearch:
                 if gaps in tried:
                     break
                 anchor_costs = statistics.by_offset(self.passes.code_anew(statistics.period, gaps))
-                bframes = bframes_of(gaps, costs, statistics.count)
+                bframes = bframe_costs_of(gaps, costs, statistics.count)
                 tried[gaps] = sum(cost for cost in anchor_costs if cost < NEVER) + sum(bframes.values())
                 known = corrected(known, gaps, anchor_costs)
         return min(tried, key=lambda gaps: tried[gaps])

@@ -56,7 +56,7 @@ def cost_of(gaps: Sequence[int], costs: Mapping[int, BlockCosts], count: int) ->
     return sum(block.of(start, end) for block, start, end in _blocks(gaps, costs, count))
 
 
-def bframes_of(gaps: Sequence[int], costs: Mapping[int, BlockCosts], count: int) -> dict[int, float]:
+def bframe_costs_of(gaps: Sequence[int], costs: Mapping[int, BlockCosts], count: int) -> dict[int, float]:
     """What each B-frame of a chain of blocks costs, by offset, those past its last anchor too."""
     blocks = _blocks(gaps, costs, count)
     return {offset: block.bframe_costs[offset] for block, start, end in blocks for offset in range(start + 1, end)}

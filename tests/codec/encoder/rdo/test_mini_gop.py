@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from codec.encoder.rate_control import Goal, meet
 from codec.encoder.rdo.lagrangian import Lagrangian, lagrangian_between
-from codec.encoder.rdo.mini_gop import NEVER, BlockCosts, best_gaps, bframes_of, corrected, cost_of
+from codec.encoder.rdo.mini_gop import NEVER, BlockCosts, best_gaps, bframe_costs_of, corrected, cost_of
 from codec.video.metrics import Quality
 
 costs = st.floats(-100, 100)
@@ -72,7 +72,9 @@ def test_a_coded_chain_corrects_its_expectation_to_what_it_cost(data, count, lin
     gaps, anchors = best_gaps(blocks, count, linked=linked), data.draw(row)
     after = corrected(blocks, gaps, anchors)
     paid = sum(anchors[end] for end in itertools.accumulate(gaps))
-    assert cost_of(gaps, after, count) == pytest.approx(paid + sum(bframes_of(gaps, blocks, count).values()), abs=1e-9)
+    assert cost_of(gaps, after, count) == pytest.approx(
+        paid + sum(bframe_costs_of(gaps, blocks, count).values()), abs=1e-9
+    )
     assert all(after[length] == blocks[length] for length in blocks if length not in gaps)
     assert all(after[length].bframe_costs == blocks[length].bframe_costs for length in blocks)
 
