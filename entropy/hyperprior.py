@@ -175,23 +175,14 @@ class LatentCoder(nn.Module):
         """
         if self.training and not isinstance(tape, Estimate | DryRun):
             raise RuntimeError("writing and reading need evaluation mode: in training scales are not exact")
-        size = (y.shape[-2], y.shape[-1]) if y is not None else self._given(size)
-        batch = next((len(x) for x in (y, context, exact_context) if x is not None), 1)
-        expected = (batch, self.channels, *size)
-        if y is not None and y.shape != expected:
-            raise ValueError(f"latent: expected (B, channels, h, w) = {expected}, found {tuple(y.shape)}")
-        self._check(context, self.context, size, exact=False)
-        self._check(exact_context, self.exact_context, size, exact=True)
+        batch, size = self._checked_shape(y, size, context, exact_context)
         level = quality_vector(quality, self.qualities, batch, self.gain.log_factor.device)
         gain = self.gain(level)
         y = None if y is None else y * gain
         z = self._code_hyper(tape, f"{name}.z", y, level=level, size=hyper_size(size))
-        known = Known(
-            gain,
-            self.inverse(level),
-            self.means.features(z.value * self.hyper_inverse(level), context, size),
-            self.scales.features(z.symbols, exact_context, size, level / max(self.qualities - 1, 1)),
-        )
+        means = self.means.features(z.value * self.hyper_inverse(level), context, size)
+        scales = self.scales.features(z.symbols, exact_context, size, level / max(self.qualities - 1, 1))
+        known = Known(gain, self.inverse(level), means, scales)
         if rdoq_lambda is not None:
             rdoq_lambda = rdoq_lambda * known.inverse**2
         return self._code_halves(tape, f"{name}.y", y, known, rdoq_lambda)
@@ -221,13 +212,23 @@ class LatentCoder(nn.Module):
         second = tape.code(name, y, Prior(mean, position, self.tables, ~mask), rdoq_lambda)
         return torch.where(mask, first.value, second.value) * inverse
 
-    @staticmethod
-    def _given(size: tuple[int, int] | None) -> tuple[int, int]:
-        if size is None:
+    def _checked_shape(
+        self, y: Tensor | None, size: tuple[int, int] | None, context: Tensor | None, exact_context: Tensor | None
+    ) -> tuple[int, tuple[int, int]]:
+        """(B, (h, w)) of the latents. ValueError where they are not known, or something does not fit the model."""
+        if y is not None:
+            size = y.shape[-2], y.shape[-1]
+        elif size is None:
             raise ValueError("without a latent, its size must be given")
-        return size
+        batch = next((len(x) for x in (y, context, exact_context) if x is not None), 1)
+        expected = (batch, self.channels, *size)
+        if y is not None and y.shape != expected:
+            raise ValueError(f"latent: expected (B, channels, h, w) = {expected}, found {tuple(y.shape)}")
+        self._check_context(context, self.context, size, exact=False)
+        self._check_context(exact_context, self.exact_context, size, exact=True)
+        return batch, size
 
-    def _check(self, x: Tensor | None, channels: int, size: tuple[int, int], *, exact: bool) -> None:
+    def _check_context(self, x: Tensor | None, channels: int, size: tuple[int, int], *, exact: bool) -> None:
         kind = "exact context" if exact else "context"
         found = (0, *size) if x is None else tuple(x.shape[1:])
         if found != (channels, *size):
