@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def warp(ref: Tensor, flow: Tensor) -> Tensor:
+def warp(ref: Tensor, flow: Tensor, *, mode: str = "bilinear") -> Tensor:
     """Sample ref (B,C,H,W) at p + flow(p); flow (B,2,H,W) in pixels, x first, edges repeated.
 
-    Source: backward warping of Jia 2022, equation 1.
+    Mode "bicubic" blurs less between samples. Source: backward warping of Jia 2022, equation 1.
     """
     grid = _places(flow)
-    sampled = F.grid_sample(ref.float(), grid, mode="bilinear", padding_mode="border", align_corners=True)
+    sampled = F.grid_sample(ref.float(), grid, mode=mode, padding_mode="border", align_corners=True)
     return sampled.to(ref.dtype)
 
 

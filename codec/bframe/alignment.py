@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ncm import warp
+
 from ..video.colour import unpacked
 
 
@@ -32,8 +34,8 @@ def aligned(current: Tensor, neighbour: Tensor) -> Tensor:
     """The packed planes (B,6,h,w) of a neighbour, each sample taken from where the current picture's luma finds it."""
     (here, _, _), (luma, _, _) = unpacked(current), unpacked(neighbour)
     flow = match(here, luma)
-    chroma = sampled(neighbour[:, 4:], F.avg_pool2d(flow, 2) / 2)
-    return torch.cat([F.pixel_unshuffle(sampled(luma, flow), 2), chroma], 1)
+    chroma = warp(neighbour[:, 4:], F.avg_pool2d(flow, 2) / 2, mode="bicubic")
+    return torch.cat([F.pixel_unshuffle(warp(luma, flow, mode="bicubic"), 2), chroma], 1)
 
 
 def match(current: Tensor, neighbour: Tensor) -> Tensor:
@@ -45,20 +47,9 @@ def match(current: Tensor, neighbour: Tensor) -> Tensor:
         small, other = (_shrunk(picture, stage.shrink) for picture in (current, neighbour))
         times = before // stage.shrink
         flow = _enlarged(flow, times, small) * times
-        flow = flow + _search(small, sampled(other, flow, mode="bilinear"), stage)
+        flow = flow + _search(small, warp(other, flow), stage)
         before = stage.shrink
     return flow
-
-
-def sampled(picture: Tensor, flow: Tensor, *, mode: str = "bicubic") -> Tensor:
-    """A picture (B,C,H,W) at p + flow(p), edges repeated; bilinear weights would blur what is between samples."""
-    height, width = picture.shape[2:]
-    steps = flow.new_tensor([2 / max(width - 1, 1), 2 / max(height - 1, 1)])
-    grid = flow * steps.view(1, 2, 1, 1)
-    grid[:, 0] += torch.linspace(-1, 1, width, device=flow.device)
-    grid[:, 1] += torch.linspace(-1, 1, height, device=flow.device).unsqueeze(1)
-    grid = grid.permute(0, 2, 3, 1)
-    return F.grid_sample(picture, grid, mode=mode, padding_mode="border", align_corners=True)
 
 
 def _search(current: Tensor, neighbour: Tensor, stage: Stage) -> Tensor:

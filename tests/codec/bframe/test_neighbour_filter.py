@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from helpers import bunny_pictures
 
-from codec.bframe.alignment import aligned, match, sampled
+from codec.bframe.alignment import aligned, match
 from codec.bframe.neighbour_filter import NeighbourConfig, NeighbourFilter, differences, planes_of, weighed
 from codec.bframe.postfilter import PostFilter, PostFilterConfig
 from codec.models.neighbour_file import load_neighbour
@@ -14,6 +14,7 @@ from codec.models.registry import find
 from codec.train.decoded import Setting, code, rgb_error
 from codec.train.tasks.postfilter import seen
 from codec.video.colour import packed
+from ncm import warp
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -46,7 +47,7 @@ def test_match_finds_whole_moves(move, size):
 
 def test_match_finds_fractions():
     current = pattern()
-    neighbour = sampled(current, torch.full((1, 2, 96, 128), 0.5))  # what is at p was at p + 1/2
+    neighbour = warp(current, torch.full((1, 2, 96, 128), 0.5), mode="bicubic")  # what is at p was at p + 1/2
     found = match(current, neighbour)[..., 16:-16, 16:-16]
     assert (found + 0.5).abs().median() < 0.1
 
