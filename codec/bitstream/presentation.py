@@ -12,7 +12,6 @@ from .syntax import OPTIONS
 
 NAMES = {field.name for field in fields(Presentation)}
 FIELDS = {option.name: tuple(field.name for field in option.fields) for option in OPTIONS if option.name in NAMES}
-assert FIELDS.keys() == NAMES
 
 
 def options_of(presentation: Presentation) -> dict[str, Values]:

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
 """What a film says of its pictures comes back as it went in, or the file's sink says what it cannot carry."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from fractions import Fraction
 
 import pytest
 from helpers import moving
 
-from codec.bitstream.presentation import options_of, presentation_of
+from codec.bitstream.presentation import FIELDS, options_of, presentation_of
 from codec.video.picture import Colour, Frame, VideoInfo
-from codec.video.presentation import NOTHING_SAID, Presentation
+from codec.video.presentation import NOTHING_SAID, WORDS, Presentation
 from codec.video.raw import y4m_header, y4m_info
 from codec.video.reader import open_source
 from codec.video.writer import open_sink
@@ -30,6 +30,11 @@ ALL = Presentation(
     language="deu",
     title="Nachtfahrt",
 )
+
+
+def test_every_field_has_words_and_an_option_of_the_header():
+    names = [field.name for field in fields(Presentation)]
+    assert list(WORDS) == names and FIELDS.keys() == set(names)
 
 
 def through(path, presentation, *, size=(64, 48), bit_depth=10, colour=BT2020, **options):
