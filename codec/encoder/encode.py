@@ -3,15 +3,13 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
 from itertools import islice
 from typing import Any
 
-from ..anchors.protocol import AnchorCodec
 from ..arguments import checked
-from ..bframe.model import Model
 from ..bframe.records import Interval, ToWrite
 from ..bitstream.writer import Output, StreamWriter
 from ..container.formats import check_anchors, default_suffix
@@ -23,19 +21,16 @@ from ..files import PathLike, check_outputs, is_pipe, is_regular, replacing, tar
 from ..gop.periods import Period, arranged, every, periods
 from ..models.open import load, prepared
 from ..notes import tell
-from ..parallel.executor import Executor, InProcess, begun_ahead
+from ..parallel.executor import Executor, begun_ahead
 from ..parallel.open import executor_for, work_of
 from ..progress import Counter, Progress, quiet
 from ..video.companions import Companions, companions_of, tell_beside_pipe
-from ..video.metrics import MS_SSIM_SHORTEST
 from ..video.picture import Frame, VideoInfo, Yuv420
 from ..video.source import VideoSource
 from ..video.writer import VideoSink, open_sink
 from .distortion import DistortionMeter
-from .header import header_of
 from .journal import Journal, Kept, keeping
-from .measurement import Measurement
-from .parts import anchor_codec_of, is_filtered, neighbours_of, predictor_of, source_of
+from .parts import Parts, anchor_codec_of, source_of
 from .rate_control import Goal, meet
 from .rdo.anchor_passes import AnchorPasses
 from .rdo.candidates import CandidateCoder
@@ -105,8 +100,8 @@ def _encode_once(src: PathLike, target: str | None, settings: EncodeSettings, pr
         source = stack.enter_context(source_of(src, settings))
         tell(source.name, source.notes)
         total = min((n for n in (source.frame_count, settings.frames) if n is not None), default=None)
-        encoder = Encoder(settings, source.info, anchor_codec, model, Counter(progress, total))
-        encoder.journal = stack.enter_context(keeping(target, src, settings, encoder.header))
+        parts = Parts.of(settings, source.info, anchor_codec, model)
+        journal = stack.enter_context(keeping(target, src, settings, parts.header))
         companions = None if target is None else _companions(src, target, source, settings, stack)
         file = BytesIO() if target is None else stack.enter_context(writing(target, companions, force=force))
         sink = stack.enter_context(open_sink(settings.recon, source.info, force=force)) if settings.recon else None
@@ -114,7 +109,8 @@ def _encode_once(src: PathLike, target: str | None, settings: EncodeSettings, pr
             tell(sink.name, sink.notes)
         table = stack.enter_context(replacing(settings.csv, force=force)) if settings.csv else None
         work = work_of(source.info, total, SECONDS[settings.mode])
-        encoder.executor = stack.enter_context(executor_for(encoder.bframes, settings.workers, work, settings.ray))
+        executor = stack.enter_context(executor_for(parts.bframes, settings.workers, work, settings.ray))
+        encoder = Encoder(settings, source.info, parts, executor, Counter(progress, total), journal)
         summary = encoder.run(_first(source, settings.frames, companions), file, sink)
         if not summary.rows:
             raise InputError(f"{source.name}: it holds no frames; there is nothing to encode")
@@ -123,38 +119,31 @@ def _encode_once(src: PathLike, target: str | None, settings: EncodeSettings, pr
         return replace(summary, problems=tuple(source.problems), output=target)
 
 
+@dataclass(frozen=True)
 class Encoder:
-    """One encode, all its parts at hand."""
+    """One encode, all that it needs at hand; with a journal it can be resumed."""
 
-    def __init__(
-        self, settings: EncodeSettings, info: VideoInfo, anchor_codec: AnchorCodec, model: Model, progress: Counter
-    ) -> None:
-        self.settings, self.info, self.anchor_codec, self.model = settings, info, anchor_codec, model
-        self.progress = progress
-        self.neighbours = neighbours_of(settings, model)
-        self.bframes = predictor_of(settings, model, info, self.neighbours.network if self.neighbours else None)
-        self.executor: Executor = InProcess(self.bframes)
-        self.journal: Journal | None = None
-        self.header = header_of(settings, info, anchor_codec, model, self.neighbours)
-        self.postfilter = self.bframes.anchor_filter if is_filtered(settings, model) else None
-        self.measurement = Measurement(info, settings)
-        if settings.structural and min(info.width, info.height) < MS_SSIM_SHORTEST:
-            raise InputError(f"--tune {settings.tune} needs sides of {MS_SSIM_SHORTEST} and more; take psnr")
+    settings: EncodeSettings
+    info: VideoInfo
+    parts: Parts
+    executor: Executor
+    progress: Counter
+    journal: Journal | None = None
 
     def run(self, frames: Iterable[Frame], file: Output, sink: VideoSink | None) -> Summary:
         """Code all frames into a file."""
         source = periods(frames, self.settings.intra_period)
-        reconstructor = Reconstructor(self.info, self.anchor_codec, self.bframes, self.executor)
+        reconstructor = Reconstructor(self.info, self.parts.anchor_codec, self.parts.bframes, self.executor)
         kept = self.journal.kept() if self.journal else iter(())
         decided = self._by_cost(source, kept) if self.settings.measured else self._in_order(source, kept)
-        writer = StreamWriter(self.journal.onto(file) if self.journal else file, self.header)
+        writer = StreamWriter(self.journal.onto(file) if self.journal else file, self.parts.header)
         reconstruct = self.settings.metrics or self.settings.hashes or sink is not None
         rows: list[FrameRow] = []
         again = sink is not None
         begun = (begin(period, reconstructor, reconstruct=reconstruct, again=again) for period in decided)
         for under_way in begun_ahead(self.executor, begun):
             coded = under_way.finished(hashes=self.settings.hashes, done=self.progress.one_more)
-            written = self.measurement.rows(coded, writer.write(coded.unit))
+            written = self.parts.measurement.rows(coded, writer.write(coded.unit))
             if self.journal is not None:
                 self.journal.add(written)
             if sink is not None:
@@ -164,21 +153,21 @@ class Encoder:
             self.progress.reached(len(rows))
         if rows:
             writer.finish()
-        return Summary(self.info, writer.bytes_written, self.measurement.finished(rows))
+        return Summary(self.info, writer.bytes_written, self.parts.measurement.finished(rows))
 
     def _in_order(self, source: Iterable[Period], kept: Iterator[Kept]) -> Iterator[CodedPeriod]:
         """Segments in a given order, B-frames to be coded at the slope of the anchor encoder's table.
 
         Those that are kept from before come first, as they are; the anchors' encoder codes all, as it remembers.
         """
-        distance = self.settings.distance
+        distance, anchor_codec = self.settings.distance, self.parts.anchor_codec
         assert distance is not None
         write: WriteBFrame | None = None
         if self.settings.mode != "bitfree":
-            slope = self.anchor_codec.slope * 2**self.settings.b_offset
+            slope = anchor_codec.slope * 2**self.settings.b_offset
             write = partial(_to_write, slope=slope, effort=self.settings.refinement)
-        reconstructor, meter = Reconstructor(self.info, self.anchor_codec, self.bframes), self._meter
-        for segment, unit in code_anchors(self.anchor_codec, self.info, arranged(source, every(distance))):
+        reconstructor, meter = Reconstructor(self.info, anchor_codec, self.parts.bframes), self._meter
+        for segment, unit in code_anchors(anchor_codec, self.info, arranged(source, every(distance))):
             if (known := next(kept, None)) is not None:
                 yield kept_period(segment, known)
                 continue
@@ -188,15 +177,15 @@ class Encoder:
 
     @property
     def _meter(self) -> DistortionMeter:
-        return DistortionMeter(self.info.colour, self.settings.measure, self.postfilter, self.executor)
+        return DistortionMeter(self.info.colour, self.settings.measure, self.parts.postfilter, self.executor)
 
     def _by_cost(self, source: Iterable[Period], kept: Iterator[Kept]) -> Iterator[CodedPeriod]:
         """Segments and B-frames by the lambda that is measured on this video."""
         settings = self.settings
-        passes = AnchorPasses(self.info, self.anchor_codec, settings.intra_period, self._meter)
+        passes = AnchorPasses(self.info, self.parts.anchor_codec, settings.intra_period, self._meter)
         coder = CandidateCoder(
             passes,
-            self.bframes,
+            self.parts.bframes,
             self.executor,
             b_offset=settings.b_offset,
             effort=settings.refinement,

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 
 from ..bitstream.frame_record import FrameRecord
+from ..errors import InputError
 from ..video.metrics import compare
 from ..video.picture import VideoInfo, Yuv420
+from ..video.vmaf import Vmaf, vmaf_available
 from ..video.xpsnr import Xpsnr
-from .parts import vmaf_of
 from .report import FrameRow, frame_row
 from .segments import CodedPeriod
 from .settings import EncodeSettings
@@ -20,7 +21,7 @@ class Measurement:
     def __init__(self, info: VideoInfo, settings: EncodeSettings) -> None:
         self.info, self.wanted = info, settings.metrics
         self.xpsnr = Xpsnr(info)
-        self.vmaf = vmaf_of(settings)
+        self.vmaf = _vmaf_of(settings)
 
     def rows(self, period: CodedPeriod, records: Iterable[FrameRecord]) -> Sequence[FrameRow]:
         """A row for each picture of a period, whose records say what it cost; those that are known are kept."""
@@ -55,3 +56,12 @@ class Measurement:
         if self.wanted:
             for frame in period.source.frames:
                 self.xpsnr.add(frame.picture, frame.picture)
+
+
+def _vmaf_of(settings: EncodeSettings) -> Vmaf | None:
+    """What measures VMAF, if that is wanted. InputError if its package is not installed."""
+    if not (settings.vmaf and settings.metrics):
+        return None
+    if not vmaf_available():
+        raise InputError("VMAF needs the package vmaf-torch; install it with pip install 'ncm-codec[vmaf]'")
+    return Vmaf()

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: MIT
 """What an encode is put together from, by its settings: the anchors' codec, the source, networks and measures."""
 
+from typing import NamedTuple
+
 from ..anchors.protocol import AnchorCodec
 from ..anchors.registry import anchor_codec
+from ..bframe.anchor_filter import AnchorFilter
 from ..bframe.model import Model
 from ..bframe.neighbour_filter import NeighbourFilter
 from ..bframe.predictor import Predictor
+from ..bitstream.units import Header
 from ..device import choose_device
 from ..errors import InputError, ModelError
 from ..files import PathLike
@@ -13,12 +17,36 @@ from ..gop.structure import longest_group
 from ..models.neighbour_file import NamedFilter, named_filter
 from ..models.open import predictor
 from ..models.registry import DEFAULT_CODEC, find
+from ..video.metrics import MS_SSIM_SHORTEST
 from ..video.picture import VideoInfo
 from ..video.reader import open_source
 from ..video.source import VideoSource
-from ..video.vmaf import Vmaf, vmaf_available
+from .header import header_of
+from .measurement import Measurement
 from .presets import SINGLE
 from .settings import EncodeSettings
+
+
+class Parts(NamedTuple):
+    """What codes one video and measures it; `postfilter` is None where anchors are shown as they are coded."""
+
+    anchor_codec: AnchorCodec
+    bframes: Predictor
+    postfilter: AnchorFilter | None
+    header: Header
+    measurement: Measurement
+
+    @classmethod
+    def of(cls, settings: EncodeSettings, info: VideoInfo, anchor_codec: AnchorCodec, model: Model) -> "Parts":
+        """The parts that settings ask for. InputError or ModelError where they cannot be had."""
+        neighbours = neighbours_of(settings, model)
+        bframes = predictor_of(settings, model, info, neighbours.network if neighbours else None)
+        header = header_of(settings, info, anchor_codec, model, neighbours)
+        postfilter = bframes.anchor_filter if is_filtered(settings, model) else None
+        measurement = Measurement(info, settings)
+        if settings.structural and min(info.width, info.height) < MS_SSIM_SHORTEST:
+            raise InputError(f"--tune {settings.tune} needs sides of {MS_SSIM_SHORTEST} and more; take psnr")
+        return cls(anchor_codec, bframes, postfilter, header, measurement)
 
 
 def anchor_codec_of(settings: EncodeSettings) -> AnchorCodec:
@@ -43,15 +71,6 @@ def anchor_codec_of(settings: EncodeSettings) -> AnchorCodec:
 def source_of(src: PathLike, settings: EncodeSettings) -> VideoSource:
     """The video to be coded, opened. InputError as `open_source`."""
     return open_source(src, size=settings.size, frame_rate=settings.frame_rate, pixel_format=settings.pixel_format)
-
-
-def vmaf_of(settings: EncodeSettings) -> Vmaf | None:
-    """What measures VMAF, if that is wanted. InputError if its package is not installed."""
-    if not (settings.vmaf and settings.metrics):
-        return None
-    if not vmaf_available():
-        raise InputError("VMAF needs the package vmaf-torch; install it with pip install 'ncm-codec[vmaf]'")
-    return Vmaf()
 
 
 def is_filtered(settings: EncodeSettings, model: Model) -> bool:

@@ -11,6 +11,7 @@ from helpers import BUNNY, command, moving, read, write
 
 import codec
 from codec.encoder.encode import Encoder
+from codec.encoder.parts import Parts
 from codec.progress import Counter
 from codec.video.picture import Frame, VideoInfo, Yuv420
 from codec.video.reader import open_source
@@ -261,7 +262,8 @@ def test_memory_does_not_grow_with_the_video(tmp_path):
 
     settings = codec.EncodeSettings(mode="bitfree", intra_period=8, workers=1)
     anchors = codec.anchor_codec("x264", preset="ultrafast", anchor_distance=2, longest_group=5)
-    encoder = Encoder(settings, info, anchors, codec.load_model("tiny"), Counter(progress, None))
+    parts = Parts.of(settings, info, anchors, codec.load_model("tiny"))
+    encoder = Encoder(settings, info, parts, codec.InProcess(parts.bframes), Counter(progress, None))
     with pytest.raises(EnoughError):
         encoder.run(endless(), io.BytesIO(), None)
     assert max(late) <= max(early) + 16

@@ -204,15 +204,15 @@ class StandInVmaf:
 
 
 def test_a_vmaf_is_met(tmp_path, monkeypatch):
-    monkeypatch.setattr("codec.encoder.parts.vmaf_available", lambda: True)
-    monkeypatch.setattr("codec.encoder.parts.Vmaf", StandInVmaf)
+    monkeypatch.setattr("codec.encoder.measurement.vmaf_available", lambda: True)
+    monkeypatch.setattr("codec.encoder.measurement.Vmaf", StandInVmaf)
     src = write(tmp_path / "seq.y4m", moving(16, 96, 64, step=3))
     summary = codec.encode(src, target_vmaf=80, mode="bitfree", gop="fixed:1", model="tiny", preset="ultrafast")
     assert summary.mean("vmaf") == pytest.approx(80, abs=2) and "VMAF " in summary.text()
 
 
 def test_vmaf_without_its_package_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("codec.encoder.parts.vmaf_available", lambda: False)
+    monkeypatch.setattr("codec.encoder.measurement.vmaf_available", lambda: False)
     src = write(tmp_path / "seq.y4m", moving(2, 96, 64))
     with pytest.raises(codec.InputError, match="pip install 'ncm-codec"):
         codec.encode(src, target_vmaf=80, mode="bitfree", model="tiny", preset="ultrafast")
