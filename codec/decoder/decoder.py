@@ -9,7 +9,7 @@ from ..bitstream.syntax import ALL_POCS
 from ..bitstream.units import Unit
 from ..parallel.executor import begun_ahead
 from .concealment import Concealer
-from .reconstruct import Reconstructor, taken
+from .reconstruct import Reconstructor
 from .under_way import AnchorsUnderWay, SegmentUnderWay, Shown
 
 
@@ -53,14 +53,17 @@ class Decoder:
         decoded = ((unit, self._decoded(unit)) for unit in self.units)
         begun = ((unit, self._begin(unit, anchors)) for unit, anchors in begun_ahead(executor, decoded, most=1))
         for unit, segment in begun_ahead(executor, begun):
-            pictures = taken(segment) if segment is not None else []
-            self.problems += [f"frame {damage.poc}: {damage.what}" for damage in unit.damage]
+            pictures, damage = list[Shown](), list(unit.damage)
+            if segment is not None:
+                pictures = segment.pictures()
+                damage += self.reconstructor.undecodable(segment)
+            self.problems += [f"frame {found.poc}: {found.what}" for found in damage]
             concealed = [s.poc for s in pictures if s.concealed]
-            if concealed and not unit.damage:
+            if concealed and not damage:
                 self.problems.append(f"frame {concealed[0]}: its anchor cannot be decoded")
             if unit.hashes:
                 self.hashed = True
-                self._check(unit, pictures)
+                self._check(unit, pictures, {found.poc for found in damage})
             yield from pictures
 
     def _decoded(self, unit: Unit) -> AnchorsUnderWay | None:
@@ -71,14 +74,13 @@ class Decoder:
         """The B-frames of a segment, handed out; None if it has no anchor."""
         return None if anchors is None else self.reconstructor.begin(unit, anchors.finished(), self.wanted)
 
-    def _check(self, unit: Unit, pictures: list[Shown]) -> None:
-        """Compare with the hashes that the encoder stored; what is concealed or cannot be read was reported already.
+    def _check(self, unit: Unit, pictures: list[Shown], reported: set[int]) -> None:
+        """Compare with the hashes that the encoder stored, but for what is concealed or was `reported`, by POC.
 
         Anchors as their codec decodes them are the same on every machine, and so are the symbols of payloads. What
         networks make of both may differ by a rounding, mostly one level here and there. So if the bytes of a segment
         are good and its anchors are right, no difference is damage.
         """
-        reported = {damage.poc for damage in unit.damage}
         differing = [
             picture
             for picture in pictures

@@ -43,13 +43,9 @@ class Reconstructor:
         return self.begin_anchors(unit).finished()
 
     def begin_anchors(self, unit: Unit) -> AnchorsUnderWay:
-        """Decode the anchors of a segment, and hand them out to be filtered if the segment says so."""
+        """Decode the anchors of a segment, and hand them out to be filtered, if it says so and the model can."""
         decoded = self.decoded(unit)
-        if not unit.strengths:
-            return AnchorsUnderWay(decoded, {})
-        if (anchor_filter := self.predictor.anchor_filter) is None:
-            problem = f"model {self.predictor.model.name!r} has no filter for anchors"
-            unit.damage.append(Damage(unit.segment.first, problem))
+        if not unit.strengths or (anchor_filter := self.predictor.anchor_filter) is None:
             return AnchorsUnderWay(decoded, {})
         return begin_filters(self.executor, anchor_filter, decoded, unit)
 
@@ -83,7 +79,15 @@ class Reconstructor:
 
     def pictures(self, unit: Unit, anchors: dict[int, Anchor]) -> list[Shown]:
         """All pictures of a segment in display order, made from its decoded anchors."""
-        return taken(self.begin(unit, anchors))
+        return self.begin(unit, anchors).pictures()
+
+    def undecodable(self, segment: SegmentUnderWay[Made]) -> list[Damage]:
+        """What the stream holds of a segment and cannot be decoded; waits for its B-frames."""
+        unit, found = segment.unit, []
+        if unit.strengths and self.predictor.anchor_filter is None:
+            problem = f"model {self.predictor.model.name!r} has no filter for anchors"
+            found.append(Damage(unit.segment.first, problem))
+        return found + [Damage(poc, made.problem) for poc, made in segment.results() if made.problem]
 
     def _stand_in(self, poc: int, anchors: dict[int, Anchor]) -> Yuv420:
         """The anchor before a picture, or the one after it; black if all are lost."""
@@ -105,13 +109,6 @@ class Reconstructor:
             frame = Frame(unit.pts[poc - segment.first], good.shown)
             shown[poc] = Shown(poc, kind, frame, poc not in anchors, good.decoded)
         return shown
-
-
-def taken(segment: SegmentUnderWay[Made]) -> list[Shown]:
-    """The pictures of a segment in display order; payloads that could not be read are noted as damage of its unit."""
-    pictures = segment.pictures()
-    segment.unit.damage += [Damage(poc, made.problem) for poc, made in segment.results() if made.problem]
-    return pictures
 
 
 def unfiltered(decoded: dict[int, Yuv420]) -> dict[int, Anchor]:

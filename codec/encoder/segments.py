@@ -13,7 +13,7 @@ from ..anchors.protocol import AnchorCodec, AnchorFrame
 from ..bframe.records import Anchor, Choice, Interval, ToWrite
 from ..bframe.tasks import Made, WriteTask
 from ..bitstream.units import AnchorPacket, Unit
-from ..decoder.reconstruct import Reconstructor, taken
+from ..decoder.reconstruct import Reconstructor
 from ..decoder.under_way import SegmentUnderWay, Shown
 from ..gop.periods import SourceSegment
 from ..video.picture import VideoInfo, Yuv420
@@ -85,7 +85,7 @@ class PeriodUnderWay:
         if self.writing is not None:
             period = _with_payloads(period, self.writing, done)
         elif self.reading is not None:
-            period = replace(period, shown=tuple(taken(self.reading)))
+            period = replace(period, shown=tuple(self.reading.pictures()))
         if hashes and not period.rows:
             digests = tuple(shown.frame.picture.digest() for shown in period.shown)
             period = replace(period, unit=replace(period.unit, hashes=digests))
