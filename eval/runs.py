@@ -152,9 +152,6 @@ def _row(
 ) -> Row:
     header = info.header
     area = header.width * header.height
-    table = pd.DataFrame(frames)
-    means: Any = table[MEANS].mean()
-    kinds = table.groupby("kind")[["bits", "psnr_rgb"]].mean().reindex(list("IPB"))  # NaN of a kind that is not there
     return Row(
         sequence=point.clip.title,
         codec=point.codec.name,
@@ -162,11 +159,7 @@ def _row(
         frames=len(frames),
         bytes=size,
         bpp=8 * size / (area * len(frames)),
-        **means,
-        bpp_i=kinds.bits["I"] / area,
-        bpp_p=kinds.bits["P"] / area,
-        bpp_b=kinds.bits["B"] / area,
-        psnr_rgb_b=kinds.psnr_rgb["B"],
+        **_averages(frames, area),
         encode_seconds=encoded.seconds,
         decode_seconds=decoded.seconds,
         settings=header.anchor_settings,
@@ -177,12 +170,27 @@ def _row(
         rate_option=point.option,
         encode_memory=encoded.memory,
         decode_memory=decoded.memory,
-        rgb=settings.rgb,
-        command=command(point, settings),
-        versions=versions(point.codec.anchor),
-        commit=commit(),
-        machine=machine(settings.device),
+        **_provenance(point, settings),
     )
+
+
+def _averages(frames: list[FrameRow], area: int) -> dict[str, Any]:
+    """Fields of a row: the mean quality of all frames, and bits a pixel of those of each kind."""
+    table = pd.DataFrame(frames)
+    kinds = table.groupby("kind")[["bits", "psnr_rgb"]].mean().reindex(list("IPB"))  # NaN of a kind that is not there
+    rates = {f"bpp_{kind.lower()}": kinds.bits[kind] / area for kind in "IPB"}
+    return {**table[MEANS].mean(), **rates, "psnr_rgb_b": kinds.psnr_rgb["B"]}
+
+
+def _provenance(point: Point, settings: Settings) -> dict[str, Any]:
+    """Fields of a row: how it was measured, with what, and where."""
+    return {
+        "rgb": settings.rgb,
+        "command": command(point, settings),
+        "versions": versions(point.codec.anchor),
+        "commit": commit(),
+        "machine": machine(settings.device),
+    }
 
 
 @cache

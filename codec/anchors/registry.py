@@ -55,20 +55,16 @@ def anchor_codec(
         "name": row.name,
         "quality": row.checked_quality(crf, qp),
         "preset": row.checked_preset(preset),
+        "params": row.checked_params(params),
         "anchor_distance": anchor_distance,
     }
-    checked_params = row.checked_params(params)
     if isinstance(row, ProgramRow):
-        return ProgramAnchors(row=row, params=checked_params, encoder=encoder, decoder=decoder, **common)
+        return ProgramAnchors(row=row, encoder=encoder, decoder=decoder, **common)
     if encoder is not None or decoder is not None:
         raise InputError(f"{row.name} comes with PyAV; --anchor-encoder and --anchor-decoder are for programs")
-    return LibavAnchors(
-        row=row,
-        params={**row.structural, **checked_params} if structural else checked_params,
-        keyint=keyint_of(row, longest_group),
-        threads=threads,
-        **common,
-    )
+    if structural:
+        common["params"] = {**row.structural, **common["params"]}
+    return LibavAnchors(row=row, keyint=keyint_of(row, longest_group), threads=threads, **common)
 
 
 def all_rows() -> dict[str, Row]:
