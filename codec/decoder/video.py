@@ -5,7 +5,7 @@ A stream that cannot be decoded is refused before torch is loaded, which takes s
 """
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
 from itertools import chain
@@ -90,15 +90,14 @@ class Video:
             segment, notes = begun[0].segment, self._reader.damage
             self.begins = segment.intra if segment.first and len(notes) == 1 else 0  # not if bytes are damaged, too
             self.frame_count = self._reader.picture_count()
-            from .assembly import decoder_of, executor_of, stream_anchor_codec, stream_model
+            from .assembly import executor_of, stream_anchor_codec, stream_model
 
             self._anchor_codec = stream_anchor_codec(self.header, self.name, anchor, anchor_decoder)
             self.model, self.predictor = stream_model(self.header, device, precision, tile)
             if executor is None:
                 executor = stack.enter_context(executor_of(self.predictor, self.frame_count, workers, ray))
-            self._executor, self._shown = executor, ALL_POCS
-            units = chain(begun, units)
-            self._decoder = decoder_of(self._reader, units, self._anchor_codec, self.predictor, executor, self._shown)
+            self._executor = executor
+            self._show(chain(begun, units), ALL_POCS)
             self._close = weakref.finalize(self, stack.pop_all().close)
 
     def _up_to_anchors(self, units: Iterator[Unit]) -> list[Unit]:
@@ -230,12 +229,16 @@ class Video:
 
     def _go(self, start: int, stop: int) -> None:
         """Have the next iteration show the frames from `start` to `stop` - 1."""
-        from .assembly import decoder_of
-
         with named(self.name):
             units = passage(self._reader, start, stop)
-        self._shown = range(start, stop)
-        self._decoder = decoder_of(self._reader, units, self._anchor_codec, self.predictor, self._executor, self._shown)
+        self._show(units, range(start, stop))
+
+    def _show(self, units: Iterable[Unit], pocs: range) -> None:
+        """Have the next iteration decode some units, and show the frames of these POCs."""
+        from .assembly import decoder_of
+
+        self._shown = pocs
+        self._decoder = decoder_of(self._reader, units, self._anchor_codec, self.predictor, self._executor, pocs)
 
     def __enter__(self) -> "Video":
         return self
