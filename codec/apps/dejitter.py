@@ -68,14 +68,16 @@ def dejitter(
     if not 2 <= factor <= MOST:
         raise InputError(f"--factor {factor}: give one from 2 to {MOST}")
     with open_source(src) as source:
-        between = synthesiser_for(INTERPOLATION, model, source.info, device=device, tta=tta).synthesised
-        pictures: Iterator[Yuv420] = (frame.picture for frame in source)
-        late = factor - 1 if scheme == "interpolation" else 0
-        if late:
-            made = interpolated(pictures, factor, between)
+
+        def network(task: str, name: str | None) -> Between:
+            return synthesiser_for(task, name, source.info, device=device, tta=tta).synthesised
+
+        between, pictures = network(INTERPOLATION, model), (frame.picture for frame in source)
+        if scheme == "interpolation":
+            late, made = factor - 1, interpolated(pictures, factor, between)
         else:
-            ahead = synthesiser_for(EXTRAPOLATION, foresee, source.info, device=device, tta=tta).synthesised
-            made = extrapolated(pictures, factor, between, ahead, smooth=smooth)
+            ahead = network(EXTRAPOLATION, foresee)
+            late, made = 0, extrapolated(pictures, factor, between, ahead, smooth=smooth)
         total = None if source.frame_count is None else factor * source.frame_count
         rate = source.info.frame_rate * factor
         info = replace(source.info, frame_rate=rate, time_base=1 / rate)
