@@ -37,7 +37,7 @@ class Place:
     """
 
     def __init__(self, target: PathLike, *, force: bool = False) -> None:
-        self.target = Path(target)
+        self.given, self.target = target, Path(target)
         try:
             mode = self.target.stat().st_mode
         except FileNotFoundError:
@@ -52,6 +52,15 @@ class Place:
         if not self._direct:
             self.target = Path(os.path.realpath(self.target))
         self.path = self.target if self._direct else _beside(self.target)
+
+    def check(self) -> None:
+        """OutputError if no file can be made there, which is tried; nothing is left."""
+        try:
+            self.reserve()
+        except OSError as error:
+            raise unwritable(self.given, error) from error
+        finally:
+            self.abandon()
 
     def open(self) -> BinaryIO:
         """The file, empty. OSError if it cannot be made, FileExistsError if there is one of its partial name."""
@@ -162,6 +171,11 @@ def is_regular(path: PathLike) -> bool:
     return stat.S_ISREG(_mode(path))
 
 
+def leads_nowhere(path: PathLike) -> bool:
+    """Whether a path is of a link whose file is not there."""
+    return Path(path).is_symlink() and not Path(path).exists()
+
+
 def is_pipe(path: PathLike) -> bool:
     """Whether what a path stands for can be read only once: '-', a named pipe, a device."""
     mode = _mode(path)
@@ -201,8 +215,8 @@ def check_outputs(
 ) -> None:
     """InputError if an output is an input or another output, whatever they are called and linked to; both by label.
 
-    OutputError if one is read-only and `force` is not given; None is for commands that have no such option. Nothing is
-    touched.
+    OutputError if no file can be made there, or one is read-only and `force` is not given; None is for commands that
+    have no such option. Nothing is left.
     """
     seen: dict[object, str] = {}
     for named, pipe in ((inputs, STDIN), (outputs, STDOUT)):
@@ -212,10 +226,11 @@ def check_outputs(
                 raise InputError(f"{path}: {seen[file]} and {label} are the same file; give another name")
             if file is not None:
                 seen.setdefault(file, label)
-    for path in outputs.values():
-        if path is not None and not force and is_read_only(path):
+    for path in (path for path in outputs.values() if path is not None and str(path) != "-"):
+        if not force and is_read_only(path):
             remedy = "make it writable" if force is None else "replace it with --force"
             raise OutputError(f"{path}: is read-only; write another file, or {remedy}")
+        Place(path, force=True).check()
 
 
 def _file_of(path: PathLike, pipe: int) -> object:

@@ -10,7 +10,7 @@ from ..errors import DamageError, InputError
 from ..files import PathLike, check_outputs, unwritable
 from ..notes import tell
 from ..progress import Progress
-from ..video.companions import tell_left_out
+from ..video.companions import CHAPTERS, TITLE, tell_left_out
 from ..video.libav_writer import CONTAINERS
 from ..video.picture import Frame, VideoInfo, Yuv420
 from ..video.source import VideoSource
@@ -53,10 +53,12 @@ def output(
 def _left_out(source: VideoSource, beside: Beside | None) -> tuple[list[str], str]:
     """What goes beside the pictures of a source and not beside those that are made of them, and why."""
     others = list(source.companions or ())
-    if beside is None or not beside.words:
+    if beside is None:
         return others, "the output has pictures only"
-    others.remove(beside.words)
-    return others, "the output has pictures and one track of sound"
+    for kept in (CHAPTERS, TITLE, beside.words):
+        if kept in others:
+            others.remove(kept)
+    return others, f"the output has pictures and {'one track of' if beside.words else 'no'} sound"
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from ..progress import Progress, quiet
 from ..values import Place
 from ..video.libav_writer import LOSSY
 from ..video.picture import Frame
-from ..video.writer import VideoSink, open_sink
+from ..video.writer import VideoSink, check_name, open_sink
 from .passage import passage
 from .timeline import Timeline
 
@@ -278,8 +278,10 @@ def decode(
     Raises a CodecError; after a DamageError the output is there, with the damaged pictures concealed.
     """
     check_range("crf", 0 if crf is None else crf, 0, HIGHEST_CRF)
+    encoder = LOSSY if crf is not None and video_codec is None else video_codec
     target = target_of(src, dst, ".dec.mkv" if is_film(src) else ".dec.yuv")
     check_outputs({"the stream": src}, {"-o": target}, force=force)
+    check_name(target, encoder)
     with Video(src, **reading) as video:
         if video.begins and start is None and is_film(src):
             start = f"{video.begins}f"
@@ -289,7 +291,7 @@ def decode(
             open_sink(
                 target,
                 video.info,
-                video_codec=LOSSY if crf is not None and video_codec is None else video_codec,
+                video_codec=encoder,
                 options=None if crf is None else {"crf": f"{float(crf):g}"},
                 companions=companions,
                 force=force,

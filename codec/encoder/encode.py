@@ -27,7 +27,7 @@ from ..progress import Counter, Progress, quiet
 from ..video.companions import Companions, companions_of, tell_beside_pipe
 from ..video.picture import Frame, VideoInfo, Yuv420
 from ..video.source import VideoSource
-from ..video.writer import VideoSink, open_sink
+from ..video.writer import VideoSink, check_name, open_sink
 from .distortion import DistortionMeter
 from .journal import Journal, Kept, keeping
 from .parts import Parts, anchor_codec_of, source_of
@@ -85,12 +85,13 @@ def _check_files(src: PathLike, target: str | None, settings: EncodeSettings) ->
     inputs = {"the source": src, **files, "--anchor-encoder": settings.anchor_encoder}
     outputs = {"-o": target, "--csv": settings.csv, "--recon": settings.recon}
     check_outputs(inputs, outputs, force=settings.force)
+    check_anchors(target or "-", anchors_of(settings).name)
+    check_name(settings.recon or "-")
 
 
 def _encode_once(src: PathLike, target: str | None, settings: EncodeSettings, progress: Progress) -> Summary:
     """One pass over the video, at a quality that is given; without a target the stream is thrown away."""
     anchor_codec, force = anchor_codec_of(settings), settings.force
-    check_anchors(target or "-", anchor_codec.name)
     if str(src) != "-" and is_regular(src) and holds_stream(src):
         raise InputError(f"{src}: is coded already; decode it first, or put it into another file with codec remux")
     tell(f"--preset {settings.preset}", settings.notes)

@@ -27,6 +27,7 @@ TECHNICAL = {"encoder", "major_brand", "minor_version", "compatible_brands", "ve
 LONGEST_SUBTITLE = 10  # seconds before a part of a film in which subtitles of it are looked for
 NO_WORDS = b"\0\0"  # of mov_text: a text of no bytes
 CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv")  # files that can have more than pictures
+CHAPTERS, TITLE = "chapters", "title"  # of the whole film, in words
 IMAGES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 WORDS = {
     "audio": "sound",
@@ -246,8 +247,10 @@ def _holds_pictures(dst: str | Path) -> str:
 
 
 def kinds(source: InputContainer) -> list[str]:
-    """What goes beside the pictures of a file, in words."""
-    return [in_words(stream) for stream in source.streams if _is_companion(stream, source)]
+    """What goes beside the pictures of a file, in words: its tracks, then what it has as a whole."""
+    tracks = [in_words(stream) for stream in source.streams if _is_companion(stream, source)]
+    there = {CHAPTERS: source.chapters(), TITLE: source.metadata.get("title")}
+    return [*tracks, *(what for what, found in there.items() if found)]
 
 
 def _is_held(stream: Stream, container: str) -> bool:

@@ -153,15 +153,11 @@ def open_sink(
     format, the encoder or the place is not usable; a read-only file is one that is only if `force` is given. Messages
     call it by its path, or by `name`. Writing raises BrokenPipeError if the reader of standard output has gone.
     """
+    check_name(path, video_codec)
     if str(path) == "-":
-        return _stdout_sink(info, video_codec, steady=steady)
+        return _stdout_sink(info, steady=steady)
     name, suffix = name or str(path), Path(path).suffix.lower()
     place = Place(path, force=force)
-    if suffix not in (*RAW_SUFFIXES, *CONTAINERS):
-        known = ", ".join((*RAW_SUFFIXES, *CONTAINERS))
-        raise OutputError(f"{name}: unknown suffix {suffix!r}; choose from {known}")
-    if suffix in RAW_SUFFIXES:
-        _refuse(video_codec, name)
     try:
         with _reporting(name):
             place.reserve()  # FFmpeg opens its file only at the first frame, too late to complain of the directory
@@ -172,10 +168,19 @@ def open_sink(
         raise
 
 
-def _stdout_sink(info: VideoInfo, video_codec: str | None, *, steady: bool) -> VideoSink:
+def check_name(path: str | Path, video_codec: str | None = None) -> None:
+    """OutputError if a file of this name can hold no video, or none by this encoder of FFmpeg."""
+    suffix, known = Path(path).suffix.lower(), (*RAW_SUFFIXES, *CONTAINERS)
+    if str(path) != "-" and suffix not in known:
+        raise OutputError(f"{path}: unknown suffix {suffix!r}; choose from {', '.join(known)}")
+    if video_codec is not None and suffix not in CONTAINERS:
+        name = STANDARD_OUTPUT if str(path) == "-" else path
+        raise OutputError(f"{name}: holds raw video, not {video_codec}; write to {', '.join(CONTAINERS)} instead")
+
+
+def _stdout_sink(info: VideoInfo, *, steady: bool) -> VideoSink:
     """A .y4m stream on standard output."""
     name = STANDARD_OUTPUT
-    _refuse(video_codec, name)
     with _reporting(name):
         # A writer of its own: what a closed pipe leaves in sys.stdout's would complain again when Python exits.
         file = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115
@@ -185,12 +190,6 @@ def _stdout_sink(info: VideoInfo, video_codec: str | None, *, steady: bool) -> V
 def y4m_sink(file: BinaryIO, info: VideoInfo, *, name: str, steady: bool = False) -> VideoSink:
     """A .y4m stream on an open file, such as a program's standard input, which is closed in the end."""
     return VideoSink(info, _PlaneWriter(file, info, y4m=True), name=name, place=None, steady=steady)
-
-
-def _refuse(video_codec: str | None, name: str) -> None:
-    """OutputError if an encoder is asked for where only raw video can be written."""
-    if video_codec is not None:
-        raise OutputError(f"{name}: holds raw video, not {video_codec}; write to {', '.join(CONTAINERS)} instead")
 
 
 @contextmanager

@@ -82,7 +82,9 @@ def test_chapters_titles_and_the_words_of_the_sound_stay(caplog):
         times = [(c["start"] * c["time_base"], c["end"] * c["time_base"]) for c in made.chapters()]
         assert [c["metadata"]["title"] for c in made.chapters()] == ["one", "two"]
     assert times == [(0, Fraction(2, 5)), (Fraction(2, 5), Fraction(4, 5))]
-    assert "subtitles (srt) left out: the output has pictures and one track of sound" in caplog.text
+    assert "in.mkv: subtitles (srt) left out: the output has pictures and one track of sound" in caplog.text
+    slowed("in.mkv", "--sound", "drop")
+    assert "sound (aac), subtitles (srt) left out: the output has pictures and no sound" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -91,7 +93,7 @@ def test_chapters_titles_and_the_words_of_the_sound_stay(caplog):
 def test_what_raw_video_cannot_have_is_said(command, caplog):
     make_film("in.mkv", 3)
     assert main([*command, "in.mkv", "-o", "out.y4m", "--model", "tiny"]) == 0
-    assert "sound (aac), subtitles (srt) left out: the output has pictures only" in caplog.text
+    assert "sound (aac), subtitles (srt), chapters, title left out: the output has pictures only" in caplog.text
 
 
 def test_the_default_track_of_sound_is_taken(caplog):

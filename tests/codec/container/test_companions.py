@@ -60,14 +60,32 @@ def test_what_is_left_out_is_said_once(tmp_path, weights, caplog):
     with caplog.at_level(logging.WARNING):
         codec.encode(src, tmp_path / "a.ncm", **FAST)
     assert [record.getMessage() for record in caplog.records] == [
-        f"{src}: sound (aac), subtitles (mov_text) left out: {tmp_path / 'a.ncm'} holds pictures only"
+        f"{src}: sound (aac), subtitles (mov_text), chapters, title left out: {tmp_path / 'a.ncm'} holds pictures only"
     ]
     caplog.clear()
     codec.encode(src, tmp_path / "a.mp4", **FAST)
     codec.remux(tmp_path / "a.mp4", tmp_path / "b.mkv")
     assert not caplog.records
     codec.decode(tmp_path / "a.mp4", tmp_path / "a.y4m")
-    assert len(caplog.records) == 1 and "a.y4m holds pictures only" in caplog.text
+    assert len(caplog.records) == 1 and "chapters, title left out" in caplog.text
+    assert "a.y4m holds pictures only" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["no/a.y4m", "no/a.ncm", "a.webm", "folder.y4m"])
+def test_a_refusal_is_one_line_alone(tmp_path, weights, caplog, name):
+    """What is left out is not said of an output that there will not be."""
+    src, coded, out = make_film(tmp_path / "src.mkv", 3), tmp_path / "a.mkv", tmp_path / name
+    (tmp_path / "folder.y4m").mkdir()
+    codec.encode(src, coded, **FAST)
+    for refused in (
+        lambda: codec.encode(src, out, **FAST),
+        lambda: codec.encode(src, tmp_path / "b.ncm", recon=out, **FAST),
+        lambda: codec.decode(coded, out),
+        lambda: codec.remux(coded, out),
+    ):
+        with pytest.raises(codec.OutputError):
+            refused()
+    assert not caplog.records and {path.name for path in tmp_path.iterdir()} == {"src.mkv", "a.mkv", "folder.y4m"}
 
 
 def test_a_pipe_says_that_its_sound_is_left_out(tmp_path, weights):
@@ -101,7 +119,8 @@ def test_a_named_pipe_is_read_once(tmp_path, weights, caplog):
     src, pipe = make_film(tmp_path / "src.mkv", 3), tmp_path / "pipe.mkv"
     with feed(src, pipe):
         codec.encode(pipe, tmp_path / "a.mkv", **FAST)
-    assert f"{pipe}: sound (aac), subtitles (srt) left out: give a file instead of a pipe" in caplog.text
+    there = "sound (aac), subtitles (srt), chapters, title"
+    assert f"{pipe}: {there} left out: give a file instead of a pipe" in caplog.text
     assert "damaged" not in caplog.text
     with pytest.raises(codec.InputError, match="coding the video several times; give a file"):
         codec.encode(pipe, tmp_path / "b.mkv", bitrate=10_000, **FAST)
