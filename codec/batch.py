@@ -2,6 +2,7 @@
 """Many files with one command: folders keep their tree, what is done is skipped, what fails does not stop the rest."""
 
 import argparse
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .errors import DamageError, InputError
-from .files import PathLike
+from .files import PathLike, leads_nowhere
+from .notes import tell
 from .progress import Progress
 from .status import is_stopping, plain, told
 
@@ -91,11 +93,20 @@ def _found(source: Path, takes: Callable[[Path], bool]) -> Iterator[tuple[Path, 
     if not source.is_dir():
         yield source, Path(source.name)
         return
-    for path in sorted(source.rglob("*")):
-        place = path.relative_to(source)
-        hidden = any(part.startswith(".") for part in place.parts)
-        if path.is_file() and not hidden and takes(path):
-            yield path, place
+    for path in sorted(_below(source)):
+        if (path.is_file() or leads_nowhere(path)) and takes(path):
+            yield path, path.relative_to(source)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """What is in a folder and those in it, but for folders and what is hidden; those that cannot be read are told."""
+
+    def unreadable(error: OSError) -> None:
+        tell(str(error.filename), [f"cannot be read ({error.strerror}); what is in it is left out"])
+
+    for place, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in names if not name.startswith("."))
 
 
 def run_jobs(jobs: Sequence[Job], work: Work, bar: Bar, at_once: int = 1) -> Iterator[Outcome]:

@@ -15,7 +15,7 @@ from ..bitstream.reader import StreamReader, named
 from ..bitstream.syntax import MAGIC
 from ..bitstream.writer import Output
 from ..errors import InputError, OutputError, StreamError
-from ..files import PathLike, Place, is_pipe, is_regular, name_of, replacing
+from ..files import PathLike, Place, is_pipe, is_regular, leads_nowhere, name_of, replacing
 from .formats import PLAIN, is_film_name
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ def holds_stream(path: PathLike) -> bool:
 
 
 def is_stream(path: Path) -> bool:
-    """Whether a file is a stream by its name, or a film that holds one."""
+    """Whether a file is a stream by its name, or a film that holds one; of a link to nowhere nobody knows."""
     named = PLAIN in (part.lower() for part in path.suffixes[-2:])
-    return named or (is_film_name(path) and holds_stream(path))
+    return named or (is_film_name(path) and (leads_nowhere(path) or holds_stream(path)))
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Reading video through PyAV: anything FFmpeg can decode."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -15,6 +16,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from ..errors import InputError
+from ..files import leads_nowhere
 from ..notes import tell
 from .companions import kinds
 from .joints import joined
@@ -109,12 +111,15 @@ def is_sequence(path: Path) -> bool:
 
 def read_sequence(path: Path, name: str, resources: ExitStack, frame_rate: Fraction | None) -> VideoSource:
     """A source over numbered images. InputError if there are none or a number is missing; FFmpegError."""
-    numbers = _numbers(path)
-    if not numbers:
+    images = _images(path)
+    if not images:
         raise InputError(f"{name}: no such images; check the path")
-    start, count = min(numbers), len(numbers)
-    if missing := set(range(start, start + count)).difference(numbers):
+    start, count = min(images), len(images)
+    if missing := set(range(start, start + count)).difference(images):
         raise InputError(f"{name}: image {min(missing)} is missing of {count} images; number them without gaps")
+    for number, image in sorted(images.items()):  # FFmpeg would end there without a word
+        if what := _fault(image):
+            raise InputError(f"{name}: image {number} {what}; put it right, or number the others without gaps")
     rate = frame_rate or DEFAULT_RATE
     options = {"start_number": str(start), "framerate": f"{rate.numerator}/{rate.denominator}"}
     return read_container(f"file:{_pattern(path)}", name, resources, options=options)
@@ -129,14 +134,25 @@ def _pattern(path: Path) -> str:
     return before.replace("%", "%%") + mark[0] + after.replace("%", "%%")
 
 
-def _numbers(path: Path) -> set[int]:
-    """The numbers of the images that a path stands for."""
+def _images(path: Path) -> dict[int, Path]:
+    """The images that a path stands for, by number."""
     mark = NUMBER.search(path.name)
     assert mark is not None
     digits = rf"(\d{{{mark[1]},}})" if mark[1] else r"(0|[1-9]\d*)"
     pattern = re.compile(re.escape(path.name[: mark.start()]) + digits + re.escape(path.name[mark.end() :]))
-    names = (entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else ()
-    return {int(found[1]) for found in map(pattern.fullmatch, names) if found}
+    entries = path.parent.iterdir() if path.parent.is_dir() else ()
+    return {int(found[1]): entry for entry in entries if (found := pattern.fullmatch(entry.name))}
+
+
+def _fault(image: Path) -> str:
+    """What keeps an image from being opened, in words; empty if nothing does."""
+    if leads_nowhere(image):
+        return "is a link to nowhere"
+    if not image.is_file():
+        return "is no file"
+    if not image.stat().st_size:
+        return "is empty"
+    return "" if os.access(image, os.R_OK) else "may not be read"
 
 
 def _stream_info(stream: VideoStream, first: av.VideoFrame, reader: Reader) -> VideoInfo:

@@ -12,7 +12,7 @@ import av
 
 from ..arguments import checked
 from ..errors import InputError
-from ..files import name_of
+from ..files import leads_nowhere, name_of
 from .libav_reader import is_sequence, read_container, read_sequence
 from .raw import (
     MAX_LINE,
@@ -69,7 +69,8 @@ def _open_file(path: Path, name: str, *, options: RawParameters, resources: Exit
         if is_sequence(path):
             _refuse(options._replace(frame_rate=None), name)
             return read_sequence(path, name, resources, options.frame_rate)
-        raise InputError(f"{name}: no such file; check the path")
+        what = "is a link to nowhere" if leads_nowhere(path) else "no such file"
+        raise InputError(f"{name}: {what}; check the path")
     if path.is_dir():
         raise InputError(f"{name}: is a directory; give a video file")
     regular = path.is_file()  # the size of a named pipe is not known

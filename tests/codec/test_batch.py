@@ -71,6 +71,29 @@ def test_lists_of_files(tree, tmp_path, capsys):
     assert "two inputs would be written there" in capsys.readouterr().err
 
 
+def test_links_to_nowhere_fail_and_do_not_vanish(tmp_path, capsys):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in ("a.mkv", "b.ncm", "notes.txt"):
+        (folder / name).symlink_to("nowhere")
+    for command, *options in (["encode", *FAST], ["decode"]):
+        assert main([command, str(folder), "--output-dir", str(out), *options]) == 2
+        *lines, sums = capsys.readouterr().out.splitlines()
+        assert sums.endswith("failed") and all("failed" in line for line in lines)
+    assert len(lines) == 2 and files_of(out) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read all")
+def test_a_folder_that_may_not_be_read_is_said(tree, tmp_path, capsys):
+    (tree / "bad.y4m").unlink()
+    (tree / "deep").chmod(0)
+    try:
+        assert main(["encode", str(tree), "--output-dir", str(tmp_path / "out"), *FAST]) == 0
+    finally:
+        (tree / "deep").chmod(0o700)
+    assert "deep: cannot be read (Permission denied); what is in it is left out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [[], ["-o", "x.ncm", "--output-dir", "y"], ["--output-dir", "y", "--dry-run"]])
 def test_what_is_refused(tree, words, capsys):
     assert main(["encode", str(tree), *words, *FAST]) == 2

@@ -89,6 +89,10 @@ def test_refusals(tmp_path, capsys):
     with pytest.raises(codec.InputError, match="are both BQSquare_416x240_60"):
         find(tmp_path)
     (tmp_path / "BQSquare.yuv").unlink()
+    (tmp_path / "b.mkv").symlink_to("nowhere")
+    with pytest.raises(codec.InputError, match=r"b\.mkv: is a link to nowhere"):
+        find(tmp_path)
+    (tmp_path / "b.mkv").unlink()
     assert main(["sequences", str(tmp_path)]) == 0
     assert "4 of 600 frames" in capsys.readouterr().out
     assert main(["sequences", str(tmp_path / "none")]) == 2

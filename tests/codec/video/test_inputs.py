@@ -147,6 +147,21 @@ def test_numbered_images(tmp_path):
         open_source(tmp_path / "b%03d.png")
 
 
+UNUSABLE = {
+    "is a link to nowhere": lambda path: path.symlink_to("nowhere"),
+    "is no file": lambda path: path.mkdir(),
+    "is empty": lambda path: path.touch(),
+}
+
+
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_an_image_that_cannot_be_opened_is_no_end(tmp_path, what):
+    images(tmp_path, (7, 9))
+    UNUSABLE[what](tmp_path / "a008.png")
+    with pytest.raises(InputError, match=f"image 8 {what}"):
+        open_source(tmp_path / "a%03d.png")
+
+
 def test_a_photograph_with_exif(tmp_path):
     """PyAV has no name for what FFmpeg then has beside the picture; the camera's rotation is in it."""
     save(tmp_path / "a.avi", ("mjpeg", "yuvj420p", SIZE, 0), count=1)
