@@ -11,6 +11,7 @@ import av
 import av.logging
 from av.filter import Graph
 from av.sidedata.sidedata import SideData, Type
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from .picture import MATRIX_CODES, VideoInfo
@@ -136,7 +137,8 @@ def describe(context: Any, info: VideoInfo) -> None:  # noqa: ANN401 (an encoder
 
 
 def describe_track(stream: VideoStream, info: VideoInfo) -> None:
-    """Give a track its language, its title and the rotation of its pictures."""
+    """Give a track its language, its title and the rotation of its pictures; of its kind it is the one to be shown."""
+    stream.disposition = Disposition.default
     presentation = info.presentation
     words = {"language": presentation.language, "title": presentation.title}
     stream.metadata.update({key: text for key, text in words.items() if text})

@@ -311,6 +311,16 @@ def test_a_subtitle_that_is_shown_when_a_part_begins_is_in_it(tmp_path, weights)
     assert time == 0 and b"two" in data
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_the_pictures_are_the_track_to_be_shown(tmp_path, weights, suffix):
+    coded, full = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    codec.encode(make_film(tmp_path / "src.mkv", 3), coded, **FAST)
+    codec.decode(coded, full)
+    for path in (coded, full):
+        with av.open(path) as film:
+            assert film.streams.video[0].disposition & av.stream.Disposition.default
+
+
 def test_cover_art_keeps_its_name(tmp_path, weights):
     plain = make_film(tmp_path / "plain.mkv", 3, cover=True)
     src = tmp_path / "src.mkv"
