@@ -31,6 +31,7 @@ from .source import VideoSource, reason
 NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 MATROSKA = "matroska,webm"
 STREAMED = ("mpegts", "mpeg")  # containers whose time lines start anywhere
+WEBP = "webp_pipe"  # a picture, which FFmpeg cannot decode if it is animated
 COUNTED = "avi"  # a container without times: FFmpeg guesses those of pictures that are stored out of order
 NUMBER = re.compile(r"%(?:0(\d+))?d")  # in the name of an image sequence, as in shot_%04d.png
 
@@ -50,6 +51,9 @@ def read_container(
     decoded = _decoded(container, stream, damage)
     first = next(decoded, None)
     if first is None:
+        if container.format.name == WEBP:
+            remedy = "make .gif or numbered .png files of it, as ImageMagick does"
+            raise InputError(f"{name}: no WebP that can be read; animated ones cannot; {remedy}")
         why = f"not one picture can be decoded: {damage.problems[0]}" if damage.problems else "holds no pictures"
         raise InputError(f"{name}: {why}; give a video with at least one")
     damage.begin()

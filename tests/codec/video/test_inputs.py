@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 from helpers import moving
+from PIL import Image
 
 from codec.errors import InputError
 from codec.video.libav_reader import film_of
@@ -131,6 +132,15 @@ def images(folder, numbers):
         with av.open(str(folder / f"a{number:03d}.png"), "w", format="image2", options={"update": "1"}) as container:
             stream = container.add_stream("png", width=SIZE[0], height=SIZE[1], pix_fmt="rgb24")
             container.mux([*stream.encode(frame_of("rgb24", level=40 * (number - 6))), *stream.encode(None)])
+
+
+def test_animated_webp_is_refused_with_a_remedy(tmp_path):
+    path, shown = tmp_path / "a.webp", [Image.new("RGB", SIZE, (40 * level, 0, 0)) for level in range(3)]
+    shown[0].save(path, save_all=True, append_images=shown[1:], duration=40)
+    with pytest.raises(InputError, match=r"animated ones cannot; make \.gif or numbered .png files"):
+        open_source(path)
+    shown[0].save(path)
+    assert load(path)[1]
 
 
 def test_numbered_images(tmp_path):
