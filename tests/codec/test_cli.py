@@ -105,7 +105,25 @@ ODD = {
 def test_words_that_do_not_parse(words, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(["encode", "seq.y4m", *words])
-    assert exit_.value.code == 2 and words[0] in capsys.readouterr().err.splitlines()[-1]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert exit_.value.code == 2 and words[0] in line
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "codec: the following arguments are required: COMMAND; see codec --help"),
+        (["recode"], "codec: argument COMMAND: invalid choice: 'recode'"),
+        (["decode", "a.ncm", "--mode", "auto"], "codec: unrecognized arguments: --mode auto; see codec decode --help"),
+        (["train", "bframe"], "required: --data; see codec train bframe --help"),
+        (["info", "a.ncm", "two\nlines"], "codec: unrecognized arguments: two lines; see codec info --help"),
+    ],
+)
+def test_wrong_words_are_one_line(words, expected, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(words)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert exit_.value.code == 2 and line.startswith("codec: ") and expected in line
 
 
 def test_decode_refusals_leave_nothing(capfd, tmp_path):
