@@ -17,7 +17,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
 from ..errors import ModelError, OutputError
-from ..files import replacing
+from ..files import Place, replacing
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -35,9 +35,11 @@ ConfigT = TypeVar("ConfigT")
 
 
 def check_name(path: Path) -> None:
-    """OutputError if a file to be written is not named as weights are."""
+    """OutputError if a file to be written is not named as weights are, or cannot be there; its folder may be made."""
     if path.suffix != ".safetensors":
         raise OutputError(f"{path}: weights go into a .safetensors file")
+    if path.parent.exists():
+        Place(path).check()
 
 
 def holds(path: Path, kind: str) -> bool:

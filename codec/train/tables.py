@@ -16,8 +16,8 @@ from entropy import Read
 from entropy.tables import TOTAL, CdfTables, Lists, ScaleTables, quantised_cdf
 
 from ..bframe.coder import BFrameCoder
-from ..bframe.model import Model
 from ..bframe.network import BFrameCodec
+from ..container.opening import reading
 from ..decoder.video import Video, raise_if_damaged
 from ..errors import InputError
 from ..models.bframe_file import save_codec_like
@@ -73,11 +73,12 @@ def fit_tables(streams: Sequence[Path], output: Path, *, device: str = "auto", p
     InputError if they are of several models, or hold no B-frames with payloads; DamageError if one is damaged.
     """
     check_name(output)
+    _check_alike(streams)
     counts = Counts()
     with Video(streams[0], device=device) as video:
         model = video.model
     for number, path in enumerate(streams, start=1):
-        _count(path, model, counts, device)
+        _count(path, counts, device)
         progress(number, len(streams))
     if model.codec is None or not counts.payloads:
         remedy = "code more frames, in --mode bitneed, at a lower --crf"
@@ -106,12 +107,22 @@ def fit(lists: Lists, counts: Iterable[NDArray[np.float64]], *, symmetric: bool)
     return Lists(cdfs, [len(cdf) for cdf in cdfs], lists.offsets)
 
 
-def _count(path: Path, model: Model, counts: Counts, device: str) -> None:
+def _check_alike(streams: Sequence[Path]) -> None:
+    """InputError if a stream is not of the first one's model, before hours of decoding."""
+    headers = []
+    for path in streams:
+        with reading(path) as (_, reader):
+            headers.append(reader.header)
+    first = headers[0]
+    for path, header in zip(streams, headers, strict=True):
+        if header.fingerprint != first.fingerprint:
+            found = f"of model {header.model!r}, fingerprint {header.fingerprint.hex()}"
+            raise InputError(f"{path}: {found}, the first is of {first.model!r}; give streams of one model")
+
+
+def _count(path: Path, counts: Counts, device: str) -> None:
     """Decode a stream and count what its payloads hold."""
     with Video(path, device=device) as video:
-        if video.model.fingerprint != model.fingerprint:
-            found = f"of model {video.model.name!r}, fingerprint {video.model.fingerprint.hex()}"
-            raise InputError(f"{path}: {found}, the first is of {model.name!r}; give streams of one model")
         if isinstance(video.predictor, BFrameCoder):
             names = {id(part.lists()): name for name, part in tables_of(video.predictor.codec).items()}
             video.predictor.reader = lambda data: CountingRead(data, names, counts)

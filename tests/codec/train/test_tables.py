@@ -7,7 +7,7 @@ from helpers import command, moving, write
 from safetensors import safe_open
 
 import codec
-from codec.errors import InputError
+from codec.errors import InputError, OutputError
 from codec.models.registry import find
 from codec.train.tables import fit, fit_tables
 from entropy import ScaleTables
@@ -60,13 +60,17 @@ def test_what_was_counted_costs_less_and_is_read_again(tmp_path):
     assert (tmp_path / "dec.y4m").read_bytes() == recon.read_bytes()
 
 
-def test_streams_that_tell_nothing_are_refused(tmp_path):
+def test_streams_that_tell_nothing_are_refused(tmp_path, monkeypatch):
     src = write(tmp_path / "seq.y4m", moving(5, 64, 64, step=5))
     codec.encode(src, tmp_path / "fine.ncm", **FINE)
     codec.encode(src, tmp_path / "free.ncm", **FINE | {"mode": "bitfree", "model": "tiny"})
     output = tmp_path / "out.safetensors"
     with pytest.raises(InputError, match=r"free.ncm: no B-frame .* payload; code more frames"):
         fit_tables([tmp_path / "free.ncm"], output)
+    monkeypatch.setattr("codec.train.tables._count", None)  # what can be known is said before anything is decoded
     with pytest.raises(InputError, match=r"free.ncm: of model 'tiny'"):
         fit_tables([tmp_path / "fine.ncm", tmp_path / "free.ncm"], output)
     assert not output.exists()
+    output.mkdir()
+    with pytest.raises(OutputError, match=r"out\.safetensors: is a directory"):
+        fit_tables([tmp_path / "fine.ncm"], output)
