@@ -65,7 +65,9 @@ def load_row(path: Path) -> ProgramRow:
         for key in ("ignored", "lost"):
             re.compile(values.get(key, ""))
         if "quality_range" in values:
-            values["quality_range"] = tuple(map(float, values["quality_range"]))
+            values["quality_range"] = low, high = tuple(map(float, values["quality_range"]))
+            if not low <= high:
+                raise ValueError(f"quality_range = [{low:g}, {high:g}] ends before it begins; give the lower end first")
     except (ValueError, TypeError, re.error) as error:
         raise InputError(f"{path}: {error}; docs/anchors.md has an example") from error
     if not set(values["formats"]) <= {8, 10}:

@@ -266,6 +266,12 @@ def test_bad_definitions(own, line, words):
     assert str(own) in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_range_that_ends_before_it_begins(own):
+    own.write_text(OWN.replace("quality_range = [0, 9]", "quality_range = [9, 0]"))
+    with pytest.raises(InputError, match=r"quality_range = \[9, 0\] ends before it begins"):
+        load_row(own)
+
+
 def test_incomplete_definitions(own):
     for key in ("name", "encoder", "decoder"):
         own.write_text("\n".join(line for line in OWN.splitlines() if not line.startswith(key)))
