@@ -4,6 +4,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -59,20 +60,22 @@ def measure_clips(
     kind: type[R],
     measure: Callable[[Path], Sequence[R]],
     alike: Callable[[Sequence[R]], bool],
+    options: str,
 ) -> None:
     """Measure every clip that the CSV has no rows of, and write it anew after each. CodecError.
 
-    InputError if the rows that it has of a clip are not `alike` what this run makes.
+    `options` stand in every row. InputError if the rows that it has of a clip are not `alike` what this run makes, or
+    were made by others; older rows do not say.
     """
     check_output(output)
     rows: list[Any] = read_rows(output, kind) if output.exists() else []
     paths = []
     for path in distinct(videos(root)):
         own = [row for row in rows if row.clip == path.name]
-        if own and not alike(own):
+        if own and not (alike(own) and {row.options for row in own} <= {"", options}):
             raise codec.InputError(f"{output}: it holds {path.name} by other options; give another file with -o")
         paths += [] if own else [path]
     for path in track(paths, console=Console(stderr=True), disable=not sys.stderr.isatty()):
         with torch.inference_mode():
-            rows += measure(path)
+            rows += [replace(row, options=options) for row in measure(path)]
         write_rows(output, rows)

@@ -28,7 +28,7 @@ import codec
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from eval.clips import add_run, add_table, measure_clips
-from eval.command import make_folder, parse_count, run_command
+from eval.command import Parser, make_folder, parse_count, run_command
 from eval.strips import busiest, save, strip
 from eval.tables import markdown, table_of
 
@@ -52,6 +52,7 @@ class Row:
     ms_ssim: float
     temporal: float
     delay: float
+    options: str = ""
 
 
 class Sent(NamedTuple):
@@ -177,7 +178,7 @@ def _text(table: pd.DataFrame) -> pd.DataFrame:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the two commands and return its exit status."""
-    parser = argparse.ArgumentParser(prog="jitter.py", description=(__doc__ or "").split("\n", 1)[0])
+    parser = Parser(prog="jitter.py", description=(__doc__ or "").split("\n", 1)[0])
     commands = parser.add_subparsers(required=True)
     run = add_run(commands, _run, "measure every clip")
     run.add_argument("--frames", type=parse_count, default=33, help="of each video (33)")
@@ -198,7 +199,8 @@ def _run(arguments: argparse.Namespace) -> None:
     def alike(rows: Sequence[Row]) -> bool:
         return (SCHEMES[1], arguments.crf) in {(row.scheme, row.crf) for row in rows}
 
-    measure_clips(arguments.root, arguments.output, Row, lambda path: measure(path, *how), alike)
+    options = f"{arguments.frames} frames, {arguments.model or 'usual'} and {arguments.foresee or 'usual'} network"
+    measure_clips(arguments.root, arguments.output, Row, lambda path: measure(path, *how), alike, options)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from ncm.pictures import padded
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from eval.clips import add_run, add_table, made_by, measure_clips, network_for
-from eval.command import parse_count, run_command
+from eval.command import Parser, parse_count, run_command
 from eval.metrics import round_to_bytes, score
 from eval.tables import markdown, table_of
 
@@ -41,6 +41,7 @@ class Row:
     frames: int
     psnr: float
     ssim: float
+    options: str = ""
 
 
 def linear_motion(network: ncm.FrameSynthesis) -> Method:
@@ -93,7 +94,8 @@ def measure(path: Path, ways: dict[str, Method], *, count: int, limit: int) -> l
     for a, b, wanted in triplets(path, count, limit):
         for name, way in ways.items():
             scores[name].append(score(round_to_bytes(way(a, b)), wanted))
-    return [Row(path.name, name, len(own), *map(float, np.mean(own, 0))) for name, own in scores.items()]
+    means = {name: np.mean(own, 0) for name, own in scores.items()}
+    return [Row(path.name, name, len(scores[name]), float(psnr), float(ssim)) for name, (psnr, ssim) in means.items()]
 
 
 def report(rows: Sequence[Row]) -> str:
@@ -110,7 +112,7 @@ def report(rows: Sequence[Row]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the two commands and return its exit status."""
-    parser = argparse.ArgumentParser(prog="next_frame.py", description=(__doc__ or "").split("\n", 1)[0])
+    parser = Parser(prog="next_frame.py", description=(__doc__ or "").split("\n", 1)[0])
     commands = parser.add_subparsers(required=True)
     run = add_run(commands, _run, "measure every clip by every method")
     run.add_argument("--models", nargs="+", default=["extrapolate"], metavar="NAME")
@@ -125,7 +127,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> None:
     ways = methods(arguments.models, arguments.motion, arguments.device)
     how = {"count": arguments.triplets, "limit": arguments.frames}
-    measure_clips(arguments.root, arguments.output, Row, lambda path: measure(path, ways, **how), made_by(ways))
+    options = f"{arguments.triplets} triplets of {arguments.frames} frames"
+    measure_clips(
+        arguments.root, arguments.output, Row, lambda path: measure(path, ways, **how), made_by(ways), options
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import codec
-from codec.files import leads_nowhere
 
 SUFFIXES = (".yuv", ".y4m", ".mkv", ".mp4", ".webm", ".mov", ".avi")
 SIZE = re.compile(r"(\d{2,5})x(\d{2,5})", re.IGNORECASE)
@@ -120,7 +119,7 @@ def videos(folder: Path) -> list[Path]:
     found = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if _is_video(p))
     if not found:
         raise codec.InputError(f"{folder}: no videos there ({', '.join(SUFFIXES)}); give a folder that holds some")
-    if lost := next(filter(leads_nowhere, found), None):
+    if lost := next((path for path in found if not path.exists()), None):
         raise codec.InputError(f"{lost}: is a link to nowhere; mend it, or take it out")
     return found
 
@@ -136,7 +135,7 @@ def distinct(paths: Sequence[Path]) -> Sequence[Path]:
 
 
 def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and (path.is_file() or leads_nowhere(path))
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and (path.is_file() or not path.exists())
 
 
 def missing(clips: Iterable[Clip]) -> dict[str, list[str]]:

@@ -42,6 +42,8 @@ def test_rows_by_other_methods_and_clips_of_one_name_are_refused(tmp_path, clips
     words = ["run", "--root", str(clips), "--stretches", "1", "-o", str(tmp_path / "t.csv"), "--models"]
     assert main([*words, "tiny"]) == 0
     assert main([*words, "small"]) == 2 and "a.y4m by other options" in capsys.readouterr().err
+    for option in ("--frames", "--stretches"):
+        assert main([*words, "tiny", option, "9"]) == 2 and "a.y4m by other options" in capsys.readouterr().err
     (clips / "more").mkdir()
     write(clips / "more" / "a.y4m", moving(9, 64, 64))
     assert main([*words, "tiny"]) == 2 and "are both a.y4m" in capsys.readouterr().err

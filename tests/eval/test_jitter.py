@@ -41,6 +41,7 @@ def test_a_run_and_its_table(tmp_path, clip, capsys):
     before = out.read_text()
     assert jitter.main(words) == 0 and out.read_text() == before
     assert jitter.main([*words, "--crf", "31"]) == 2 and "by other options" in capsys.readouterr().err
+    assert jitter.main([*words, "--frames", "9"]) == 2 and "by other options" in capsys.readouterr().err
     assert jitter.main([*words, "--strips", str(out / "strips")]) == 2 and "no folder" in capsys.readouterr().err
     assert jitter.main(["table", str(out)]) == 0
     assert "| ours, interpolation |" in capsys.readouterr().out

@@ -96,3 +96,10 @@ def test_refusals(tmp_path, capsys):
     assert main(["sequences", str(tmp_path)]) == 0
     assert "4 of 600 frames" in capsys.readouterr().out
     assert main(["sequences", str(tmp_path / "none")]) == 2
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        main(["table", "x.csv", "--codec"])
+    assert (
+        capsys.readouterr().err
+        == "rd_curves.py: argument --codecs: expected at least one argument; see rd_curves.py table --help\n"
+    )
