@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 
 from ..errors import StreamError
 from ..video.companions import kinds
-from .formats import BY_CODEC
+from .formats import BY_CODEC, NO_STREAM
 from .packing import Group, header_in
 from .sample import Sample
 
@@ -115,7 +115,7 @@ def _find(film: InputContainer) -> tuple[VideoStream, bytes, Packets]:
             content = BY_CODEC[_codec(stream)].read(bytes(packet), bytes(stream.codec_context.extradata or b"")).content
             if content:
                 return stream, content[: header_in(content)[1]], chain(looked_at, packets)
-    raise StreamError("not an .ncm stream, and no film with one inside")
+    raise StreamError(NO_STREAM)
 
 
 def _codec(stream: VideoStream) -> str:

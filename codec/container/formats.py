@@ -12,6 +12,7 @@ SAMPLE_FORMATS: dict[str, SampleFormat] = {"x265": HEVC, "svtav1": AV1, "x264": 
 BY_CODEC = {form.codec: form for form in SAMPLE_FORMATS.values()}
 FILMS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}  # FFmpeg's names of the containers
 PLAIN = ".ncm"
+NO_STREAM = "not an .ncm stream, and no film with one inside; give what codec encode wrote"
 FOREIGN_FILMS = (".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp", ".mxf")
 OTHERS = (*FOREIGN_FILMS, ".yuv", ".y4m")  # what a stream is not put in
 

@@ -16,7 +16,7 @@ from ..bitstream.syntax import MAGIC
 from ..bitstream.writer import Output
 from ..errors import InputError, OutputError, StreamError
 from ..files import PathLike, Place, is_pipe, is_regular, leads_nowhere, name_of, replacing
-from .formats import PLAIN, is_film_name
+from .formats import NO_STREAM, PLAIN, is_film_name
 
 if TYPE_CHECKING:
     from ..video.companions import Companions
@@ -117,7 +117,7 @@ def _film(file: BinaryIO) -> "FilmReader":
     try:
         return FilmReader(file)
     except av.FFmpegError as error:
-        raise StreamError("not an .ncm stream, and no film with one inside") from error
+        raise StreamError(NO_STREAM) from error
 
 
 @checked

@@ -132,4 +132,5 @@ def videos(anchor: str) -> Sort:
     def takes(path: Path) -> bool:
         return path.suffix.lower() in VIDEOS and not holds_stream(path)
 
-    return Sort(", ".join(sorted(VIDEOS)), takes, lambda path: default_suffix(path, anchor))
+    words = f"{', '.join(sorted(VIDEOS))}; numbered images are one video, given as shot_%04d.png"
+    return Sort(words, takes, lambda path: default_suffix(path, anchor))

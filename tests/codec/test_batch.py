@@ -100,6 +100,12 @@ def test_what_is_refused(tree, words, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_a_folder_of_images_says_how_to_give_them(tmp_path, capsys):
+    (tmp_path / "a001.png").touch()
+    assert main(["encode", str(tmp_path), "--output-dir", str(tmp_path / "out"), *FAST]) == 2
+    assert "numbered images are one video, given as shot_%04d.png" in capsys.readouterr().err
+
+
 def test_two_kinds_of_one_name(tmp_path, tree):
     (tree / "deep" / "b.y4m").rename(tree / "a.mkv.y4m")
     (tree / "a.yuv").write_bytes(b"")

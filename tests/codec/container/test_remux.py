@@ -159,7 +159,9 @@ def test_what_no_film_can_hold_is_refused_at_once(tmp_path, weights, anchor, nam
 
 def test_other_films_are_no_streams(tmp_path):
     write(tmp_path / "film.mp4", moving(3))
-    with pytest.raises(codec.StreamError, match=r"film\.mp4: not an \.ncm stream, and no film with one inside"):
+    with pytest.raises(
+        codec.StreamError, match=r"film\.mp4: not an \.ncm stream, and no film with one inside; give what"
+    ):
         codec.info(tmp_path / "film.mp4")
 
 
