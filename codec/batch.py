@@ -57,6 +57,8 @@ def add_outputs(parser: argparse.ArgumentParser, help: str) -> None:
 
 def is_many(arguments: argparse.Namespace) -> bool:
     """Whether a command is about several files, or a folder. InputError if it does not say where they go."""
+    if "" in (*arguments.src, arguments.output, arguments.output_dir):  # as an unset variable of a shell gives it
+        raise InputError("a name is empty; give a file or a folder")
     many = len(arguments.src) > 1 or arguments.output_dir is not None or Path(arguments.src[0]).is_dir()
     if many and (arguments.output_dir is None or arguments.output is not None or "-" in arguments.src):
         raise InputError("several files, or a folder, go into a folder; give --output-dir, and neither -o nor a pipe")

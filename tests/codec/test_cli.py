@@ -75,6 +75,8 @@ BAD = {
     "read-only table": (["seq.y4m", "--csv", "locked"], "--force"),
     "csv": (["seq.y4m", "--csv", "no/where.csv"], "no/where.csv"),
     "stdin without a name": (["-"], "-o"),
+    "empty name": ([""], "a name is empty"),
+    "empty name of the output": (["seq.y4m", "-o", ""], "a name is empty"),
 }
 
 
