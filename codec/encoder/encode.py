@@ -85,7 +85,7 @@ def _check_files(src: PathLike, target: str | None, settings: EncodeSettings) ->
     inputs = {"the source": src, **files, "--anchor-encoder": settings.anchor_encoder}
     outputs = {"-o": target, "--csv": settings.csv, "--recon": settings.recon}
     check_outputs(inputs, outputs, force=settings.force)
-    check_anchors(target or "-", anchors_of(settings).name)
+    check_anchors(target or "-", anchor_codec_of(settings).name)
     check_name(settings.recon or "-")
 
 
