@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         WorkerError,
     )
     from .files import replacing
+    from .memory import keep_freed_memory
     from .models.onnx_file import export_onnx
     from .models.open import averaged, predictor
     from .models.open import load as load_model
@@ -90,6 +91,7 @@ _ROOMS = {
     "encoder.settings": "EncodeSettings",
     "errors": "AnchorError CodecError DamageError InputError ModelError OutputError StreamError "
     "VersionError WorkerError",
+    "memory": "keep_freed_memory",
     "models.onnx_file": "export_onnx",
     "models.open": "averaged load_model predictor",
     "version": "__version__",
@@ -150,6 +152,7 @@ __all__ = [
     "encode",
     "export_onnx",
     "info",
+    "keep_freed_memory",
     "load_model",
     "motion_blur",
     "open",

@@ -12,7 +12,8 @@ def keep_freed_memory() -> None:
     """Have the C library keep what networks free, for all of this process; does nothing where that is not glibc.
 
     It would give every large tensor back to the system, only to ask for another one of that size right away: more than
-    a quarter of the time that a picture of 1920x1080 takes goes into that.
+    a quarter of the time that a picture of 1920x1080 takes goes into that. The command calls it; programs that code
+    large pictures may, before all else.
     """
     if sys.platform != "linux":
         return
