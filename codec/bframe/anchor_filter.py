@@ -6,18 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from ncm import FrameSynthesis
+
 from ..bitstream.syntax import FULL_STRENGTH
 from ..device import repeatable
 from ..video.colour import Planes, crop_planes, in_levels, rounded, unpacked
 from ..video.picture import VideoInfo, Yuv420, pad
-from .neighbour_filter import NeighbourFilter, differences, planes_of
+from .neighbour_filter import NeighbourFilter, differences, planes_of, predicted
 from .postfilter import PostFilter
 
 
 class AnchorFilter:
     """Filters the anchors of one video, with their neighbours if there is a filter that sees them.
 
-    With `half`, the networks compute in bfloat16; where neighbours are is found as ever.
+    With `half`, the filters compute in bfloat16; where neighbours are is found as ever.
     """
 
     def __init__(
@@ -44,6 +46,8 @@ class AnchorFilter:
         near: list[Tensor] = []
         if beside and self.beside is not None and len(decoded) > 1:
             near = differences(planes, self._neighbours(decoded, poc, self.beside.config.places))
+            if self.beside.network is not None:
+                near.append(self._foreseen(self.beside.network, decoded, poc, noises) - planes)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             if self.beside is not None and near:
                 change = self.beside(planes, near, noises)
@@ -62,6 +66,16 @@ class AnchorFilter:
         pocs = sorted(decoded)
         places = [pocs.index(poc) + step for step in steps]
         return [self._planes(decoded[pocs[place]]) if 0 <= place < len(pocs) else None for place in places]
+
+    def _foreseen(self, network: FrameSynthesis, decoded: Mapping[int, Yuv420], poc: int, noises: Tensor) -> Tensor:
+        """Packed planes that a network predicts between the nearest anchors; the anchor's own if a side has none."""
+        before = max((other for other in decoded if other < poc), default=poc)
+        after = min((other for other in decoded if other > poc), default=poc)
+        if poc in (before, after):
+            return self._planes(decoded[poc])
+        past, future = self._planes(decoded[before]), self._planes(decoded[after])
+        time = (poc - before) / (after - before)
+        return predicted(network, past, future, noises, time, self.info.colour, self.info.bit_depth)
 
     def _planes(self, picture: Yuv420) -> Tensor:
         """Packed planes of a picture in [0,1], filled up to even sizes."""

@@ -8,12 +8,8 @@ import torch
 from ..bframe.config import BFrameConfig
 from ..bframe.model import Model
 from ..bframe.network import BFrameCodec
-from ..errors import ModelError
 from . import store
-from .network_file import load_network
-from .registry import find_fingerprint
-
-BASE, BASE_NAME = "base", "base_name"  # notes: the network's fingerprint in hexadecimal digits, and its name
+from .network_file import load_base, notes_of_base
 
 
 def save_codec(codec: BFrameCodec, path: Path, *, base: Model, **notes: str) -> None:
@@ -21,7 +17,7 @@ def save_codec(codec: BFrameCodec, path: Path, *, base: Model, **notes: str) -> 
 
     Nothing is rounded to half precision: integer weights and tables must stay what they are.
     """
-    _write(codec, path, {BASE: base.fingerprint.hex(), BASE_NAME: base.name, **notes})
+    _write(codec, path, notes_of_base(base.fingerprint, base.name) | notes)
 
 
 def save_codec_like(codec: BFrameCodec, path: Path, *, like: Path, **notes: str) -> None:
@@ -37,12 +33,7 @@ def load_codec(path: Path, device: str | torch.device = "cpu") -> BFrameCodec:
     ModelError if the file is none of ours, or if that network is neither installed nor in the same folder.
     """
     config, notes = store.read_config(path, store.BFRAME, BFrameConfig)
-    try:
-        fingerprint = bytes.fromhex(notes[BASE])
-    except (KeyError, ValueError) as error:
-        raise ModelError(f"{path}: does not say which network it stands on ({error})") from error
-    network = load_network(find_fingerprint(fingerprint, notes.get(BASE_NAME, "?"), beside=path.parent), device)
-    codec = BFrameCodec(config, network)
+    codec = BFrameCodec(config, load_base(notes, path, device))
     store.fill(codec, store.read_tensors(path), path)
     store.ready(codec, device)
     return codec

@@ -15,14 +15,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ncm import FrameSynthesis
+
 from ...bframe.alignment import FARTHEST, aligned
-from ...bframe.neighbour_filter import NeighbourConfig, NeighbourFilter, planes_of
-from ...bframe.postfilter import PLANES
+from ...bframe.neighbour_filter import NeighbourConfig, NeighbourFilter, planes_of, predicted
+from ...bframe.postfilter import PLANES, PostFilter
 from ...errors import ModelError
 from ...models import store
 from ...models.neighbour_file import load_neighbour, save_neighbour
+from ...models.network_file import load_network
 from ...models.open import load_file
 from ...models.registry import find
+from ...video.picture import Colour
 from ..config import CodecTraining, TrainConfig
 from ..data import Clip, Library
 from ..precision import mixed_precision
@@ -124,14 +128,15 @@ class NeighbourTask(Task[NeighbourFilter, NeighbourTraining]):
 
     def build(self, config: NeighbourTraining, device: torch.device) -> NeighbourFilter:
         """The filter. ModelError unless `init`, if any, holds a filter that it can start from."""
-        model = NeighbourFilter(config.codec)
+        name = config.codec.network
+        model = NeighbourFilter(config.codec, load_network(find(name), device) if name else None)
         if config.init:
             _start(model, find(config.init))
         return model.to(device).to(memory_format=torch.channels_last)
 
     def losses(self, run: NeighbourRun, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
         """What is left of the errors by their noise, which is minimised, and the gain in dB, about."""
-        batch = compared(batch)
+        batch = compared(batch, run.model.network)
         with mixed_precision(batch.past.device, run.config.bf16):
             change = run.model(batch.past, torch.split(batch.future, PLANES, 1), batch.noise)
         return remaining(batch.target - batch.past, change, batch.noise)
@@ -140,7 +145,8 @@ class NeighbourTask(Task[NeighbourFilter, NeighbourTraining]):
         """Whole decoded pictures, `past`, of held-out clips."""
         device = next(run.model.parameters()).device
         found = islice(_held_out(library, run.config.codec), run.config.validation_clips)
-        return {"pictures": [item._replace(batch=compared(item.batch.to(device)).to(CPU)) for item in found]}
+        network = run.model.network
+        return {"pictures": [item._replace(batch=compared(item.batch.to(device), network).to(CPU)) for item in found]}
 
     def validate(self, run: NeighbourRun, items: Items, device: torch.device) -> Validation:
         """The mean gain in dB of filtering held-out pictures, which is the score."""
@@ -152,7 +158,7 @@ class NeighbourTask(Task[NeighbourFilter, NeighbourTraining]):
 
     def export(self, run: NeighbourRun, path: Path) -> None:
         """Write the averaged weights. OutputError if they cannot be written."""
-        model = NeighbourFilter(run.config.codec)
+        model = NeighbourFilter(run.config.codec, run.model.network)
         put_parameters(model, run.average)
         save_neighbour(model, path, **run.notes)
 
@@ -161,8 +167,11 @@ TASK = NeighbourTask()
 
 
 @torch.no_grad()
-def compared(batch: Batch) -> Batch:
-    """What the filter sees of neighbours in their place, `future`; margins of `past`, if any, are cut off."""
+def compared(batch: Batch, network: FrameSynthesis | None = None) -> Batch:
+    """What the filter sees of neighbours in their place, `future`, and last what the network, if any, predicts.
+
+    Margins of `past`, if any, are cut off.
+    """
     margin = (batch.past.shape[-1] - batch.target.shape[-1]) // 2
 
     def cut(planes: Tensor) -> Tensor:
@@ -172,7 +181,17 @@ def compared(batch: Batch) -> Batch:
     for neighbour in torch.split(batch.future, PLANES, 1):
         there = neighbour.flatten(1).any(1).view(-1, 1, 1, 1)
         found.append(cut((aligned(batch.past, neighbour) - batch.past) * there))
+    if network is not None:
+        found.append(cut(_foreseen(network, batch)))
     return batch._replace(past=cut(batch.past), future=torch.cat(found, 1))
+
+
+def _foreseen(network: FrameSynthesis, batch: Batch) -> Tensor:
+    """How a network's prediction from the nearest neighbours differs (B,6,h,w), 0 for samples that lack one of them."""
+    past, future, *_ = torch.split(batch.future, PLANES, 1)
+    there = (past.flatten(1).any(1) & future.flatten(1).any(1)).view(-1, 1, 1, 1)
+    made = predicted(network, past, future, batch.noise, 0.5, Colour(), 8)
+    return (made - batch.past) * there
 
 
 @torch.no_grad()
@@ -188,16 +207,14 @@ def gain(model: NeighbourFilter, batch: Batch) -> float:
 def _start(model: NeighbourFilter, path: Path) -> None:
     """Weights of a file's filter into a fresh one. ModelError if it holds none that fits."""
     if store.holds(path, store.NEIGHBOUR):
-        known = load_neighbour(path)
-        if known.config != model.config:
-            raise ModelError(f"{path}: its filter has not the recipe's sizes")
-        model.load_state_dict(known.state_dict())
-        return
-    codec = load_file(path).codec
-    if codec is None or codec.postfilter is None:
+        known: NeighbourFilter | PostFilter | None = load_neighbour(path)
+    else:
+        codec = load_file(path).codec
+        known = None if codec is None else codec.postfilter
+    if known is None:
         raise ModelError(f"{path}: neither a B-frame codec with a post-filter nor a filter that sees neighbours")
     try:
-        model.start_from(codec.postfilter)
+        model.start_from(known)
     except ValueError as error:
         raise ModelError(f"{path}: {error}") from error
 

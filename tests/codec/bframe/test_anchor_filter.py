@@ -1,6 +1,7 @@
 """The filter of anchors beside their neighbours, in streams: who uses it, and that decoders show the same."""
 
 import io
+import os
 from dataclasses import replace
 from fractions import Fraction
 
@@ -12,10 +13,11 @@ from helpers import moving, write
 import codec
 from codec.anchors.registry import anchor_codec
 from codec.bframe.anchor_filter import AnchorFilter
+from codec.bframe.neighbour_filter import NeighbourConfig, NeighbourFilter
 from codec.bitstream.reader import StreamReader
 from codec.bitstream.writer import StreamWriter
 from codec.decoder.reconstruct import Reconstructor
-from codec.models.neighbour_file import named_filter
+from codec.models.neighbour_file import named_filter, save_neighbour
 from codec.models.open import load as load_model
 from codec.models.open import predictor
 from codec.models.registry import find
@@ -148,3 +150,34 @@ def test_a_segment_cannot_ask_for_a_filter_that_the_header_does_not_name(stream,
 def test_a_model_is_no_filter(tmp_path):
     with pytest.raises(codec.ModelError, match="not the weights of a filter that sees neighbouring pictures"):
         codec.encode(write(tmp_path / "seq.y4m", moving(2)), **ENCODE | {"neighbours": "small"})
+
+
+@pytest.fixture
+def foreseeing(tmp_path, monkeypatch):
+    """The name of a filter that also sees what `small` predicts, and trusts it."""
+    model = NeighbourFilter(NeighbourConfig(network="small", width=4, blocks=1), load_model("small").network)
+    with torch.no_grad():
+        model.shares.bias[-2:] = 0.5
+    save_neighbour(model, tmp_path / "more" / "foreseeing.safetensors")
+    monkeypatch.setenv("NCM_WEIGHTS", os.pathsep.join([str(tmp_path / "more"), os.environ["NCM_WEIGHTS"]]))
+    return "foreseeing"
+
+
+@pytest.mark.parametrize("size", [(66, 50), (65, 49)])
+def test_a_filter_may_see_what_a_network_predicts(tmp_path, foreseeing, size):
+    how = ENCODE | {"neighbours": foreseeing}
+    codec.encode(write(tmp_path / "seq.y4m", moving(11, *size, step=3)), hashes=True, **how)
+    units = list(reader_of(tmp_path / "seq.ncm").units())
+    assert any(unit.beside_neighbours and unit.strengths for unit in units)
+    assert codec.verify(tmp_path / "seq.ncm") == 11
+
+
+def test_a_prediction_needs_anchors_on_both_sides(foreseeing):
+    model, near = load_model("small-filtered"), named_filter(find(foreseeing)).network
+    filters = AnchorFilter(model.codec.postfilter, near, INFO)
+    decoded = dict(zip((3, 5, 9), moving(3, 66, 50, step=3), strict=True))
+    assert not filters.change(decoded, 3, 0.02, beside=True)[0].any()  # it does nothing else
+    first = filters.change(decoded, 5, 0.02, beside=True)[0]
+    assert first.any()
+    nearer = {poc + (poc == 9): picture for poc, picture in decoded.items()}  # the same pictures, another time
+    assert not torch.equal(filters.change(nearer, 5, 0.02, beside=True)[0], first)

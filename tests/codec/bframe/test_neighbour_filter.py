@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from helpers import bunny_pictures
 
 from codec.bframe.alignment import aligned, match
-from codec.bframe.neighbour_filter import NeighbourConfig, NeighbourFilter, differences, planes_of, weighed
+from codec.bframe.neighbour_filter import NeighbourConfig, NeighbourFilter, differences, planes_of, predicted, weighed
 from codec.bframe.postfilter import PostFilter, PostFilterConfig
 from codec.models.neighbour_file import load_neighbour
 from codec.models.open import load as load_model
@@ -14,6 +14,7 @@ from codec.models.registry import find
 from codec.train.decoded import Setting, code, rgb_error
 from codec.train.tasks.postfilter import seen
 from codec.video.colour import packed
+from codec.video.picture import Colour
 from ncm import warp
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -110,6 +111,30 @@ def test_a_filter_starts_level_with_the_one_that_sees_one_picture():
     for wrong in (PostFilterConfig(width=4), PostFilterConfig(blocks=6)):
         with pytest.raises(ValueError, match="does not fit"):
             model.start_from(PostFilter(wrong))
+
+
+# --- and what a network predicts
+
+
+@pytest.mark.parametrize("size", [(48, 64), (47, 61), (5, 7)])  # halves of the picture's
+@pytest.mark.parametrize("depth", [8, 10])
+def test_between_two_alike_a_network_predicts_the_same(size, depth):
+    network, planes = load_model("lite").network, picture()[..., : size[0], : size[1]]
+    made = predicted(network, planes, planes, torch.tensor([0.01]), 0.5, Colour(), depth)
+    assert made.shape == planes.shape
+    assert (made - planes).abs().mean() < 0.02
+
+
+def test_one_that_also_sees_a_prediction_starts_level_with_one_that_does_not(shipped):
+    model = NeighbourFilter(NeighbourConfig(network="lite"), load_model("lite").network)
+    model.start_from(shipped)
+    near = differences(picture(), [picture(seed=n) for n in range(5)])
+    assert torch.allclose(answered_by(model, near), answered_by(shipped, near[:4]), atol=1e-6)
+    with torch.no_grad():
+        model.shares.bias[-2:] = 1
+    assert not torch.allclose(answered_by(model, near), answered_by(shipped, near[:4]), atol=1e-3)
+    with pytest.raises(ValueError, match="does not fit"):
+        NeighbourFilter(NeighbourConfig(reach=1)).start_from(shipped)
 
 
 @pytest.fixture(scope="module")

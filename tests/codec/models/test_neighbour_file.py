@@ -11,7 +11,7 @@ from codec.models import store
 from codec.models.neighbour_file import load_neighbour, save_neighbour
 from codec.models.network_file import load_network
 from codec.models.open import load_file
-from codec.models.registry import find, weights_files
+from codec.models.registry import find, fingerprint_of, weights_files
 
 
 @pytest.fixture
@@ -32,6 +32,18 @@ def test_what_is_written_is_read_again(written):
         assert torch.equal(value, model.state_dict()[name].half().float())
         assert not value.requires_grad
     assert store.holds(path, store.NEIGHBOUR) and not store.holds(path, store.NETWORK)
+
+
+def test_its_network_is_named_by_fingerprint(tmp_path):
+    path = tmp_path / "mine.safetensors"
+    save_neighbour(NeighbourFilter(NeighbourConfig(width=4, network="lite"), load_network(find("lite"))), path)
+    assert store.read_notes(path)["base"] == fingerprint_of(find("lite")).hex()
+    again = load_neighbour(path)
+    assert again.config.network == "lite" and again.network.config == load_network(find("lite")).config
+    model = NeighbourFilter(NeighbourConfig(width=4))
+    store.write_half(path, model, store.NEIGHBOUR, NeighbourConfig(width=4, network="lite"), {"base": "00" * 8})
+    with pytest.raises(ModelError, match="fingerprint 0000000000000000, is needed and not installed"):
+        load_neighbour(path)
 
 
 def test_other_kinds_are_refused(written):

@@ -14,6 +14,8 @@ from codec.bframe.neighbour_filter import PLANES, NeighbourConfig, differences, 
 from codec.cli import main
 from codec.errors import InputError, ModelError
 from codec.models.neighbour_file import load_neighbour
+from codec.models.network_file import load_network
+from codec.models.registry import find
 from codec.train.data import Corpus, Library
 from codec.train.loop import train_run
 from codec.train.ranks import Ranks
@@ -99,12 +101,29 @@ def test_a_filter_begins_where_another_stands(config, library, tmp_path):
     again = TASK.start(replace(config, init=str(exported)), "", ALONE.device)
     assert torch.equal(again.model.last.bias, state.average["last.bias"].half().float())
     wider = replace(config, codec=NeighbourConfig(width=5))
-    with pytest.raises(ModelError, match="recipe's sizes"):
+    with pytest.raises(ModelError, match="does not fit"):
         TASK.start(replace(wider, init=str(exported)), "", ALONE.device)
     with pytest.raises(ModelError, match="does not fit"):
         TASK.start(replace(wider, init="small-filtered"), "", ALONE.device)
     with pytest.raises(ModelError, match="neither a B-frame codec with a post-filter"):
         TASK.start(replace(config, init="tiny"), "", ALONE.device)
+
+
+def test_a_filter_may_learn_to_see_a_prediction(config, library, tmp_path):
+    """It begins where one without stands, sees nothing where a neighbour is missing, and keeps its network as it is."""
+    state = train_run(TASK, config, library, tmp_path / "run", ranks=ALONE)
+    TASK.export(state, tmp_path / "mine.safetensors")
+    recipe = replace(config, codec=replace(config.codec, network="small"), init=str(tmp_path / "mine.safetensors"))
+    batch = NeighbourSampler(library, replace(recipe, missing=1.0)).batch(0)
+    whole = NeighbourSampler(library, replace(recipe, missing=0.0)).batch(0)
+    begun = TASK.start(recipe, "", ALONE.device)
+    assert not compared(batch, begun.model.network).future.split(PLANES, 1)[4].any()
+    assert compared(whole, begun.model.network).future.split(PLANES, 1)[4].any()
+    assert torch.equal(begun.model.last.bias, state.average["last.bias"].half().float())
+    trained = train_run(TASK, replace(recipe, steps=2), library, tmp_path / "seeing", ranks=ALONE)
+    TASK.export(trained, tmp_path / "seeing.safetensors")
+    again = load_neighbour(tmp_path / "seeing.safetensors")
+    assert again.config == recipe.codec and again.network.config == load_network(find("small")).config
 
 
 def test_the_shipped_recipe_starts_where_the_shipped_codec_stands(pytestconfig):
