@@ -6,6 +6,7 @@ ncm-MODE@ANCHOR       this project's codec on top of an encoder; ncm-MODE:N@ANCH
                       ncm-MODE:ms-ssim@ANCHOR with --tune ms-ssim, ncm-MODE:filtered@ANCHOR and ncm-MODE:plain@ANCHOR
                       with and without the post-filter of anchors where that is not its default
 ANCHOR                that encoder alone, for all frames; ANCHOR:filtered and with the post-filter of ours
+:filtered-ncm         in place of :filtered: with the filter that also sees what NCM predicts
 ANCHOR:VARIANT        a preset of it, KEY=VALUE of its own parameters, or `ibpb`: x265 and x264 in the order I-B-P-B
                       with their own B-frames
 """
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 import codec
 
 NAME = re.compile(
-    r"(?:ncm-(?P<mode>\w+)(?::(?P<effort>\d+))?(?::(?P<preset>fast|best))?(?::(?P<tune>psnr|ms-ssim))?(?::(?P<shown>filtered|plain))?@)?"
+    r"(?:ncm-(?P<mode>\w+)(?::(?P<effort>\d+))?(?::(?P<preset>fast|best))?(?::(?P<tune>psnr|ms-ssim))?(?::(?P<shown>filtered-ncm|filtered|plain))?@)?"
     r"(?P<anchor>[\w.-]+)(?P<variants>(?::[\w.=-]+)*)"
 )
 # Variants that are parameters by another name; HM's `ibpb` is a preset.
@@ -27,8 +28,8 @@ NAMED = {
     ("x264", "ibpb"): "bframes=1:b-adapt=0:b-pyramid=none",
 }
 MODES = ("auto", "bitneed", "bitfree")
-FILTERED = "filtered"
-SHOWN = {FILTERED: ["--postfilter"], "plain": ["--no-postfilter"], "": []}
+FILTERED = {"filtered": ["--postfilter"], "filtered-ncm": ["--postfilter", "--neighbours", "neighbour-ncm"]}
+SHOWN = {**FILTERED, "plain": ["--no-postfilter"], "": []}
 
 
 class Rates(NamedTuple):
@@ -117,8 +118,7 @@ class CodecName:
         if self.tune:
             words += ["--tune", self.tune]
         words += SHOWN[self.shown]
-        if not self.mode and FILTERED in self.variants:
-            words += SHOWN[FILTERED]
+        words += [word for variant in self.variants for word in FILTERED.get(variant, [])]
         preset, params = self._variant()
         words += ["--anchor-preset", preset] if preset else []
         words += ["--anchor-params", params] if params else []
@@ -136,7 +136,7 @@ class CodecName:
 
     def _variant(self) -> tuple[str | None, str]:
         """The preset of its encoder, if it names one, and the parameters."""
-        given = [NAMED.get((self.anchor, v), v) for v in self.variants if v != FILTERED]
+        given = [NAMED.get((self.anchor, v), v) for v in self.variants if v not in FILTERED]
         presets = [v for v in given if "=" not in v]
         if len(presets) > 1:
             raise codec.InputError(f"codec {self.name!r} has two presets, {' and '.join(presets)}; leave one out")

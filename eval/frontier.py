@@ -93,4 +93,4 @@ def _plot(axis: Axes, points: pd.DataFrame, time: str) -> None:
 
 def is_ours(name: str) -> bool:
     """Whether a codec's B-frames or filter are of this project."""
-    return name.startswith("ncm-") or name.endswith(":filtered")
+    return name.startswith("ncm-") or ":filtered" in name

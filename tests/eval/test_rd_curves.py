@@ -142,6 +142,14 @@ def test_rate_at():
         ("ncm-auto:ms-ssim@x265", "--anchor x265 --mode auto --tune ms-ssim"),
         ("ncm-auto:ms-ssim:plain@x265", "--anchor x265 --mode auto --tune ms-ssim --no-postfilter"),
         ("ncm-bitneed:filtered@hm:ldp", "--anchor hm --mode bitneed --gop ibpb --postfilter --anchor-preset ldp"),
+        (
+            "svtav1:filtered-ncm:9",
+            "--anchor svtav1 --mode bitfree --gop fixed:1 --postfilter --neighbours neighbour-ncm --anchor-preset 9",
+        ),
+        (
+            "ncm-auto:filtered-ncm@x265",
+            "--anchor x265 --mode auto --postfilter --neighbours neighbour-ncm",
+        ),
         ("svtav1:filtered:9", "--anchor svtav1 --mode bitfree --gop fixed:1 --postfilter --anchor-preset 9"),
         ("ncm-auto:2:ms-ssim@hm:ra", "--anchor hm --mode auto --effort 2 --tune ms-ssim --anchor-preset ra"),
     ],
