@@ -47,7 +47,7 @@ class AnchorFilter:
         if beside and self.beside is not None and len(decoded) > 1:
             near = differences(planes, self._neighbours(decoded, poc, self.beside.config.places))
             if self.beside.network is not None:
-                near.append(self._foreseen(self.beside.network, decoded, poc, noises) - planes)
+                near += [made - planes for made in self._foreseen(self.beside.network, decoded, poc, noises)]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             if self.beside is not None and near:
                 change = self.beside(planes, near, noises)
@@ -67,12 +67,14 @@ class AnchorFilter:
         places = [pocs.index(poc) + step for step in steps]
         return [self._planes(decoded[pocs[place]]) if 0 <= place < len(pocs) else None for place in places]
 
-    def _foreseen(self, network: FrameSynthesis, decoded: Mapping[int, Yuv420], poc: int, noises: Tensor) -> Tensor:
-        """Packed planes that a network predicts between the nearest anchors; the anchor's own if a side has none."""
+    def _foreseen(
+        self, network: FrameSynthesis, decoded: Mapping[int, Yuv420], poc: int, noises: Tensor
+    ) -> list[Tensor]:
+        """Packed planes that a network makes of the nearest anchors; the anchor's own if a side has none."""
         before = max((other for other in decoded if other < poc), default=poc)
         after = min((other for other in decoded if other > poc), default=poc)
         if poc in (before, after):
-            return self._planes(decoded[poc])
+            return [self._planes(decoded[poc])] * 3
         past, future = self._planes(decoded[before]), self._planes(decoded[after])
         time = (poc - before) / (after - before)
         return predicted(network, past, future, noises, time, self.info.colour, self.info.bit_depth)

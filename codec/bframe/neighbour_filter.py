@@ -23,6 +23,9 @@ from .alignment import aligned
 from .postfilter import PLANES, QUIET, Block, PostFilter, PostFilterConfig, loudness, with_loudness
 
 TRUSTED = 3.0  # RMS difference from the picture, by its noise, at which a neighbour counts by 1/e
+AGREEING = 1.3  # the same of a prediction, from the picture as it is filtered so far
+START = 0.2  # of what a prediction that agrees differs by is taken before training
+LUMA_CHROMA = [0, 0, 0, 0, 1, 1]  # which share each of the packed planes has
 AROUND = 5  # samples of packed planes, across, over which the difference is measured
 
 
@@ -31,7 +34,7 @@ class NeighbourConfig(PostFilterConfig):
     """Sizes of a filter that sees neighbours. An unknown key is a TypeError, a senseless value a ValueError."""
 
     reach: int = 2  # neighbours on each side
-    network: str = ""  # whose prediction, from the nearest on both sides, is one more neighbour; none by default
+    network: str = ""  # what it makes of the nearest on both sides are three more neighbours; none by default
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,7 +49,7 @@ class NeighbourConfig(PostFilterConfig):
     @property
     def seen(self) -> int:
         """How many pictures the filter sees beside the one that it filters."""
-        return len(self.places) + bool(self.network)
+        return len(self.places) + 3 * bool(self.network)
 
 
 class Weighed(NamedTuple):
@@ -77,6 +80,8 @@ class NeighbourFilter(nn.Module):
         self.blocks = nn.Sequential(*(Block(config.width) for _ in range(config.blocks)))
         self.last = zeroed(nn.Conv2d(config.width, PLANES, 3, padding=1))
         self.shares = zeroed(nn.Conv2d(config.width, 2 * config.seen, 3, padding=1))
+        if network is not None:
+            nn.init.constant_(self.shares.bias[-2:], START)  # type: ignore[index]
 
     @property
     def network(self) -> FrameSynthesis | None:
@@ -99,24 +104,38 @@ class NeighbourFilter(nn.Module):
     def forward(self, planes: Tensor, differences: Sequence[Tensor], noise: Tensor) -> Tensor:
         """What is to be added to packed planes (B,6,h,w) in [0,1]; noise (B,) is their RMS error in RGB.
 
-        `differences` are those of the function of that name, and of what the network predicts if the config names one.
+        `differences` are those of the function of that name, and of what is `predicted` if the config names a network.
         """
         noise = noise.view(-1, 1, 1, 1)
         loud = loudness(noise)
-        near = [weighed(difference / noise.clamp(min=QUIET)) for difference in differences]
+        differences = [difference / noise.clamp(min=QUIET) for difference in differences]
+        near = [weighed(difference) for difference in differences]
         beside = torch.cat([part for neighbour in near for part in neighbour], 1)
         features = F.relu(self.first(with_loudness(planes, loud)) + self.beside(beside)) * (1 + self.gain(loud))
         features = self.blocks(features)
+        shares = [share[:, LUMA_CHROMA] for share in torch.split(self.shares(features).float(), 2, 1)]
         change = self.last(features).float()
-        return (change + self._pull(change, near, self.shares(features).float())) * noise
+        if self.network is None:
+            return (change + _pull(change, near, shares)) * noise
+        change = change + _pull(change, near[:-1], shares[:-1])
+        return (change + shares[-1] * _agreeing(differences[-1], change)) * noise
 
-    def _pull(self, change: Tensor, near: Sequence[Weighed], shares: Tensor) -> Tensor:
-        """What neighbours move a picture by (B,6,h,w) that `change` has been added to, by their shares (B,2n,h,w)."""
-        pull = torch.zeros_like(change)
-        for neighbour, share in zip(near, torch.split(shares, 2, 1), strict=True):
-            share = share[:, [0, 0, 0, 0, 1, 1]]  # one for luma, one for chroma
-            pull = pull + share * (neighbour.difference - neighbour.trust * change)
-        return pull
+
+def _pull(change: Tensor, near: Sequence[Weighed], shares: Sequence[Tensor]) -> Tensor:
+    """What neighbours move a picture by (B,6,h,w) that `change` has been added to, by their shares."""
+    pull = torch.zeros_like(change)
+    for neighbour, share in zip(near, shares, strict=True):
+        pull = pull + share * (neighbour.difference - neighbour.trust * change)
+    return pull
+
+
+def _agreeing(difference: Tensor, change: Tensor) -> Tensor:
+    """What a prediction still differs by from a picture that `change` has been added to, where both agree.
+
+    A prediction is not aligned with the picture, and wrong in places. So it must agree better than a neighbour.
+    """
+    left = difference - change
+    return left * trust(left, AGREEING) * _there(difference)
 
 
 def planes_of(picture: Yuv420, device: torch.device | str = "cpu") -> Tensor:
@@ -131,10 +150,11 @@ def differences(planes: Tensor, neighbours: Sequence[Tensor | None]) -> list[Ten
 
 def predicted(
     network: FrameSynthesis, past: Tensor, future: Tensor, noise: Tensor, time: float, colour: Colour, bit_depth: int
-) -> Tensor:
-    """The packed planes (B,6,h,w) in [0,1] that a network predicts between two decoded pictures, which are so too.
+) -> list[Tensor]:
+    """What a network makes of two decoded pictures, packed planes (B,6,h,w) in [0,1]: packed planes, too.
 
-    noise (B,) is their RMS error in RGB; `time` is in (0,1) between them.
+    Both pictures along its motion, and last the frame that it predicts. noise (B,) is their RMS error in RGB; `time` is
+    in (0,1) between them.
     """
     peak, (height, width) = (1 << bit_depth) - 1, past.shape[2:]
     edges = (0, -width % (network.multiple // 2), 0, -height % (network.multiple // 2))
@@ -142,14 +162,25 @@ def predicted(
         planes_to_rgb(unpacked(peak * F.pad(planes, edges, mode="replicate")), colour, bit_depth)
         for planes in (past, future)
     )
-    frame = network(*references, time, noise).frame
-    return packed(rgb_to_planes(frame, colour, bit_depth))[..., :height, :width] / peak
+    made = network(*references, time, noise)
+    assert made.warped is not None  # only averaged predictions have none
+    pictures = [*made.warped, made.frame]
+    return [packed(rgb_to_planes(each, colour, bit_depth))[..., :height, :width] / peak for each in pictures]
 
 
 def weighed(difference: Tensor) -> Weighed:
     """How far to trust a neighbour, by its difference (B,6,h,w) in units of the noise; not at all if there is none."""
+    found = trust(difference, TRUSTED) * _there(difference)
+    return Weighed(difference * found, found)
+
+
+def trust(difference: Tensor, size: float) -> Tensor:
+    """(B,1,h,w): 1 where luma differs by nothing around, 1/e where by an RMS of `size`, both in units of the noise."""
     squares = difference[:, :4].square().mean(1, keepdim=True)
     around = F.avg_pool2d(squares, AROUND, 1, AROUND // 2, count_include_pad=False)
-    there = difference.flatten(1).any(1).view(-1, 1, 1, 1)
-    trust = torch.exp(-around / TRUSTED**2) * there
-    return Weighed(difference * trust, trust)
+    return torch.exp(-around / size**2)
+
+
+def _there(difference: Tensor) -> Tensor:
+    """(B,1,1,1) bool: which samples differ at all; where a neighbour is missing, nothing does."""
+    return difference.flatten(1).any(1).view(-1, 1, 1, 1)

@@ -40,6 +40,8 @@ class Predictor:
         self.info = info
         self.device = model.device
         alone = model.codec.postfilter if model.codec is not None else None
+        if neighbours is not None and neighbours.network is not None:
+            neighbours.network.in_tiles(model.network.tile)
         self.anchor_filter = None if alone is None else AnchorFilter(alone, neighbours, info, half=model.half)
 
     @repeatable

@@ -3,7 +3,14 @@
 
 from typing import NamedTuple
 
-from ..models.registry import DEFAULT_CODEC, DEFAULT_MODEL, DEFAULT_NEIGHBOURS, FAST_CODEC, FAST_MODEL
+from ..models.registry import (
+    BEST_NEIGHBOURS,
+    DEFAULT_CODEC,
+    DEFAULT_MODEL,
+    DEFAULT_NEIGHBOURS,
+    FAST_CODEC,
+    FAST_MODEL,
+)
 
 SINGLE = "none"  # in place of a filter that sees neighbours
 
@@ -26,5 +33,5 @@ MEDIUM = "medium"
 PRESETS = {
     "fast": Preset(FAST_CODEC, FAST_MODEL, neighbours=SINGLE),
     MEDIUM: Preset(DEFAULT_CODEC, DEFAULT_MODEL),
-    "best": Preset(DEFAULT_CODEC, DEFAULT_MODEL, effort=8, tta=True),
+    "best": Preset(DEFAULT_CODEC, DEFAULT_MODEL, effort=8, tta=True, neighbours=BEST_NEIGHBOURS),
 }

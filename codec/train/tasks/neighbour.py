@@ -168,7 +168,7 @@ TASK = NeighbourTask()
 
 @torch.no_grad()
 def compared(batch: Batch, network: FrameSynthesis | None = None) -> Batch:
-    """What the filter sees of neighbours in their place, `future`, and last what the network, if any, predicts.
+    """What the filter sees of neighbours in their place, `future`, and last what the network, if any, makes of them.
 
     Margins of `past`, if any, are cut off.
     """
@@ -182,16 +182,16 @@ def compared(batch: Batch, network: FrameSynthesis | None = None) -> Batch:
         there = neighbour.flatten(1).any(1).view(-1, 1, 1, 1)
         found.append(cut((aligned(batch.past, neighbour) - batch.past) * there))
     if network is not None:
-        found.append(cut(_foreseen(network, batch)))
+        found += map(cut, _foreseen(network, batch))
     return batch._replace(past=cut(batch.past), future=torch.cat(found, 1))
 
 
-def _foreseen(network: FrameSynthesis, batch: Batch) -> Tensor:
-    """How a network's prediction from the nearest neighbours differs (B,6,h,w), 0 for samples that lack one of them."""
+def _foreseen(network: FrameSynthesis, batch: Batch) -> list[Tensor]:
+    """How what a network makes of the nearest neighbours differs (B,6,h,w), 0 for samples that lack one of them."""
     past, future, *_ = torch.split(batch.future, PLANES, 1)
     there = (past.flatten(1).any(1) & future.flatten(1).any(1)).view(-1, 1, 1, 1)
     made = predicted(network, past, future, batch.noise, 0.5, Colour(), 8)
-    return (made - batch.past) * there
+    return [(each - batch.past) * there for each in made]
 
 
 @torch.no_grad()
