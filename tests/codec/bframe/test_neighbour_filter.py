@@ -121,20 +121,38 @@ def test_a_filter_starts_level_with_the_one_that_sees_one_picture():
 def test_between_two_alike_a_network_predicts_the_same(size, depth):
     network, planes = load_model("lite").network, picture()[..., : size[0], : size[1]]
     made = predicted(network, planes, planes, torch.tensor([0.01]), 0.5, Colour(), depth)
-    assert made.shape == planes.shape
-    assert (made - planes).abs().mean() < 0.02
+    assert len(made) == 3  # past and future along its motion, and the frame between
+    for each in made:
+        assert each.shape == planes.shape
+        assert (each - planes).abs().mean() < 0.02
 
 
-def test_one_that_also_sees_a_prediction_starts_level_with_one_that_does_not(shipped):
+def test_one_that_also_sees_a_prediction_starts_where_one_stands_that_does_not(shipped):
+    """But for a share of the frame, where it agrees."""
     model = NeighbourFilter(NeighbourConfig(network="lite"), load_model("lite").network)
     model.start_from(shipped)
-    near = differences(picture(), [picture(seed=n) for n in range(5)])
-    assert torch.allclose(answered_by(model, near), answered_by(shipped, near[:4]), atol=1e-6)
+    near = differences(picture(), [picture(seed=n) for n in range(4)] + [picture(seed=4), picture(seed=5), picture()])
+    near[-1] += 0.01  # half of the noise
+    before = answered_by(shipped, near[:4])
+    assert not torch.allclose(answered_by(model, near), before, atol=1e-4)
+    missing = [*near[:4], *[torch.zeros_like(picture())] * 3]
+    assert torch.allclose(answered_by(model, missing), before, atol=1e-6)
     with torch.no_grad():
-        model.shares.bias[-2:] = 1
-    assert not torch.allclose(answered_by(model, near), answered_by(shipped, near[:4]), atol=1e-3)
+        model.shares.bias[-2:] = 0
+    assert torch.allclose(answered_by(model, near), before, atol=1e-6)
     with pytest.raises(ValueError, match="does not fit"):
         NeighbourFilter(NeighbourConfig(reach=1)).start_from(shipped)
+
+
+def test_a_frame_counts_where_it_agrees_with_the_filtered_picture(shipped):
+    """However far it is from the picture as it was decoded."""
+    model = NeighbourFilter(NeighbourConfig(network="lite"), load_model("lite").network)
+    model.start_from(shipped)
+    none = [torch.zeros_like(picture())] * 6
+    change = answered_by(model, [*none, torch.zeros_like(picture())])
+    agreeing, other = (answered_by(model, [*none, change + off]) for off in (0.004, 0.2))
+    assert ((agreeing - change) > 0).all()
+    assert torch.allclose(other, change, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
