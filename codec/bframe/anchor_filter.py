@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ncm import FrameSynthesis
 
-from ..bitstream.syntax import FULL_STRENGTH
+from ..bitstream.syntax import FULL_STRENGTH, Sight
 from ..device import repeatable
 from ..video.colour import Planes, crop_planes, in_levels, rounded, unpacked
 from ..video.picture import VideoInfo, Yuv420, pad
@@ -34,20 +34,28 @@ class AnchorFilter:
         """How many anchors away the farthest neighbour is that the filter sees."""
         return 0 if self.beside is None else max(abs(step) for step in self.beside.config.places)
 
+    @property
+    def sights(self) -> list[Sight]:
+        """What the filter can see of other anchors; least comes first."""
+        network = self.beside is not None and self.beside.network is not None
+        return [Sight.ALONE] + [Sight.NEIGHBOURS] * (self.beside is not None) + [Sight.PREDICTION] * network
+
     @repeatable
     @torch.no_grad()
-    def change(self, decoded: Mapping[int, Yuv420], poc: int, noise: float, *, beside: bool) -> Planes:
+    def change(self, decoded: Mapping[int, Yuv420], poc: int, noise: float, *, sight: Sight) -> Planes:
         """What is to be added to one of the decoded anchors of a segment, in levels; `noise` is their RMS error.
 
-        Neighbours are the nearest of these anchors on either side. Unless `beside` asks for them, and where there are
-        none, the anchor is filtered alone.
+        Neighbours are the nearest of these anchors on either side. Where `sight` does not ask for them, and where there
+        are none, the anchor is filtered alone.
         """
         planes, noises = self._planes(decoded[poc]), torch.tensor([noise], device=self.device)
         near: list[Tensor] = []
-        if beside and self.beside is not None and len(decoded) > 1:
+        if sight and self.beside is not None and len(decoded) > 1:
             near = differences(planes, self._neighbours(decoded, poc, self.beside.config.places))
             if self.beside.network is not None:
-                near += [made - planes for made in self._foreseen(self.beside.network, decoded, poc, noises)]
+                seen = sight is Sight.PREDICTION
+                made = self._foreseen(self.beside.network, decoded, poc, noises) if seen else [planes] * 3
+                near += [each - planes for each in made]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             if self.beside is not None and near:
                 change = self.beside(planes, near, noises)

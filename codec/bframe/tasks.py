@@ -5,6 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from ..bitstream.syntax import Sight
 from ..bitstream.units import BFramePacket
 from ..errors import StreamError
 from ..video.colour import Planes
@@ -110,11 +111,11 @@ class ChangeTask:
     decoded: Mapping[int, Yuv420]
     poc: int
     noise: float
-    beside: bool
+    sight: Sight
 
     def run(self, predictor: Predictor) -> Planes:
         """What is to be added, in levels."""
-        return _filter_of(predictor).change(self.decoded, self.poc, self.noise, beside=self.beside)
+        return _filter_of(predictor).change(self.decoded, self.poc, self.noise, sight=self.sight)
 
 
 @dataclass(frozen=True)
@@ -131,16 +132,16 @@ class FilterTask:
 
 
 def change_tasks(
-    anchor_filter: AnchorFilter, decoded: Mapping[int, Yuv420], noise: float, *, beside: bool
+    anchor_filter: AnchorFilter, decoded: Mapping[int, Yuv420], noise: float, *, sight: Sight
 ) -> dict[int, ChangeTask]:
     """For each decoded anchor of a segment, by POC, the task of filtering it; each holds no more than the filter sees.
 
-    `noise` is the RMS error of the anchors. Neighbours are seen if `beside` asks for it.
+    `noise` is the RMS error of the anchors. `sight` is what the filter shall see of them.
     """
-    reach = anchor_filter.reach if beside else 0
+    reach = anchor_filter.reach if sight else 0
     pocs = sorted(decoded)
     seen = {poc: pocs[max(0, place - reach) : place + reach + 1] for place, poc in enumerate(pocs)}
-    return {poc: ChangeTask({near: decoded[near] for near in seen[poc]}, poc, noise, beside) for poc in decoded}
+    return {poc: ChangeTask({near: decoded[near] for near in seen[poc]}, poc, noise, sight) for poc in decoded}
 
 
 def _filter_of(predictor: Predictor) -> AnchorFilter:

@@ -21,7 +21,7 @@ def check_unit(unit: Unit, header: Header) -> None:
         "a B-frame is filed under another poc": any(poc != b.poc for poc, b in unit.bframes.items()),
         "hashes are neither none nor one a picture": len(unit.hashes) not in (0, count),
         "strengths are neither none nor one a plane": len(unit.strengths) not in (0, 3),
-        "neighbours are of no use without strengths": unit.beside_neighbours and not unit.strengths,
+        "neighbours are of no use without strengths": bool(unit.sight) and not unit.strengths,
         f"a hash is not {HASH_BYTES} bytes": any(len(item) != HASH_BYTES for item in unit.hashes),
     }
     told = segment_problem(segment, header.intra_period) or times_problem(unit.pts, header.time_base)

@@ -23,7 +23,7 @@ MAX_PICTURES = 1 << 16  # of a segment
 MAX_TIME = 1 << 61
 GROUP_BYTES = 2048
 SKIPPABLE = 64  # a reader passes over options of the header that it does not know from this tag on
-HASHED, POSTFILTER, NEIGHBOURS = 1, 2, 4  # extras of a segment
+HASHED, POSTFILTER = 1, 2  # extras of a segment; what its filter sees is added
 FULL_STRENGTH = 8  # of the post-filter: what its network says
 
 
@@ -35,6 +35,16 @@ class Kind(IntEnum):
     BFRAMES = 3
     HASHES = 4
     END = 5
+
+
+class Sight(IntEnum):
+    """What the filter of a segment's anchors sees of the others: nothing, its neighbours, or what a network makes of
+    these, too. Values are added to the extras of the segment.
+    """
+
+    ALONE = 0
+    NEIGHBOURS = 4
+    PREDICTION = 12
 
 
 def picture_count(values: Values) -> int:
@@ -187,9 +197,9 @@ SEGMENT = (
         "extras",
         "byte",
         "a sum: 1 if a HASHES packet follows, 2 if the anchors are shown filtered by the model, 4 if they are filtered "
-        "beside their neighbours",
+        "beside their neighbours, 8 if also by what a network makes of these",
         0,
-        HASHED + POSTFILTER + NEIGHBOURS,
+        HASHED + POSTFILTER + Sight.PREDICTION,
     ),
     Field(
         "strengths",

@@ -16,7 +16,7 @@ from . import syntax
 from .fields import Cursor, Values, pack, unpack
 from .limits import Budget, segment_problem, times_problem
 from .presentation import presentation_of
-from .syntax import HASHED, NEIGHBOURS, POSTFILTER, Kind
+from .syntax import HASHED, POSTFILTER, Kind, Sight
 
 HASH_BYTES = 8
 T = TypeVar("T")
@@ -93,9 +93,8 @@ class Unit:
     `pts` is one time a picture and `hashes` one hash a picture or none, in display order. `anchor_packets` are in
     coding order, numbered from `first_anchor` in display order; `anchor_quality_qdb` is the PSNR of what they decode to
     in quarters of a dB, 0 = unknown. `strengths` is of the filter that anchors are shown by, in eighths for each plane;
-    () if there is none; `beside_neighbours` says that it sees neighbouring anchors. A damaged unit lacks what `damage`
-    says. `offset` is its SEGMENT packet's in the stream, `offsets` are those of the packets with the pictures' bytes,
-    by POC.
+    () if there is none; `sight` is what it sees of neighbouring anchors. A damaged unit lacks what `damage` says.
+    `offset` is its SEGMENT packet's in the stream, `offsets` are those of the packets with the pictures' bytes, by POC.
     """
 
     segment: Segment
@@ -107,7 +106,7 @@ class Unit:
     hashes: tuple[bytes, ...] = ()
     coded: frozenset[int] = frozenset()
     strengths: tuple[int, ...] = ()
-    beside_neighbours: bool = False
+    sight: Sight = Sight.ALONE
     offset: int = field(default=0, compare=False)
     offsets: dict[int, int] = field(default_factory=dict, compare=False)
     damage: list[Damage] = field(default_factory=list)
@@ -189,7 +188,7 @@ def _segment_body(unit: Unit, header: Header) -> bytes:
         "anchors": len(segment.anchor_pocs),
         "gaps": list(segment.gaps),
         "anchor_quality": unit.anchor_quality_qdb,
-        "extras": HASHED * bool(unit.hashes) + POSTFILTER * bool(unit.strengths) + NEIGHBOURS * unit.beside_neighbours,
+        "extras": HASHED * bool(unit.hashes) + POSTFILTER * bool(unit.strengths) + unit.sight,
         "strengths": list(unit.strengths),
         "shift": drift[0],
         "steps": [b - a for a, b in pairwise(drift)],
@@ -214,10 +213,13 @@ def read_segment(body: bytes, header: Header, budget: Budget) -> tuple[Unit, boo
 
 def _filtering(values: Values, header: Header) -> dict[str, Any]:
     """How anchors are filtered, as fields of a unit. StreamError if the header does not name what filters them."""
-    beside = bool(values["extras"] & NEIGHBOURS)
-    if beside and not (values["strengths"] and "neighbour_filter" in header.options):
+    bits = values["extras"] & Sight.PREDICTION
+    if bits not in [*Sight]:
+        raise StreamError("SEGMENT packet: anchors beside what a network makes of neighbours, without these")
+    sight = Sight(bits)
+    if sight and not (values["strengths"] and "neighbour_filter" in header.options):
         raise StreamError("SEGMENT packet: anchors beside their neighbours, without a filter for them")
-    return {"strengths": tuple(values["strengths"]), "beside_neighbours": beside}
+    return {"strengths": tuple(values["strengths"]), "sight": sight}
 
 
 def _anchors_body(anchors: list[AnchorPacket]) -> bytes:

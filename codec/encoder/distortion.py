@@ -12,7 +12,7 @@ from torch import Tensor
 from ..bframe.anchor_filter import AnchorFilter
 from ..bframe.records import Anchor
 from ..bframe.tasks import change_tasks
-from ..bitstream.syntax import FULL_STRENGTH
+from ..bitstream.syntax import FULL_STRENGTH, Sight
 from ..bitstream.units import Unit
 from ..decoder.reconstruct import begin_filters, noise_level, unfiltered
 from ..gop.periods import SourceSegment
@@ -55,24 +55,24 @@ class DistortionMeter:
     def filtered(self, coded: CodedAnchors) -> CodedAnchors:
         """The anchors post-filtered with the best strengths, if a filter is given and quality rises in the mean.
 
-        Where pictures lie between anchors, it is measured whether neighbours help. Anchors come back as they are if
-        quality does not rise, or if they are filtered already.
+        It is measured what the filter had best see. Only where pictures lie between anchors are neighbours no help at
+        times. Anchors come back as they are if quality does not rise, or if they are filtered already.
         """
         if self.postfilter is None or coded.unit.strengths:
             return coded
         spaced = any(gap > 1 for gap in coded.unit.segment.gaps)
-        ways = [True, False] if self.sees_neighbours and spaced else [self.sees_neighbours]
-        changes = [(beside, self._begun(coded, self.postfilter, beside=beside)) for beside in ways]
-        filtered = [self._filtered(coded, self.postfilter, begun, beside=beside) for beside, begun in changes]
+        sights = self.postfilter.sights if spaced or not self.sees_neighbours else self.postfilter.sights[1:]
+        changes = [(sight, self._begun(coded, self.postfilter, sight)) for sight in reversed(sights)]
+        filtered = [self._filtered(coded, self.postfilter, begun, sight) for sight, begun in changes]
         return max([coded, *filtered], key=self._mean)
 
-    def _begun(self, coded: CodedAnchors, postfilter: AnchorFilter, *, beside: bool) -> dict[int, Pending[Planes]]:
-        """What filtering would add to each anchor, with or without its neighbours, handed out."""
-        tasks = change_tasks(postfilter, coded.decoded, noise_level(coded.unit.anchor_quality_qdb), beside=beside)
+    def _begun(self, coded: CodedAnchors, postfilter: AnchorFilter, sight: Sight) -> dict[int, Pending[Planes]]:
+        """What filtering would add to each anchor, handed out."""
+        tasks = change_tasks(postfilter, coded.decoded, noise_level(coded.unit.anchor_quality_qdb), sight=sight)
         return handed_out(self.executor, tasks)
 
     def _filtered(
-        self, coded: CodedAnchors, postfilter: AnchorFilter, begun: Mapping[int, Pending[Planes]], *, beside: bool
+        self, coded: CodedAnchors, postfilter: AnchorFilter, begun: Mapping[int, Pending[Planes]], sight: Sight
     ) -> CodedAnchors:
         """The anchors post-filtered by what was found, with the strengths of least error."""
         decoded = coded.decoded
@@ -84,11 +84,11 @@ class DistortionMeter:
         anchors = {
             poc: Anchor(plain, postfilter.changed(plain, changes[poc], strengths)) for poc, plain in decoded.items()
         }
-        return self._shown(coded, anchors, replace(coded.unit, strengths=strengths, beside_neighbours=beside))
+        return self._shown(coded, anchors, replace(coded.unit, strengths=strengths, sight=sight))
 
     def filtered_again(self, coded: CodedAnchors) -> CodedAnchors:
         """The anchors filtered once more with the strengths they have, after neighbours of some were removed."""
-        if self.postfilter is None or not coded.unit.beside_neighbours:
+        if self.postfilter is None or not coded.unit.sight:
             return coded
         filtered = begin_filters(self.executor, self.postfilter, coded.decoded, coded.unit).finished()
         return self._shown(coded, filtered, coded.unit)

@@ -199,7 +199,7 @@ class CandidateCoder:
                 break
         gone = _cheaper(thin.source.segment, self._costs(choices), before)
         rest = self._thinned(coded, gone)
-        if 0 < len(gone) < len(saved) and rest.unit.beside_neighbours:
+        if 0 < len(gone) < len(saved) and rest.unit.sight:
             choices = dict(self._coded(rest, lagrangian, at_most=before))  # some references are others now
         bframes = self._costs(choices)
         costs = lagrangian.costs(rest) | {poc: bframes[poc] for poc in gone}

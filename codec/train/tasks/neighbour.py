@@ -36,6 +36,7 @@ from ..task import Items, Task, Validation
 from .postfilter import decibels, remaining
 
 CPU = torch.device("cpu")
+UNFORESEEN = 0.2  # part of the samples that lack what a network makes of their neighbours
 MARGIN = FARTHEST // 2 + 1  # samples of packed planes around a crop, in which it is found in its neighbours
 
 
@@ -136,7 +137,7 @@ class NeighbourTask(Task[NeighbourFilter, NeighbourTraining]):
 
     def losses(self, run: NeighbourRun, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
         """What is left of the errors by their noise, which is minimised, and the gain in dB, about."""
-        batch = compared(batch, run.model.network)
+        batch = _perhaps_unforeseen(compared(batch, run.model.network), run.config.codec, rng)
         with mixed_precision(batch.past.device, run.config.bf16):
             change = run.model(batch.past, torch.split(batch.future, PLANES, 1), batch.noise)
         return remaining(batch.target - batch.past, change, batch.noise)
@@ -184,6 +185,14 @@ def compared(batch: Batch, network: FrameSynthesis | None = None) -> Batch:
     if network is not None:
         found += map(cut, _foreseen(network, batch))
     return batch._replace(past=cut(batch.past), future=torch.cat(found, 1))
+
+
+def _perhaps_unforeseen(batch: Batch, config: NeighbourConfig, rng: np.random.Generator) -> Batch:
+    """The batch, some of whose samples lack what the network made, as periods do that are better without it."""
+    count = PLANES * len(config.places)
+    kept = torch.from_numpy(rng.random((len(batch.past), 1, 1, 1)) >= UNFORESEEN).to(batch.future)
+    future = torch.cat([batch.future[:, :count], batch.future[:, count:] * kept], 1)
+    return batch._replace(future=future)
 
 
 def _foreseen(network: FrameSynthesis, batch: Batch) -> list[Tensor]:

@@ -15,6 +15,7 @@ from codec.anchors.registry import anchor_codec
 from codec.bframe.anchor_filter import AnchorFilter
 from codec.bframe.neighbour_filter import NeighbourConfig, NeighbourFilter
 from codec.bitstream.reader import StreamReader
+from codec.bitstream.syntax import Sight
 from codec.bitstream.writer import StreamWriter
 from codec.decoder.reconstruct import Reconstructor
 from codec.models.neighbour_file import named_filter, save_neighbour
@@ -56,7 +57,7 @@ def test_the_stream_names_the_filter_and_decodes_to_what_was_encoded(stream):
     reader = reader_of(stream)
     filters = reader.header.options["neighbour_filter"]
     assert filters == {"name": "small-neighbour", "fingerprint": named_filter(find("small-neighbour")).fingerprint}
-    assert all(unit.beside_neighbours and unit.strengths for unit in reader.units())
+    assert all(unit.sight is Sight.NEIGHBOURS and unit.strengths for unit in reader.units())
     assert codec.verify(stream) == 11
 
 
@@ -65,7 +66,7 @@ def test_without_neighbours_a_stream_is_what_it_was(tmp_path, pictures):
     data = (tmp_path / "seq.ncm").read_bytes()
     assert data[4] == 1 and not reader_of(tmp_path / "seq.ncm").header.options
     units = list(reader_of(tmp_path / "seq.ncm").units())
-    assert any(unit.strengths for unit in units) and not any(unit.beside_neighbours for unit in units)
+    assert any(unit.strengths for unit in units) and not any(unit.sight for unit in units)
 
 
 def test_a_segment_needs_no_other(stream):
@@ -100,12 +101,28 @@ def test_neighbours_are_the_nearest_anchors_and_none_is_filtered_alone():
     decoded = dict(zip((3, 5, 9), moving(3, 66, 50, step=3), strict=True))
 
     def change(filters, pocs, poc, *, neighbours=True):
-        return filters.change({p: decoded[p] for p in pocs}, poc, 0.02, beside=neighbours)[0]
+        return filters.change(
+            {p: decoded[p] for p in pocs}, poc, 0.02, sight=Sight.NEIGHBOURS if neighbours else Sight.ALONE
+        )[0]
 
     assert torch.equal(change(beside, [5], 5), change(alone, [5], 5))
     assert torch.equal(change(beside, [3, 5, 9], 5, neighbours=False), change(alone, [5], 5))
     assert not torch.equal(change(beside, [3, 5], 5), change(alone, [5], 5))
     assert not torch.equal(change(beside, [3, 5, 9], 3), change(beside, [3, 5], 3))
+
+
+def test_where_predictions_are_bad_they_are_not_seen(tmp_path, monkeypatch, foreseeing):
+    src = write(tmp_path / "seq.y4m", moving(5, 66, 50, step=3))
+    change = AnchorFilter.change
+
+    def worse(self, decoded, poc, noise, *, sight):
+        planes = change(self, decoded, poc, noise, sight=Sight.ALONE)
+        return tuple(-plane for plane in planes) if sight is Sight.PREDICTION else planes
+
+    monkeypatch.setattr(AnchorFilter, "change", worse)
+    codec.encode(src, **ENCODE | {"neighbours": foreseeing})
+    (unit,) = reader_of(tmp_path / "seq.ncm").units()
+    assert unit.strengths and unit.sight is Sight.NEIGHBOURS
 
 
 def test_far_apart_the_better_filter_is_taken(tmp_path, monkeypatch):
@@ -114,16 +131,16 @@ def test_far_apart_the_better_filter_is_taken(tmp_path, monkeypatch):
     asked = []
     change = AnchorFilter.change
 
-    def watched(self, decoded, poc, noise, *, beside):
-        asked.append(beside)
-        planes = change(self, decoded, poc, noise, beside=beside)
-        return tuple(-plane for plane in planes) if beside else planes
+    def watched(self, decoded, poc, noise, *, sight):
+        asked.append(sight)
+        planes = change(self, decoded, poc, noise, sight=sight)
+        return tuple(-plane for plane in planes) if sight else planes
 
     monkeypatch.setattr(AnchorFilter, "change", watched)
     codec.encode(src, **ENCODE | {"gop": "fixed:4", "intra_period": 9})
-    assert True in asked and False in asked
+    assert set(asked) == {Sight.ALONE, Sight.NEIGHBOURS}
     (unit,) = reader_of(tmp_path / "seq.ncm").units()
-    assert unit.strengths and not unit.beside_neighbours
+    assert unit.strengths and not unit.sight
 
 
 def test_a_stream_whose_filter_is_not_installed(stream, monkeypatch, tmp_path, tiny_weights):
@@ -147,6 +164,23 @@ def test_a_segment_cannot_ask_for_a_filter_that_the_header_does_not_name(stream,
         next(reader_of(tmp_path / "bad.ncm").units())
 
 
+def test_what_a_network_makes_of_neighbours_needs_them(stream, tmp_path):
+    reader = reader_of(stream)
+    with (tmp_path / "bad.ncm").open("wb") as file:
+        writer = StreamWriter(file, reader.header)
+        writer.write(replace(next(iter(reader.units())), sight=Sight.PREDICTION - Sight.NEIGHBOURS))
+        writer.finish()
+    with pytest.raises(codec.StreamError, match="without these"):
+        next(reader_of(tmp_path / "bad.ncm").units())
+
+
+def test_a_filter_without_a_network_sees_neighbours_alone(stream, tmp_path):
+    """However a stream has it."""
+    unit = next(iter(reader_of(stream).units()))
+    more = replace(unit, sight=Sight.PREDICTION)
+    assert decoder().anchors(more) == decoder().anchors(unit)
+
+
 def test_a_model_is_no_filter(tmp_path):
     with pytest.raises(codec.ModelError, match="not the weights of a filter that sees neighbouring pictures"):
         codec.encode(write(tmp_path / "seq.y4m", moving(2)), **ENCODE | {"neighbours": "small"})
@@ -168,7 +202,7 @@ def test_a_filter_may_see_what_a_network_predicts(tmp_path, foreseeing, size):
     how = ENCODE | {"neighbours": foreseeing}
     codec.encode(write(tmp_path / "seq.y4m", moving(11, *size, step=3)), hashes=True, **how)
     units = list(reader_of(tmp_path / "seq.ncm").units())
-    assert any(unit.beside_neighbours and unit.strengths for unit in units)
+    assert any(unit.sight is Sight.PREDICTION and unit.strengths for unit in units)
     assert codec.verify(tmp_path / "seq.ncm") == 11
 
 
@@ -176,8 +210,8 @@ def test_a_prediction_needs_anchors_on_both_sides(foreseeing):
     model, near = load_model("small-filtered"), named_filter(find(foreseeing)).network
     filters = AnchorFilter(model.codec.postfilter, near, INFO)
     decoded = dict(zip((3, 5, 9), moving(3, 66, 50, step=3), strict=True))
-    assert not filters.change(decoded, 3, 0.02, beside=True)[0].any()  # it does nothing else
-    first = filters.change(decoded, 5, 0.02, beside=True)[0]
+    assert not filters.change(decoded, 3, 0.02, sight=Sight.PREDICTION)[0].any()  # it does nothing else
+    first = filters.change(decoded, 5, 0.02, sight=Sight.PREDICTION)[0]
     assert first.any()
     nearer = {poc + (poc == 9): picture for poc, picture in decoded.items()}  # the same pictures, another time
-    assert not torch.equal(filters.change(nearer, 5, 0.02, beside=True)[0], first)
+    assert not torch.equal(filters.change(nearer, 5, 0.02, sight=Sight.PREDICTION)[0], first)
