@@ -32,11 +32,6 @@ class DistortionMeter:
     def __init__(self, colour: Colour, measure: str, postfilter: AnchorFilter | None, executor: Executor) -> None:
         self.colour, self.measure, self.postfilter, self.executor = colour, measure, postfilter, executor
 
-    @property
-    def sees_neighbours(self) -> bool:
-        """Whether anchors are filtered beside their neighbours, so that they change where a neighbour is removed."""
-        return self.postfilter is not None and self.postfilter.beside is not None
-
     def quality(self, source: Yuv420, shown: Yuv420) -> Quality:
         """What is optimised, and PSNR."""
         return quality_of(source, shown, self.colour, self.measure)
@@ -61,7 +56,8 @@ class DistortionMeter:
         if self.postfilter is None or coded.unit.strengths:
             return coded
         spaced = any(gap > 1 for gap in coded.unit.segment.gaps)
-        sights = self.postfilter.sights if spaced or not self.sees_neighbours else self.postfilter.sights[1:]
+        sights = self.postfilter.sights
+        sights = sights if spaced else sights[1:] or sights
         changes = [(sight, self._begun(coded, self.postfilter, sight)) for sight in reversed(sights)]
         filtered = [self._filtered(coded, self.postfilter, begun, sight) for sight, begun in changes]
         return max([coded, *filtered], key=self._mean)

@@ -13,6 +13,7 @@ from helpers import BUNNY, command, moving, read, write
 import codec
 from codec.bframe.postfilter import PostFilter, PostFilterConfig
 from codec.bitstream.reader import StreamReader
+from codec.bitstream.syntax import Sight
 from codec.bitstream.units import Unit
 from codec.bitstream.writer import StreamWriter
 from codec.encoder.distortion import DistortionMeter
@@ -65,12 +66,12 @@ def test_before_training_it_finds_nothing_to_change():
 class Halving:
     """A filter that knows the original: it would take out half of the errors of Y, double those of U, leave V."""
 
-    beside, reach = None, 0
+    sights, reach = [Sight.ALONE], 0
 
     def __init__(self, original):
         self.original = original
 
-    def change(self, decoded, poc, noise, *, beside):
+    def change(self, decoded, poc, noise, *, sight):
         assert noise > 0
         y, u, v = (a - b for a, b in zip(in_levels(self.original), in_levels(decoded[poc]), strict=True))
         return y / 2, -u, 0 * v
@@ -105,7 +106,7 @@ def test_as_much_of_each_plane_is_changed_as_makes_it_better():
 class RightOnTheLeft(Halving):
     """A filter that takes out the errors of Y in the left half of a picture, and doubles them in the right one."""
 
-    def change(self, decoded, poc, noise, *, beside):
+    def change(self, decoded, poc, noise, *, sight):
         y, u, v = (a - b for a, b in zip(in_levels(self.original), in_levels(decoded[poc]), strict=True))
         y[..., y.shape[-1] // 2 :] *= -1
         return y, 0 * u, 0 * v
