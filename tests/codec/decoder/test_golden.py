@@ -10,6 +10,8 @@ import pytest
 from helpers import DATA, moving, write
 
 import codec
+from codec.bitstream.reader import StreamReader
+from codec.bitstream.syntax import Sight
 from codec.video.reader import open_source
 
 MODES = {
@@ -25,6 +27,13 @@ MODES = {
         "qp": 28,
         "postfilter": True,
     },
+    "golden-predictions": {
+        "mode": "bitneed",
+        "model": "small-filtered",
+        "neighbours": "small-neighbour-ncm",
+        "qp": 28,
+        "postfilter": True,
+    },
     "golden-fast": {"mode": "bitneed", "model": "fast", "qp": 12},  # by earlier weights
 }
 PAYLOADS = {
@@ -34,8 +43,10 @@ PAYLOADS = {
     "golden-filters": {6},
     "golden-postfilter": {6},
     "golden-neighbours": {2},
+    "golden-predictions": {2},
     "golden-fast": {6},
 }  # modes of the B-frames
+SIGHTS = {"golden-neighbours": {Sight.NEIGHBOURS}, "golden-predictions": {Sight.NEIGHBOURS, Sight.PREDICTION}}
 
 
 @pytest.fixture(autouse=True)
@@ -75,5 +86,11 @@ def test_the_header_says_what_it_said(name):
     settings = MODES[name]
     assert (header.width, header.height, header.gop, header.intra_period) == (66, 50, "ibpb", 6)
     assert header.anchor_settings == f"x265 preset=medium qp={settings['qp']}"
-    assert ("neighbour_filter" in header.options) == (name == "golden-neighbours")
+    assert ("neighbour_filter" in header.options) == (name in SIGHTS)
     assert (header.mode, header.model) == (settings["mode"], settings["model"])
+
+
+@pytest.mark.parametrize("name", SIGHTS)
+def test_its_filter_sees_what_it_saw(name):
+    with (DATA / f"{name}.ncm").open("rb") as file:
+        assert {unit.sight for unit in StreamReader(file).units()} == SIGHTS[name]
