@@ -14,7 +14,7 @@ from ..video.companions import CHAPTERS, TITLE, tell_left_out
 from ..video.libav_writer import CONTAINERS
 from ..video.picture import Frame, VideoInfo, Yuv420
 from ..video.source import VideoSource
-from ..video.writer import STANDARD_OUTPUT, VideoSink, open_sink
+from ..video.writer import STANDARD_OUTPUT, VideoSink, check_name, open_sink
 from .beside import Beside, add_beside
 
 CRF = 16.0  # of x264 and x265: hardly to be told from the source
@@ -67,8 +67,7 @@ def _sink(
 ) -> Iterator[VideoSink]:
     """A sink of its own for each kind of output. InputError or OutputError."""
     if Path(target).suffix.lower() not in CONTAINERS:
-        if crf is not None:
-            raise InputError(f"{target}: holds raw video; leave out --crf, or write to {', '.join(CONTAINERS)}")
+        check_name(target, video_codec, crf)
         with open_sink(target, info, video_codec=video_codec) as sink:
             yield sink
         return

@@ -278,10 +278,10 @@ def decode(
     Raises a CodecError; after a DamageError the output is there, with the damaged pictures concealed.
     """
     check_range("crf", 0 if crf is None else crf, 0, HIGHEST_CRF)
-    encoder = LOSSY if crf is not None and video_codec is None else video_codec
     target = target_of(src, dst, ".dec.mkv" if is_film(src) else ".dec.yuv")
     check_outputs({"the stream": src}, {"-o": target}, force=force)
-    check_name(target, encoder)
+    check_name(target, video_codec, crf)
+    encoder = LOSSY if crf is not None and video_codec is None else video_codec
     with Video(src, **reading) as video:
         if video.begins and start is None and is_film(src):
             start = f"{video.begins}f"

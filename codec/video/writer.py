@@ -153,11 +153,11 @@ def open_sink(
     format, the encoder or the place is not usable; a read-only file is one that is only if `force` is given. Messages
     call it by its path, or by `name`. Writing raises BrokenPipeError if the reader of standard output has gone.
     """
+    place = None if str(path) == "-" else Place(path, force=force)
     check_name(path, video_codec)
-    if str(path) == "-":
+    if place is None:
         return _stdout_sink(info, steady=steady)
     name, suffix = name or str(path), Path(path).suffix.lower()
-    place = Place(path, force=force)
     try:
         with _reporting(name):
             place.reserve()  # FFmpeg opens its file only at the first frame, too late to complain of the directory
@@ -168,14 +168,18 @@ def open_sink(
         raise
 
 
-def check_name(path: str | Path, video_codec: str | None = None) -> None:
-    """OutputError if a file of this name can hold no video, or none by this encoder of FFmpeg."""
+def check_name(path: str | Path, video_codec: str | None = None, crf: float | None = None) -> None:
+    """OutputError if a file of this name can hold no video, none by this encoder of FFmpeg, or none of any quality."""
     suffix, known = Path(path).suffix.lower(), (*RAW_SUFFIXES, *CONTAINERS)
     if str(path) != "-" and suffix not in known:
         raise OutputError(f"{path}: unknown suffix {suffix!r}; choose from {', '.join(known)}")
-    if video_codec is not None and suffix not in CONTAINERS:
-        name = STANDARD_OUTPUT if str(path) == "-" else path
+    if suffix in CONTAINERS:
+        return
+    name = STANDARD_OUTPUT if str(path) == "-" else path
+    if video_codec is not None:
         raise OutputError(f"{name}: holds raw video, not {video_codec}; write to {', '.join(CONTAINERS)} instead")
+    if crf is not None:
+        raise OutputError(f"{name}: holds raw video; leave out --crf, or write to {', '.join(CONTAINERS)}")
 
 
 def _stdout_sink(info: VideoInfo, *, steady: bool) -> VideoSink:

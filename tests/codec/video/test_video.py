@@ -19,7 +19,7 @@ from codec.video.picture import Colour, Frame, VideoInfo, Yuv420, blank, chroma_
 from codec.video.pixel_formats import LAYOUTS, planes_of
 from codec.video.raw import RawParameters, parse_frame_rate, probe_parameters
 from codec.video.reader import _Rejoined, open_source
-from codec.video.writer import open_sink
+from codec.video.writer import check_name, open_sink
 
 RATE = Fraction(30000, 1001)
 FORMATS = {8: "yuv420p", 10: "yuv420p10le"}
@@ -577,6 +577,13 @@ def test_bad_targets(tmp_path, name, options, words):
         open_sink(tmp_path / name, make_info(35, 19), **options)
     assert words in one_line(error)
     assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["a.y4m", "a.yuv", "-"])
+def test_raw_video_has_no_quality(name):
+    with pytest.raises(OutputError, match=r"holds raw video; leave out --crf, or write to \.mkv"):
+        check_name(name, crf=18)
+    check_name("a.mkv", crf=18)
 
 
 def test_sizes_that_an_encoder_refuses(tmp_path):
