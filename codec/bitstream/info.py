@@ -39,10 +39,10 @@ class StreamInfo:
     def text(self) -> str:
         """The header, a line an element, then the table, then any damage."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.items())
-        head = [f"{name:16}{_show(value)}" for name, value in vars(self.header).items() if name != "options"]
+        head = [f"{name:15} {_show(value)}" for name, value in vars(self.header).items() if name != "options"]
         for name, values in self.header.options.items():
-            head.append(f"{name:16}{', '.join(_show(value) for value in values.values())}")
-        head.append(f"{'frames':16}{len(self.frames)} ({kinds})")
+            head.append(f"{name:15} {', '.join(_show(value) for value in values.values())}")
+        head.append(f"{'frames':15} {len(self.frames)} ({kinds})")
         table = [f"{'poc':>7} {'pts':>9}  kind  {'mode':8} {'bits':>9} {'offset':>10}"]
         table += [f"{a:>7} {b:>9}  {c:4}  {d:8} {e:>9} {f:>10}" for a, b, c, d, e, f in self._cells()]
         return "\n".join([*head, "", *table, *(f"damage: {line}" for line in self.damage)])

@@ -59,6 +59,7 @@ def test_the_stream_names_the_filter_and_decodes_to_what_was_encoded(stream):
     assert filters == {"name": "small-neighbour", "fingerprint": named_filter(find("small-neighbour")).fingerprint}
     assert all(unit.sight is Sight.NEIGHBOURS and unit.strengths for unit in reader.units())
     assert codec.verify(stream) == 11
+    assert "\nneighbour_filter small-neighbour, " in codec.info(stream).text()
 
 
 def test_without_neighbours_a_stream_is_what_it_was(tmp_path, pictures):
