@@ -92,14 +92,15 @@ class NeighbourFilter(nn.Module):
     def start_from(self, known: "PostFilter | NeighbourFilter") -> None:
         """Take the weights of a filter that sees less; a fresh filter of ours then answers what that one does.
 
-        ValueError unless it has the same width, no more blocks and no more neighbours.
+        But for what a prediction adds from the start. ValueError unless it has the same width, no more blocks and no
+        more neighbours.
         """
         fits = known.config.width == self.config.width and known.config.blocks <= self.config.blocks
         if not fits or (isinstance(known, NeighbourFilter) and known.config.seen > self.config.seen):
             raise ValueError(f"a filter of {known.config} does not fit into one of {self.config}")
         own = self.state_dict()
         for name, value in known.state_dict().items():
-            own[name][tuple(map(slice, value.shape))] = value  # what neighbours more add comes last, and is zero
+            own[name][tuple(map(slice, value.shape))] = value  # what further neighbours add comes last
 
     def forward(self, planes: Tensor, differences: Sequence[Tensor], noise: Tensor) -> Tensor:
         """What is to be added to packed planes (B,6,h,w) in [0,1]; noise (B,) is their RMS error in RGB.
