@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from .parallel.cluster import Cluster, open_cluster
     from .parallel.executor import InProcess
     from .parallel.pool import Pool
+    from .status import Parser
     from .version import __version__
     from .video.metrics import Quality, compare, psnr, rgb_of
     from .video.picture import Colour, Frame, VideoInfo, Yuv420
@@ -94,6 +95,7 @@ _ROOMS = {
     "memory": "keep_freed_memory",
     "models.onnx_file": "export_onnx",
     "models.open": "averaged load_model predictor",
+    "status": "Parser",
     "version": "__version__",
     "files": "replacing",
     "video.metrics": "Quality compare psnr rgb_of",
@@ -124,6 +126,7 @@ __all__ = [
     "Model",
     "ModelError",
     "OutputError",
+    "Parser",
     "Pool",
     "Predictor",
     "Quality",

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from .apps.command import add_apps
 from .batch import Job, Sort, add_outputs, is_many, jobs_of, run_jobs, status_of, table
@@ -20,7 +20,7 @@ from .encoder.settings import EncodeSettings
 from .errors import DamageError, InputError
 from .memory import keep_freed_memory
 from .progress import Progress
-from .status import REFUSED, plain, run
+from .status import Parser, run
 from .terminal import bars_on_terminal, progress_on_terminal, typed
 from .train.command import add_train
 from .values import parse_count, parse_place
@@ -53,19 +53,8 @@ def _check_directory() -> None:
         raise InputError("the current directory has been removed; change to another") from error
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line; it does not hide that its help cannot be printed."""
-
-    def error(self, message: str) -> NoReturn:
-        """End with status 2 after a line that says what is wrong and where to look."""
-        self.exit(REFUSED, f"{self.prog.partition(' ')[0]}: {plain(message)}; see {self.prog} --help\n")
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401
-        """As argparse does it, but what a command does not know is an error of its own, not of the whole program."""
-        found, unknown = super().parse_known_args(args, namespace)
-        if unknown:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
-        return found, unknown
+class _Parser(Parser):
+    """A parser that does not hide that its help cannot be printed."""
 
     def _print_message(self, message: str, file: Any = None) -> None:  # noqa: ANN401
         if file is sys.stdout:

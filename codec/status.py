@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Exit statuses of the command line, and one line on standard error for whatever goes wrong."""
 
+import argparse
 import logging
 import os
 import signal
@@ -9,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from .errors import CodecError
 from .notes import LOGGER
@@ -30,6 +31,21 @@ class Stopped(SystemExit):
     def __init__(self, number: signal.Signals) -> None:
         super().__init__(128 + number)
         self.name = number.name
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of the words of a command or a script, whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2 after a line that says what is wrong and where to look."""
+        self.exit(REFUSED, f"{self.prog.partition(' ')[0]}: {plain(message)}; see {self.prog} --help\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401
+        """As argparse does it, but what a command does not know is an error of its own, not of the whole program."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
 
 
 def run(command: Callable[[], int], *, debug: bool = False) -> int:

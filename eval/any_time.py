@@ -28,7 +28,7 @@ import ncm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from eval.clips import add_run, add_table, made_by, measure_clips, network_for
-from eval.command import Parser, parse_count, parse_size, parse_whole, run_command
+from eval.command import parse_count, parse_size, parse_whole, run_command
 from eval.metrics import round_to_bytes, score
 from eval.strips import busiest, check_picture, save, strip
 from eval.tables import markdown, table_of
@@ -143,7 +143,7 @@ def report(rows: Sequence[Row]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the two commands and return its exit status."""
-    parser = Parser(prog="any_time.py", description=(__doc__ or "").split("\n", 1)[0])
+    parser = codec.Parser(prog="any_time.py", description=(__doc__ or "").split("\n", 1)[0])
     commands = parser.add_subparsers(required=True)
     run = add_run(commands, _run, "measure every clip by every method")
     run.add_argument("--models", nargs="+", default=["base", "rife"], metavar="NAME")

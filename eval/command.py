@@ -7,24 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
 
 import codec
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """End with status 2 after a line that says what is wrong and where to look."""
-        self.exit(2, f"{self.prog.partition(' ')[0]}: {' '.join(message.split())}; see {self.prog} --help\n")
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401
-        """As argparse does it, but what a command does not know is an error of its own, not of the whole script."""
-        found, unknown = super().parse_known_args(args, namespace)
-        if unknown:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
-        return found, unknown
 
 
 def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:

@@ -23,7 +23,7 @@ import ncm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from eval.clips import network_for
-from eval.command import Parser, parse_count, parse_whole, run_command
+from eval.command import parse_count, parse_whole, run_command
 from eval.metrics import round_to_bytes, score
 from eval.strips import busiest, check_picture, save, strip
 
@@ -60,7 +60,7 @@ def rows(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the picture and return the exit status."""
-    parser = Parser(prog="comparison.py", description=(__doc__ or "").split("\n", 1)[0])
+    parser = codec.Parser(prog="comparison.py", description=(__doc__ or "").split("\n", 1)[0])
     add = parser.add_argument
     add("video", type=Path)
     add("--at", type=parse_whole, nargs="+", required=True, metavar="FRAME", help="frames to predict")

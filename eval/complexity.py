@@ -27,7 +27,7 @@ import codec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from eval.command import Parser, check_output, parse_count, run_command
+from eval.command import check_output, parse_count, run_command
 from eval.memory import PeakMemory
 from eval.tables import markdown
 
@@ -177,7 +177,7 @@ def _boundaries(model: codec.Model) -> Iterator[tuple[str, Callable[..., Any]]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables and return the exit status."""
-    parser = Parser(prog="complexity.py", description=(__doc__ or "").split("\n", 1)[0])
+    parser = codec.Parser(prog="complexity.py", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--models", nargs="+", default=["base", "bframe"], metavar="NAME")
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=SIZES)
     parser.add_argument("--repeats", type=parse_count, default=5, metavar="N")

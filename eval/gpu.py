@@ -31,7 +31,7 @@ import codec
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from entropy.exact import digit_products, digits_for
-from eval.command import Parser, parse_count, parse_size, run_command
+from eval.command import parse_count, parse_size, run_command
 from eval.tables import markdown
 
 SIZES = ((416, 240), (1920, 1080))
@@ -222,7 +222,7 @@ def trained(options: argparse.Namespace, seconds: float) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do everything and print it; the exit status."""
-    parser = Parser(prog="gpu.py", description=(__doc__ or "").split("\n")[0])
+    parser = codec.Parser(prog="gpu.py", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--sizes", nargs="+", type=parse_size, default=SIZES, metavar="WxH")

@@ -31,7 +31,7 @@ import codec
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from eval import complexity, published, tables, triplets
-from eval.command import Parser, check_output, parse_count, run_command
+from eval.command import check_output, parse_count, run_command
 from eval.metrics import Score, round_to_bytes, score
 from eval.published import Row
 from eval.sequences import distinct, videos
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="interpolation.py", description=(__doc__ or "").split("\n", 1)[0])
+    parser = codec.Parser(prog="interpolation.py", description=(__doc__ or "").split("\n", 1)[0])
     commands = parser.add_subparsers(required=True)
     run = commands.add_parser("run", help="measure every clip by every model; rows already in the CSV are kept")
     run.add_argument("--dataset", required=True, choices=DATASETS)

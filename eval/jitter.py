@@ -28,7 +28,7 @@ import codec
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from eval.clips import add_run, add_table, measure_clips
-from eval.command import Parser, make_folder, parse_count, run_command
+from eval.command import make_folder, parse_count, run_command
 from eval.strips import busiest, save, strip
 from eval.tables import markdown, table_of
 
@@ -178,7 +178,7 @@ def _text(table: pd.DataFrame) -> pd.DataFrame:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the two commands and return its exit status."""
-    parser = Parser(prog="jitter.py", description=(__doc__ or "").split("\n", 1)[0])
+    parser = codec.Parser(prog="jitter.py", description=(__doc__ or "").split("\n", 1)[0])
     commands = parser.add_subparsers(required=True)
     run = add_run(commands, _run, "measure every clip")
     run.add_argument("--frames", type=parse_count, default=33, help="of each video (33)")

@@ -25,7 +25,7 @@ from ncm.pictures import padded
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
 from eval.clips import add_run, add_table, made_by, measure_clips, network_for
-from eval.command import Parser, parse_count, run_command
+from eval.command import parse_count, run_command
 from eval.metrics import round_to_bytes, score
 from eval.tables import markdown, table_of
 
@@ -112,7 +112,7 @@ def report(rows: Sequence[Row]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the two commands and return its exit status."""
-    parser = Parser(prog="next_frame.py", description=(__doc__ or "").split("\n", 1)[0])
+    parser = codec.Parser(prog="next_frame.py", description=(__doc__ or "").split("\n", 1)[0])
     commands = parser.add_subparsers(required=True)
     run = add_run(commands, _run, "measure every clip by every method")
     run.add_argument("--models", nargs="+", default=["extrapolate"], metavar="NAME")

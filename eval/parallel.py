@@ -31,7 +31,7 @@ import codec
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script from anywhere
 
-from eval.command import Parser, parse_count, run_command
+from eval.command import parse_count, run_command
 from eval.memory import PeakMemory
 from eval.runs import timed
 from eval.tables import markdown
@@ -195,7 +195,7 @@ def peaks(folder: Path, lengths: Sequence[int], workers: Sequence[int], side: in
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the four commands and return its exit status."""
-    parser = Parser(prog="eval.parallel", description=(__doc__ or "").split("\n")[0])
+    parser = codec.Parser(prog="eval.parallel", description=(__doc__ or "").split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     measure = commands.add_parser("measure")
     measure.add_argument("clips", nargs="+", type=Path)

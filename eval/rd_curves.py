@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script 
 from eval import rows as records
 from eval import tables
 from eval.codecs import CodecName, rates_of
-from eval.command import Parser, check_output, make_folder, parse_count, parse_whole, run_command
+from eval.command import check_output, make_folder, parse_count, parse_whole, run_command
 from eval.curves import MEASURES
 from eval.runs import MATRICES, Point, Settings, command, measure_all
 from eval.sequences import find, listing, missing
@@ -35,7 +35,7 @@ from eval.sequences import find, listing, missing
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one of the commands and return its exit status."""
-    parser = Parser(prog="rd_curves.py", description=(__doc__ or "").split("\n", 1)[0])
+    parser = codec.Parser(prog="rd_curves.py", description=(__doc__ or "").split("\n", 1)[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     known = commands.add_parser("sequences", help="what is in a folder: known sequences, others, what is missing")
     known.add_argument("folder", type=Path)
