@@ -12,7 +12,7 @@ from ..bitstream.syntax import FULL_STRENGTH, Sight
 from ..device import repeatable
 from ..video.colour import Planes, crop_planes, in_levels, rounded, unpacked
 from ..video.picture import VideoInfo, Yuv420, pad
-from .neighbour_filter import NeighbourFilter, differences, planes_of, predicted
+from .neighbour_filter import MADE, NeighbourFilter, differences, planes_of, predicted
 from .postfilter import PostFilter
 
 
@@ -54,7 +54,7 @@ class AnchorFilter:
             near = differences(planes, self._neighbours(decoded, poc, self.beside.config.places))
             if self.beside.network is not None:
                 seen = sight is Sight.PREDICTION
-                made = self._foreseen(self.beside.network, decoded, poc, noises) if seen else [planes] * 3
+                made = self._foreseen(self.beside.network, decoded, poc, noises) if seen else [planes] * MADE
                 near += [each - planes for each in made]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             if self.beside is not None and near:
@@ -82,7 +82,7 @@ class AnchorFilter:
         before = max((other for other in decoded if other < poc), default=poc)
         after = min((other for other in decoded if other > poc), default=poc)
         if poc in (before, after):
-            return [self._planes(decoded[poc])] * 3
+            return [self._planes(decoded[poc])] * MADE
         past, future = self._planes(decoded[before]), self._planes(decoded[after])
         time = (poc - before) / (after - before)
         return predicted(network, past, future, noises, time, self.info.colour, self.info.bit_depth)

@@ -24,6 +24,7 @@ from .postfilter import PLANES, QUIET, Block, PostFilter, PostFilterConfig, loud
 
 TRUSTED = 3.0  # RMS difference from the picture, by its noise, at which a neighbour counts by 1/e
 AGREEING = 1.3  # the same of a prediction, from the picture as it is filtered so far
+MADE = 3  # pictures that `predicted` makes
 START = 0.2  # of what a prediction that agrees differs by is taken before training
 LUMA_CHROMA = [0, 0, 0, 0, 1, 1]  # which share each of the packed planes has
 AROUND = 5  # samples of packed planes, across, over which the difference is measured
@@ -49,7 +50,7 @@ class NeighbourConfig(PostFilterConfig):
     @property
     def seen(self) -> int:
         """How many pictures the filter sees beside the one that it filters."""
-        return len(self.places) + 3 * bool(self.network)
+        return len(self.places) + MADE * bool(self.network)
 
 
 class Weighed(NamedTuple):

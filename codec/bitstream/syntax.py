@@ -38,8 +38,9 @@ class Kind(IntEnum):
 
 
 class Sight(IntEnum):
-    """What the filter of a segment's anchors sees of the others: nothing, its neighbours, or what a network makes of
-    these, too. Values are added to the extras of the segment.
+    """What the filter of a segment's anchors sees of others, as a part of the segment's extras.
+
+    Nothing, its neighbours, or these and what a network makes of them.
     """
 
     ALONE = 0
