@@ -76,6 +76,11 @@ class LibavAnchors:
         """Whether its rate control goes by what it coded before."""
         return self.row.remembers
 
+    @property
+    def restores(self) -> bool:
+        """Whether its loop has Wiener filters of luma: AV1's has."""
+        return self.row.stream == "av1"
+
     def variant(self, *, distance: int, longest_group: int, finer: float = 0.0) -> "LibavAnchors":
         """The same for anchors `distance` apart, at a slope 2^finer times as steep, or as near as its scale allows."""
         option, value = self.quality

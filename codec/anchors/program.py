@@ -60,6 +60,11 @@ class ProgramAnchors:
         """Whether a group depends on what came before it; each is a run of its own."""
         return False
 
+    @property
+    def restores(self) -> bool:
+        """Whether its loop has Wiener filters of luma: HEVC's has not, others may."""
+        return self.row.stream != "hevc"
+
     def variant(self, *, distance: int, longest_group: int, finer: float = 0.0) -> "ProgramAnchors":
         """The same for anchors `distance` apart, at a slope 2^finer times as steep, or as near as its scale allows."""
         if not finer:

@@ -36,6 +36,11 @@ class AnchorCodec(Protocol):
         """Whether its rate control goes by what it coded before, so that a group depends on what came before it."""
         ...
 
+    @property
+    def restores(self) -> bool:
+        """Whether its loop has Wiener filters of luma, as AV1's and VVC's has, or may have them."""
+        ...
+
     def variant(self, *, distance: int, longest_group: int, finer: float = 0.0) -> "AnchorCodec":
         """This codec for anchors `distance` apart, at 2^finer times its lambda, or as near to that as its scale allows.
 

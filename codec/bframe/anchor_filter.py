@@ -8,12 +8,13 @@ from torch import Tensor
 
 from ncm import FrameSynthesis
 
-from ..bitstream.syntax import FULL_STRENGTH, Sight
+from ..bitstream.syntax import FULL_STRENGTH, TAPS, Sight
 from ..device import repeatable
 from ..video.colour import Planes, crop_planes, in_levels, rounded, unpacked
 from ..video.picture import VideoInfo, Yuv420, pad
 from .neighbour_filter import MADE, NeighbourFilter, differences, planes_of, predicted
 from .postfilter import PostFilter
+from .wiener_filter import filtered
 
 
 class AnchorFilter:
@@ -63,11 +64,18 @@ class AnchorFilter:
                 change = self.alone(planes, noises)
         return crop_planes(unpacked(change * ((1 << self.info.bit_depth) - 1)), self.info.width, self.info.height)
 
-    def changed(self, picture: Yuv420, change: Planes, strengths: Sequence[int]) -> Yuv420:
-        """An anchor and so many eighths of the change to each of its planes."""
+    def added(self, picture: Yuv420, change: Planes, strengths: Sequence[int]) -> Planes:
+        """An anchor and so many eighths of the change to each of its planes, in levels, not yet rounded."""
         planes = zip(in_levels(picture, self.device), change, strengths, strict=True)
         y, u, v = (plane + added * (strength / FULL_STRENGTH) for plane, added, strength in planes)
-        return rounded((y, u, v), self.info.bit_depth)
+        return y, u, v
+
+    @torch.no_grad()
+    def shown(self, planes: Planes, wiener: Sequence[int]) -> Yuv420:
+        """What `added` returned as a picture, after the Wiener filters of these weights; () if there are none."""
+        if wiener:
+            planes = filtered(planes, torch.tensor(wiener, dtype=torch.float32).view(1, 3, TAPS))
+        return rounded(planes, self.info.bit_depth)
 
     def _neighbours(self, decoded: Mapping[int, Yuv420], poc: int, steps: Iterable[int]) -> list[Tensor | None]:
         """Packed planes of the anchors so many steps from one; None where there is none."""

@@ -120,15 +120,18 @@ class ChangeTask:
 
 @dataclass(frozen=True)
 class FilterTask:
-    """Filter one decoded anchor: so many eighths of the change to each plane."""
+    """Filter one decoded anchor: so many eighths of the change to each plane, and Wiener filters if there are any."""
 
     change: ChangeTask
     strengths: Sequence[int]
+    wiener: Sequence[int]
 
     def run(self, predictor: Predictor) -> Yuv420:
         """The anchor as it is shown."""
-        decoded = self.change.decoded[self.change.poc]
-        return _filter_of(predictor).changed(decoded, self.change.run(predictor), self.strengths)
+        decoded, anchor_filter = self.change.decoded[self.change.poc], _filter_of(predictor)
+        return anchor_filter.shown(
+            anchor_filter.added(decoded, self.change.run(predictor), self.strengths), self.wiener
+        )
 
 
 def change_tasks(

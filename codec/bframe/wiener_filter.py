@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A filter for each plane of a B-frame, sent with it: what networks trained for many pictures leave wrong in this one.
+"""A filter for each plane, sent with a picture or a segment: what networks trained for many pictures leave wrong here.
 
 The writer solves for the symmetric filter that leaves the least error, and sends what pays of it (`wiener_choice`).
 Source: the adaptive loop filter of VVC (ITU-T H.266, 8.8.5), with one filter a plane and a diamond of 13 taps.
@@ -48,6 +48,10 @@ class Fit:
 
     gram: Vector
     cross: Vector
+
+    def __add__(self, other: "Fit") -> "Fit":
+        """The same of two planes together."""
+        return Fit(self.gram + other.gram, self.cross + other.cross)
 
     def change(self, weights: Vector) -> Vector:
         """What weights (...,6) add to the sum of squared errors (...), in levels."""

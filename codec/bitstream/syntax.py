@@ -23,8 +23,10 @@ MAX_PICTURES = 1 << 16  # of a segment
 MAX_TIME = 1 << 61
 GROUP_BYTES = 2048
 SKIPPABLE = 64  # a reader passes over options of the header that it does not know from this tag on
-HASHED, POSTFILTER = 1, 2  # extras of a segment; what its filter sees is added
+HASHED, POSTFILTER, WIENER = 1, 2, 16  # extras of a segment; what its filter sees is added
 FULL_STRENGTH = 8  # of the post-filter: what its network says
+TAPS = 6  # of a Wiener filter: pairs of samples around the one in the middle
+LARGEST_TAP = 127
 
 
 class Kind(IntEnum):
@@ -198,9 +200,9 @@ SEGMENT = (
         "extras",
         "byte",
         "a sum: 1 if a HASHES packet follows, 2 if the anchors are shown filtered by the model, 4 if they are filtered "
-        "beside their neighbours, 8 if also by what a network makes of these",
+        "beside their neighbours, 8 if also by what a network makes of these, 16 if Wiener filters come last",
         0,
-        HASHED + POSTFILTER + Sight.PREDICTION,
+        HASHED + POSTFILTER + Sight.PREDICTION + WIENER,
     ),
     Field(
         "strengths",
@@ -209,6 +211,15 @@ SEGMENT = (
         0,
         2 * FULL_STRENGTH,
         count=lambda v: 3 if v["extras"] & POSTFILTER else 0,
+    ),
+    Field(
+        "wiener",
+        "sints",
+        "weights in 1/64 of the Wiener filters of Y, U and V: for each plane, of the pairs of samples so many (down, "
+        "right) and as many (up, left): (0, 1), (0, 2), (1, -1), (1, 0), (1, 1), (2, 0)",
+        -LARGEST_TAP,
+        LARGEST_TAP,
+        count=lambda v: 3 * TAPS if v["extras"] & WIENER else 0,
     ),
     Field(
         "shift",

@@ -16,7 +16,7 @@ from . import syntax
 from .fields import Cursor, Values, pack, unpack
 from .limits import Budget, segment_problem, times_problem
 from .presentation import presentation_of
-from .syntax import HASHED, POSTFILTER, Kind, Sight
+from .syntax import HASHED, POSTFILTER, WIENER, Kind, Sight
 
 HASH_BYTES = 8
 T = TypeVar("T")
@@ -93,7 +93,8 @@ class Unit:
     `pts` is one time a picture and `hashes` one hash a picture or none, in display order. `anchor_packets` are in
     coding order, numbered from `first_anchor` in display order; `anchor_quality_qdb` is the PSNR of what they decode to
     in quarters of a dB, 0 = unknown. `strengths` is of the filter that anchors are shown by, in eighths for each plane;
-    () if there is none; `sight` is what it sees of neighbouring anchors. A damaged unit lacks what `damage` says.
+    () if there is none; `sight` is what it sees of neighbouring anchors. `wiener` are weights of Wiener filters that
+    come last, one plane after another; () if there are none. A damaged unit lacks what `damage` says.
     `offset` is its SEGMENT packet's in the stream, `offsets` are those of the packets with the pictures' bytes, by POC.
     """
 
@@ -107,6 +108,7 @@ class Unit:
     coded: frozenset[int] = frozenset()
     strengths: tuple[int, ...] = ()
     sight: Sight = Sight.ALONE
+    wiener: tuple[int, ...] = ()
     offset: int = field(default=0, compare=False)
     offsets: dict[int, int] = field(default_factory=dict, compare=False)
     damage: list[Damage] = field(default_factory=list)
@@ -188,13 +190,19 @@ def _segment_body(unit: Unit, header: Header) -> bytes:
         "anchors": len(segment.anchor_pocs),
         "gaps": list(segment.gaps),
         "anchor_quality": unit.anchor_quality_qdb,
-        "extras": HASHED * bool(unit.hashes) + POSTFILTER * bool(unit.strengths) + unit.sight,
+        "extras": _extras(unit),
         "strengths": list(unit.strengths),
+        "wiener": list(unit.wiener),
         "shift": drift[0],
         "steps": [b - a for a, b in pairwise(drift)],
         "coded": [int(picture.poc in unit.coded) for picture in segment.bframes()],
     }
     return pack(syntax.SEGMENT, values)
+
+
+def _extras(unit: Unit) -> int:
+    filters = POSTFILTER * bool(unit.strengths) + unit.sight + WIENER * bool(unit.wiener)
+    return HASHED * bool(unit.hashes) + filters
 
 
 def read_segment(body: bytes, header: Header, budget: Budget) -> tuple[Unit, bool]:
@@ -219,7 +227,9 @@ def _filtering(values: Values, header: Header) -> dict[str, Any]:
     sight = Sight(bits)
     if sight and not (values["strengths"] and "neighbour_filter" in header.options):
         raise StreamError("SEGMENT packet: anchors beside their neighbours, without a filter for them")
-    return {"strengths": tuple(values["strengths"]), "sight": sight}
+    if values["wiener"] and not values["strengths"]:
+        raise StreamError("SEGMENT packet: Wiener filters after a filter that is not there")
+    return {"strengths": tuple(values["strengths"]), "sight": sight, "wiener": tuple(values["wiener"])}
 
 
 def _anchors_body(anchors: list[AnchorPacket]) -> bytes:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Decoded anchors beside their source: how good they are, how noisy, and whether they are better shown filtered."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from statistics import fmean
 
@@ -20,17 +20,28 @@ from ..parallel.executor import Executor, Pending, handed_out
 from ..video.colour import Planes
 from ..video.metrics import Quality, compare, psnr, rgb_of, structural_weight
 from ..video.picture import Colour, Yuv420
+from .anchor_wiener import wiener_weights
 from .coded_anchors import CodedAnchors
 
 
 class DistortionMeter:
     """Compares pictures with their source by a measure; anchors are filtered, if at all, by `postfilter`.
 
-    The work of that is handed to an executor whose predictor has the same filter.
+    The work of that is handed to an executor whose predictor has the same filter. Where the anchors' codec has
+    `restored` luma by Wiener filters of its own, chroma alone gets others.
     """
 
-    def __init__(self, colour: Colour, measure: str, postfilter: AnchorFilter | None, executor: Executor) -> None:
+    def __init__(
+        self,
+        colour: Colour,
+        measure: str,
+        postfilter: AnchorFilter | None,
+        executor: Executor,
+        *,
+        restored: bool = False,
+    ) -> None:
         self.colour, self.measure, self.postfilter, self.executor = colour, measure, postfilter, executor
+        self.restored = restored
 
     def quality(self, source: Yuv420, shown: Yuv420) -> Quality:
         """What is optimised, and PSNR."""
@@ -77,10 +88,17 @@ class DistortionMeter:
         strengths = tuple(_strength(coded.source, decoded, changes, weights, plane) for plane in range(3))
         if not any(strengths):
             return coded
-        anchors = {
-            poc: Anchor(plain, postfilter.changed(plain, changes[poc], strengths)) for poc, plain in decoded.items()
-        }
-        return self._shown(coded, anchors, replace(coded.unit, strengths=strengths, sight=sight))
+
+        def planes() -> Iterator[tuple[int, Planes]]:
+            """Made one by one, as those of all anchors at once would take as much memory as the changes."""
+            return ((poc, postfilter.added(plain, changes[poc], strengths)) for poc, plain in decoded.items())
+
+        def shown(wiener: tuple[int, ...]) -> CodedAnchors:
+            anchors = {poc: Anchor(decoded[poc], postfilter.shown(added, wiener)) for poc, added in planes()}
+            return self._shown(coded, anchors, replace(coded.unit, strengths=strengths, sight=sight, wiener=wiener))
+
+        wiener = wiener_weights(coded, planes(), self.colour, luma=not self.restored)
+        return max((shown(each) for each in dict.fromkeys([(), wiener])), key=self._mean)
 
     def filtered_again(self, coded: CodedAnchors) -> CodedAnchors:
         """The anchors filtered once more with the strengths they have, after neighbours of some were removed."""

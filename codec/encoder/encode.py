@@ -178,7 +178,13 @@ class Encoder:
 
     @property
     def _meter(self) -> DistortionMeter:
-        return DistortionMeter(self.info.colour, self.settings.measure, self.parts.postfilter, self.executor)
+        return DistortionMeter(
+            self.info.colour,
+            self.settings.measure,
+            self.parts.postfilter,
+            self.executor,
+            restored=self.parts.anchor_codec.restores,
+        )
 
     def _by_cost(self, source: Iterable[Period], kept: Iterator[Kept]) -> Iterator[CodedPeriod]:
         """Segments and B-frames by the lambda that is measured on this video."""

@@ -69,6 +69,11 @@ class TcmAnchors:
         """Whether a group depends on what came before it; there is no rate control."""
         return False
 
+    @property
+    def restores(self) -> bool:
+        """Whether its loop has Wiener filters of luma; its network may do the same."""
+        return True
+
     def variant(self, *, distance: int, longest_group: int, finer: float = 0.0) -> "TcmAnchors":
         """This codec at 2^finer times its lambda, or as near to that as its rates allow.
 

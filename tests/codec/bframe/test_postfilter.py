@@ -76,10 +76,12 @@ class Halving:
         y, u, v = (a - b for a, b in zip(in_levels(self.original), in_levels(decoded[poc]), strict=True))
         return y / 2, -u, 0 * v
 
-    def changed(self, picture, change, strengths):
-        planes = zip(picture.planes, change, strengths, strict=True)
-        moved = [(p + c[0, 0].numpy() * s / 8).round().astype(np.uint8) for p, c, s in planes]
-        return Yuv420(*moved)
+    def added(self, picture, change, strengths):
+        return tuple(p + c * s / 8 for p, c, s in zip(in_levels(picture), change, strengths, strict=True))
+
+    def shown(self, planes, wiener):
+        assert not wiener  # one picture of few bytes
+        return Yuv420(*(plane[0, 0].numpy().round().astype(np.uint8) for plane in planes))
 
 
 def meter_of(measure, anchor_filter):

@@ -32,6 +32,7 @@ def segment(first=0, anchors=1, gap=1, *, leading=0, coded=0, first_anchor=0, sh
         "anchor_quality": 120,
         "extras": extras,
         "strengths": [],
+        "wiener": [],
         "shift": shift,
         "steps": [0] * ((anchors - 1) * gap + leading),
         "coded": [coded] * bframes,
