@@ -110,7 +110,7 @@ class EncodeSettings:
         "average the predictions by both references and by both upside down, at twice the work (default: in best)",
         action="no-and-yes",
     )
-    b_offset: float = option(0.0, "B-frames at 2^X times the anchors' slope", parse=float, metavar="X")
+    b_offset: float = option(0.0, "B-frames at 2^X times their usual slope", parse=float, metavar="X")
     postfilter: bool | None = option(
         None,
         "show anchors filtered by a network where that is better, for three bytes a period (default: in auto)",
