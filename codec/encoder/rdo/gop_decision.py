@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The order of every period chosen by what it costs, the anchor encoder's own order among the choices.
 
-    periods --> own order, three qualities ----> lambda
+    periods --> own order, and one coarser ----> lambda
             --> anchors 2, 4, 8 apart ---------> what blocks of each length cost --> planned order
                                                                                          |
             own order, anchors 2 apart, planned order: coded and measured --> the cheapest goes into the stream
@@ -28,9 +28,9 @@ from .anchor_passes import PeriodPasses
 from .candidates import Candidate, CandidateCoder
 from .early_stop import Race
 from .gop_search import GopSearch, PeriodStatistics
-from .lagrangian import Lagrangian, lagrangian_between
+from .lagrangian import Lagrangian, lagrangian_of
 
-PROBE = 0.7  # octaves of slope from the wanted quality to each of its neighbours: 2 crf of x265
+PROBE = 0.7  # octaves of slope from the wanted quality to the coarser one: 2 crf of x265
 COARSER = 0.35  # octaves of slope a step, to stay below a rate
 DISTANCES = (1, 2, 4, 8)
 CLEAR = 0.06  # of the own order's bits: what the regular order may seem to lose before it is given up
@@ -63,12 +63,15 @@ class GopDecision:
         Pictures past a period's last anchor wait for the next I, which they lead; these are not decided yet.
         """
         waiting: tuple[Frame, ...] = ()
+        notes: dict[int, str] = {}
         number = 0
         for passes, decided in done_ahead(self.coder.executor, self.decide, self._passes(source)):
-            joined = _joined(decided, waiting, number)
+            notes = {**notes, **decided.notes}  # of those that waited too
+            joined = replace(_joined(decided, waiting, number), notes=notes)
             yield joined
             taken = joined.unit.segment.stop - joined.unit.segment.intra
             waiting, number = passes.period.frames[taken:], joined.unit.stop_anchor
+            notes = {poc: note for poc, note in notes.items() if poc >= joined.unit.segment.stop}
         if self.above:
             tell("--maxrate", [_not_met(self.above)])
 
@@ -94,22 +97,19 @@ class GopDecision:
 
     def _passes(self, source: Iterable[Period]) -> Iterator[PeriodPasses]:
         """Every period coded by encoders that run on, all in step."""
-        distances = DISTANCES if self.distance is None else (self.distance,)
-        periods, below, above, *copies = tee(source, 3 + len(distances))
-        coarse, fine = self.passes.run(below, 1, finer=-PROBE), self.passes.run(above, 1, finer=PROBE)
+        distances = DISTANCES if self.distance is None else tuple(sorted({1, self.distance}))  # 1: for lambda
+        periods, below, *copies = tee(source, 2 + len(distances))
+        coarser = self.passes.run(below, 1, finer=-PROBE)
         spaced = [self.passes.run(copy, distance) for copy, distance in zip(copies, distances, strict=True)]
-        for period, low, high, *runs in zip(periods, coarse, fine, *spaced, strict=True):
-            yield PeriodPasses(
-                period=period,
-                lagrangian=self._lagrangian(low, high),
-                runs=dict(zip(distances, runs, strict=True)),
-                kept=next(self.kept, None),
-            )
+        for period, low, *coded in zip(periods, coarser, *spaced, strict=True):
+            runs = dict(zip(distances, coded, strict=True))
+            lagrangian = self._lagrangian(runs[1], low)
+            yield PeriodPasses(period=period, lagrangian=lagrangian, runs=runs, kept=next(self.kept, None))
 
-    def _lagrangian(self, coarse: CodedAnchors, fine: CodedAnchors) -> Lagrangian:
-        """Lambda in a period, from the encoder's own order just below and above the quality."""
+    def _lagrangian(self, own: CodedAnchors, coarser: CodedAnchors) -> Lagrangian:
+        """Lambda in a period, from the encoder's own order at the quality and just below."""
         measure, slope = self.passes.meter.measure, self.passes.anchor_codec.slope
-        return lagrangian_between(coarse, fine, measure, slope=slope, pixels=self.passes.pixels)
+        return lagrangian_of(own, coarser, measure, slope=slope, pixels=self.passes.pixels)
 
     def _fixed(self, passes: PeriodPasses, distance: int) -> list[Candidate]:
         """The one candidate of a schedule that is given."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The Lagrangian J = R + lambda * D by which all ways to code the same pictures are compared.
 
-Lambda is measured on the video itself. The anchor encoder codes a period alone at two qualities around the wanted one.
-Between them it pays so many bits for a unit of quality. Whatever buys quality for less is taken, and so is whatever
-saves bits at a better rate. Moving along the encoder's own curve is then neither gain nor loss, so what decisions add
+Lambda is measured on the video itself. The anchor encoder codes a period alone at the wanted quality and at a coarser
+one, and so pays so many bits for a unit of quality. Whatever buys quality for less is taken, and so is whatever saves
+bits at a better rate. Moving along the encoder's own curve is then neither gain nor loss, so what decisions add
 up to is a gain in BD-rate against that encoder.
 """
 
@@ -72,27 +72,30 @@ class Lagrangian:
         return self.bits_per_db / (NEPERS * pixels * 10 ** (-psnr / 10))
 
 
-def lagrangian_between(
-    coarse: CodedAnchors, fine: CodedAnchors, measure: str, *, slope: float, pixels: int
-) -> Lagrangian:
-    """Lambda between two points of an encoder's curve; `slope`, its table's, stands in where they tell nothing."""
-    psnr = (_total(coarse, "psnr_rgb") + _total(fine, "psnr_rgb")) / (2 * len(fine.qualities))
+def lagrangian_of(own: CodedAnchors, coarser: CodedAnchors, measure: str, *, slope: float, pixels: int) -> Lagrangian:
+    """Lambda at a point of an encoder's curve, by one below; `slope`, its table's, where they tell nothing."""
+    psnr = _mean(own, "psnr_rgb")
     expected = slope * NEPERS * pixels * 10 ** (-psnr / 10)
-    per_db = _ratio(coarse, fine, "psnr_rgb")
+    per_db = _bits_a_unit(own, coarser, psnr - _mean(coarser, "psnr_rgb"))
     if not expected / TRUST < per_db < expected * TRUST:
         per_db = expected
-    bits = per_db if measure == "psnr_rgb" else _ratio(coarse, fine, measure)
-    if not 0 < bits < math.inf:  # as if MS-SSIM's distance from 1 fell with the squared error
-        bits = per_db / (NEPERS * max(1 - _total(fine, measure) / len(fine.qualities), 1e-4))
+    bits = per_db
+    if measure != "psnr_rgb":  # a similarity: its distance from 1 falls as the squared error does
+        lost = max(1 - _mean(own, measure), 1e-4)
+        bits = _bits_a_unit(own, coarser, math.log((1 - _mean(coarser, measure)) / lost)) / lost
+        if not 0 < bits < math.inf:
+            bits = per_db / (NEPERS * lost)
     return Lagrangian(measure, bits, per_db, psnr)
 
 
-def _ratio(coarse: CodedAnchors, fine: CodedAnchors, measure: str) -> float:
-    """Bits for a unit of a measure between two points; infinite if it does not rise."""
-    gain = _total(fine, measure) - _total(coarse, measure)
-    return (fine.bits - coarse.bits) / gain if gain > 0 else math.inf
+def _bits_a_unit(own: CodedAnchors, coarser: CodedAnchors, rise: float) -> float:
+    """Bits a frame for a unit more, at a point that is `rise` units above another; infinite if it is not above it.
+
+    Along an encoder's curve, bits grow exponentially with decibels.
+    """
+    return own.bits / len(own.qualities) * math.log(own.bits / coarser.bits) / rise if rise > 0 else math.inf
 
 
-def _total(coded: CodedAnchors, measure: str) -> float:
-    """The sum over frames of one measure."""
-    return math.fsum(getattr(quality, measure) for quality in coded.qualities.values())
+def _mean(coded: CodedAnchors, measure: str) -> float:
+    """The mean over frames of one measure."""
+    return fmean(getattr(quality, measure) for quality in coded.qualities.values())

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codec.encoder.rate_control import Goal, meet
-from codec.encoder.rdo.lagrangian import Lagrangian, lagrangian_between
+from codec.encoder.rdo.lagrangian import Lagrangian, lagrangian_of
 from codec.encoder.rdo.mini_gop import NEVER, BlockCosts, best_gaps, bframe_costs_of, corrected, cost_of
 from codec.video.metrics import Quality
 
@@ -89,14 +89,27 @@ def point(bits, qualities):
 
 
 def test_lambda_is_the_encoders_own_and_its_slope_the_derivative():
-    """On an encoder that pays 1000 bits a dB a frame, moving along its curve changes no cost."""
-    coarse, fine = (point(4 * bits, [quality(psnr)] * 4) for bits, psnr in ((2000, 30.0), (4000, 32.0)))
-    lagrangian = lagrangian_between(coarse, fine, "psnr_rgb", slope=800.0, pixels=96 * 64)
-    assert lagrangian.bits == pytest.approx(1000) == lagrangian.bits_per_db
-    assert 2000 + lagrangian.distortion(quality(30.0)) == pytest.approx(4000 + lagrangian.distortion(quality(32.0)))
-    mse, step = 10**-3.1, 1e-7
-    dearer = 1000 * 10 * math.log10((mse + step) / mse)
-    assert lagrangian.slope(31.0, 96 * 64) == pytest.approx(dearer / step / (96 * 64), rel=1e-3)
+    """On an encoder whose bits double every three dB, moving a little along its curve changes no cost."""
+    own, coarser = (point(4 * bits, [quality(psnr)] * 4) for bits, psnr in ((4000, 33.0), (2000, 30.0)))
+    lagrangian = lagrangian_of(own, coarser, "psnr_rgb", slope=800.0, pixels=96 * 64)
+    near = 33.0 + 1e-6
+    gained = lagrangian.distortion(quality(33.0)) - lagrangian.distortion(quality(near))
+    assert gained == pytest.approx(4000 * 2 ** ((near - 33.0) / 3) - 4000, rel=1e-3)
+    assert lagrangian.bits == lagrangian.bits_per_db
+    mse, step = 10**-3.3, 1e-7
+    dearer = lagrangian.bits * 10 * math.log10((mse + step) / mse)
+    assert lagrangian.slope(33.0, 96 * 64) == pytest.approx(dearer / step / (96 * 64), rel=1e-3)
+
+
+def test_by_structure_too_a_small_move_along_the_curve_changes_no_cost():
+    """Bits double where MS-SSIM's distance from 1 halves."""
+    own, coarser = (
+        point(4 * bits, [quality(psnr, 1 - lost)] * 4) for bits, psnr, lost in ((4000, 33.0, 0.01), (2000, 30.0, 0.02))
+    )
+    lagrangian = lagrangian_of(own, coarser, "ms_ssim", slope=800.0, pixels=96 * 64)
+    near = 0.01 - 1e-8
+    gained = lagrangian.distortion(quality(33.0, 0.99)) - lagrangian.distortion(quality(33.0, 1 - near))
+    assert gained == pytest.approx(4000 * 0.01 / near - 4000, rel=1e-3)
 
 
 def test_a_lost_picture_costs_as_its_squared_error_does():
@@ -109,11 +122,10 @@ def test_a_lost_picture_costs_as_its_squared_error_does():
 
 @pytest.mark.parametrize("second", [30.0, 29.0])
 def test_where_the_curve_says_nothing_the_table_counts(second):
-    coarse, fine = (point(bits, [quality(psnr, 0.9)]) for bits, psnr in ((2000, 30.0), (2100, second)))
+    coarser, own = (point(bits, [quality(psnr, 0.9)]) for bits, psnr in ((2000, 30.0), (2100, second)))
     for measure in ("psnr_rgb", "ms_ssim"):
-        lagrangian = lagrangian_between(coarse, fine, measure, slope=50.0, pixels=6144)
-        psnr = (30.0 + second) / 2
-        assert lagrangian.slope(psnr, 6144) == pytest.approx(50.0) and 0 < lagrangian.bits < math.inf
+        lagrangian = lagrangian_of(own, coarser, measure, slope=50.0, pixels=6144)
+        assert lagrangian.slope(second, 6144) == pytest.approx(50.0) and 0 < lagrangian.bits < math.inf
 
 
 @pytest.mark.parametrize("wanted", [60_000, 250_000, 1_000_000])
