@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ncm import FrameSynthesis
 
-from ..bitstream.syntax import FULL_STRENGTH, TAPS, Sight
+from ..bitstream.syntax import FULL_STRENGTH, PAIRS, Sight
 from ..device import repeatable
 from ..video.colour import Planes, crop_planes, in_levels, rounded, unpacked
 from ..video.picture import VideoInfo, Yuv420, pad
@@ -70,11 +70,10 @@ class AnchorFilter:
         y, u, v = (plane + added * (strength / FULL_STRENGTH) for plane, added, strength in planes)
         return y, u, v
 
-    @torch.no_grad()
     def shown(self, planes: Planes, wiener: Sequence[int]) -> Yuv420:
         """What `added` returned as a picture, after the Wiener filters of these weights; () if there are none."""
         if wiener:
-            planes = filtered(planes, torch.tensor(wiener, dtype=torch.float32).view(1, 3, TAPS))
+            planes = filtered(planes, torch.tensor(wiener, dtype=torch.float32).view(1, 3, len(PAIRS)))
         return rounded(planes, self.info.bit_depth)
 
     def _neighbours(self, decoded: Mapping[int, Yuv420], poc: int, steps: Iterable[int]) -> list[Tensor | None]:

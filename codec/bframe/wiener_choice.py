@@ -13,7 +13,8 @@ from torch import Tensor
 
 from entropy import Prior, Tape, around_zero, choices
 
-from .wiener_filter import PAIRS, Fit, Vector
+from ..bitstream.syntax import PAIRS
+from .wiener_filter import Fit, Vector
 
 USUAL = ((0,) * 6, (12, -2, -2, 11, -2, -2), (12, -2, -2, 11, -2, -2))  # weights in steps; what is sent is near these
 NONE, AS_USUAL, OWN = range(3)  # filters of a plane

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..bitstream.syntax import PAIRS
 from ..video.colour import Planes
 
-PAIRS = ((0, 1), (0, 2), (1, -1), (1, 0), (1, 1), (2, 0))  # rows down and columns right; each with its opposite
 RADIUS = 2
 STEPS = 64  # of a weight in one
 

@@ -2,7 +2,7 @@
 """Whether a unit is whole: before it is written, and after it was read."""
 
 from .limits import segment_problem, times_problem
-from .syntax import TAPS
+from .syntax import PAIRS
 from .units import HASH_BYTES, Damage, Header, Unit
 
 
@@ -24,7 +24,7 @@ def check_unit(unit: Unit, header: Header) -> None:
         "strengths are neither none nor one a plane": len(unit.strengths) not in (0, 3),
         "neighbours are of no use without strengths": bool(unit.sight) and not unit.strengths,
         "Wiener filters come after strengths, with their weights for each plane": bool(unit.wiener)
-        and (not unit.strengths or len(unit.wiener) != 3 * TAPS),
+        and (not unit.strengths or len(unit.wiener) != 3 * len(PAIRS)),
         f"a hash is not {HASH_BYTES} bytes": any(len(item) != HASH_BYTES for item in unit.hashes),
     }
     told = segment_problem(segment, header.intra_period) or times_problem(unit.pts, header.time_base)

@@ -25,8 +25,8 @@ GROUP_BYTES = 2048
 SKIPPABLE = 64  # a reader passes over options of the header that it does not know from this tag on
 HASHED, POSTFILTER, WIENER = 1, 2, 16  # extras of a segment; what its filter sees is added
 FULL_STRENGTH = 8  # of the post-filter: what its network says
-TAPS = 6  # of a Wiener filter: pairs of samples around the one in the middle
-LARGEST_TAP = 127
+PAIRS = ((0, 1), (0, 2), (1, -1), (1, 0), (1, 1), (2, 0))  # of a Wiener filter: rows down, columns right; and opposite
+LARGEST_WEIGHT = 127  # of a pair, for anchors
 
 
 class Kind(IntEnum):
@@ -216,10 +216,10 @@ SEGMENT = (
         "wiener",
         "sints",
         "weights in 1/64 of the Wiener filters of Y, U and V: for each plane, of the pairs of samples so many (down, "
-        "right) and as many (up, left): (0, 1), (0, 2), (1, -1), (1, 0), (1, 1), (2, 0)",
-        -LARGEST_TAP,
-        LARGEST_TAP,
-        count=lambda v: 3 * TAPS if v["extras"] & WIENER else 0,
+        f"right) and as many (up, left): {', '.join(map(str, PAIRS))}",
+        -LARGEST_WEIGHT,
+        LARGEST_WEIGHT,
+        count=lambda v: 3 * len(PAIRS) if v["extras"] & WIENER else 0,
     ),
     Field(
         "shift",

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Wiener filters of a segment's anchors: what the post-filter leaves wrong alike in all of its pictures."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ..bframe.wiener_filter import Fit, fits_of
-from ..bitstream.syntax import LARGEST_TAP, TAPS
+from ..bitstream.syntax import LARGEST_WEIGHT, PAIRS
 from ..video.colour import Planes, in_levels, plane_weights
 from ..video.picture import Colour
 from .coded_anchors import CodedAnchors
@@ -21,25 +21,27 @@ def wiener_weights(
 
     `planes` are those of each anchor with its POC, filtered and not yet rounded. Without `luma`, Y has no filter.
     """
-    fits, errors = _fitted(coded, planes)
     scale = plane_weights(colour)
-    total = sum(weight * error for weight, error in zip(scale, errors, strict=True))
-    found: list[int] = []
-    for plane, fit in enumerate(fits):
-        weights = np.clip(np.round(fit.best()), -LARGEST_TAP, LARGEST_TAP)
+    fits, total = _fitted(coded, planes, scale, range(0 if luma else 1, 3))
+    found = np.zeros((3, len(PAIRS)), dtype=int)
+    for plane, fit in fits.items():
+        weights = np.clip(np.round(fit.best()), -LARGEST_WEIGHT, LARGEST_WEIGHT)
         saved = -scale[plane] * float(fit.change(weights))
-        worthwhile = WORTH * saved * coded.bits > total * 8 * TAPS and (luma or plane > 0)
-        found += [int(weight) for weight in weights] if worthwhile else [0] * TAPS
-    return tuple(found) if any(found) else ()
+        if WORTH * saved * coded.bits > total * 8 * len(PAIRS):
+            found[plane] = weights
+    return tuple(found.flatten().tolist()) if found.any() else ()
 
 
-def _fitted(coded: CodedAnchors, planes: Iterable[tuple[int, Planes]]) -> tuple[list[Fit], list[float]]:
-    """How filters change the squared error of each plane, over all anchors, and that error as it is."""
-    nothing = Fit(np.zeros((TAPS, TAPS)), np.zeros(TAPS))
-    fits, errors = [nothing] * 3, [0.0] * 3
+def _fitted(
+    coded: CodedAnchors, planes: Iterable[tuple[int, Planes]], scale: Sequence[float], wanted: Iterable[int]
+) -> tuple[dict[int, Fit], float]:
+    """How filters change the squared error of each plane that is wanted, and the error of all, scaled, as it is."""
+    nothing = Fit(np.zeros((len(PAIRS),) * 2), np.zeros(len(PAIRS)))
+    fits, total = dict.fromkeys(wanted, nothing), 0.0
     for poc, shown in planes:
         source = in_levels(coded.source.at(poc).picture, shown[0].device)
-        for plane, (own, target) in enumerate(zip(shown, source, strict=True)):
-            fits[plane] += fits_of(own, target)[0]
-            errors[plane] += float((target - own).square().sum())
-    return fits, errors
+        for plane in fits:
+            fits[plane] += fits_of(shown[plane], source[plane])[0]
+        errors = (float((target - own).square().sum()) for own, target in zip(shown, source, strict=True))
+        total += sum(weight * error for weight, error in zip(scale, errors, strict=True))
+    return fits, total

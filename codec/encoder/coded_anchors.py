@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The anchors of one segment, coded, decoded again and measured."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 from ..bframe.records import Anchor
 from ..bitstream.units import Unit
@@ -33,3 +35,8 @@ class CodedAnchors:
     def bits(self) -> int:
         """Bits of all anchors of the segment together, framing aside."""
         return 8 * sum(self.unit.sizes.values())
+
+
+def mean_quality(qualities: Mapping[int, Quality], measure: str) -> float:
+    """The mean of one measure over pictures by POC."""
+    return fmean(getattr(quality, measure) for quality in qualities.values())

@@ -21,7 +21,7 @@ from ..video.colour import Planes
 from ..video.metrics import Quality, compare, psnr, rgb_of, structural_weight
 from ..video.picture import Colour, Yuv420
 from .anchor_wiener import wiener_weights
-from .coded_anchors import CodedAnchors
+from .coded_anchors import CodedAnchors, mean_quality
 
 
 class DistortionMeter:
@@ -119,8 +119,7 @@ class DistortionMeter:
         return structural_weight(rgb_of(picture, self.colour)).square()
 
     def _mean(self, coded: CodedAnchors) -> float:
-        values: list[float] = [getattr(quality, self.measure) for quality in coded.qualities.values()]
-        return fmean(values)
+        return mean_quality(coded.qualities, self.measure)
 
 
 def quality_of(source: Yuv420, shown: Yuv420, colour: Colour, measure: str) -> Quality:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from statistics import fmean
 
 from ...video.metrics import Quality
-from ..coded_anchors import CodedAnchors
+from ..coded_anchors import CodedAnchors, mean_quality
 
 NEPERS = math.log(10) / 10  # in a dB of mean squared error
 DEEP = 6.0  # dB below the video a picture may be for a dB to count as any other; further down squared errors count
@@ -74,15 +74,15 @@ class Lagrangian:
 
 def lagrangian_of(own: CodedAnchors, coarser: CodedAnchors, measure: str, *, slope: float, pixels: int) -> Lagrangian:
     """Lambda at a point of an encoder's curve, by one below; `slope`, its table's, where they tell nothing."""
-    psnr = _mean(own, "psnr_rgb")
+    psnr = mean_quality(own.qualities, "psnr_rgb")
     expected = slope * NEPERS * pixels * 10 ** (-psnr / 10)
-    per_db = _bits_a_unit(own, coarser, psnr - _mean(coarser, "psnr_rgb"))
+    per_db = _bits_a_unit(own, coarser, psnr - mean_quality(coarser.qualities, "psnr_rgb"))
     if not expected / TRUST < per_db < expected * TRUST:
         per_db = expected
     bits = per_db
     if measure != "psnr_rgb":  # a similarity: its distance from 1 falls as the squared error does
-        lost = max(1 - _mean(own, measure), 1e-4)
-        bits = _bits_a_unit(own, coarser, math.log((1 - _mean(coarser, measure)) / lost)) / lost
+        lost = max(1 - mean_quality(own.qualities, measure), 1e-4)
+        bits = _bits_a_unit(own, coarser, math.log((1 - mean_quality(coarser.qualities, measure)) / lost)) / lost
         if not 0 < bits < math.inf:
             bits = per_db / (NEPERS * lost)
     return Lagrangian(measure, bits, per_db, psnr)
@@ -94,8 +94,3 @@ def _bits_a_unit(own: CodedAnchors, coarser: CodedAnchors, rise: float) -> float
     Along an encoder's curve, bits grow exponentially with decibels.
     """
     return own.bits / len(own.qualities) * math.log(own.bits / coarser.bits) / rise if rise > 0 else math.inf
-
-
-def _mean(coded: CodedAnchors, measure: str) -> float:
-    """The mean over frames of one measure."""
-    return fmean(getattr(quality, measure) for quality in coded.qualities.values())

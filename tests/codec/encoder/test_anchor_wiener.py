@@ -12,7 +12,7 @@ import codec
 from codec.bframe.records import Anchor
 from codec.bframe.wiener_filter import filtered
 from codec.bitstream.reader import StreamReader
-from codec.bitstream.syntax import TAPS
+from codec.bitstream.syntax import PAIRS
 from codec.bitstream.units import AnchorPacket, Unit
 from codec.bitstream.writer import StreamWriter
 from codec.encoder.anchor_wiener import wiener_weights
@@ -22,6 +22,7 @@ from codec.gop.structure import Segment
 from codec.video.colour import in_levels
 from codec.video.picture import Colour, Frame
 
+TAPS = len(PAIRS)
 FILTERED = {
     "mode": "bitfree",
     "gop": "fixed:1",
