@@ -81,8 +81,8 @@ def lagrangian_of(own: CodedAnchors, coarser: CodedAnchors, measure: str, *, slo
         per_db = expected
     bits = per_db
     if measure != "psnr_rgb":  # a similarity: its distance from 1 falls as the squared error does
-        lost = max(1 - mean_quality(own.qualities, measure), 1e-4)
-        bits = _bits_a_unit(own, coarser, math.log((1 - mean_quality(coarser.qualities, measure)) / lost)) / lost
+        lost, more = (max(1 - mean_quality(coded.qualities, measure), 1e-4) for coded in (own, coarser))
+        bits = _bits_a_unit(own, coarser, math.log(more / lost)) / lost
         if not 0 < bits < math.inf:
             bits = per_db / (NEPERS * lost)
     return Lagrangian(measure, bits, per_db, psnr)

@@ -128,6 +128,12 @@ def test_where_the_curve_says_nothing_the_table_counts(second):
         assert lagrangian.slope(second, 6144) == pytest.approx(50.0) and 0 < lagrangian.bits < math.inf
 
 
+@pytest.mark.parametrize("similarity", [1.0, 1.0 + 1e-7])
+def test_pictures_without_any_loss_of_structure_have_a_lambda(similarity):
+    own, coarser = (point(bits, [quality(psnr, similarity)]) for bits, psnr in ((2100, 90.0), (2000, 80.0)))
+    assert 0 < lagrangian_of(own, coarser, "ms_ssim", slope=1e-3, pixels=6144).bits < math.inf
+
+
 @pytest.mark.parametrize("wanted", [60_000, 250_000, 1_000_000])
 def test_a_rate_is_met_in_few_passes(wanted):
     """Rates that rise by a factor an octave, the whole codec's other than the encoder's."""
