@@ -29,6 +29,7 @@ from ...models.registry import find
 from ...video.picture import Colour
 from ..config import CodecTraining, TrainConfig
 from ..data import Clip, Library
+from ..kept import SeenPictures
 from ..precision import mixed_precision
 from ..run import Run, put_parameters
 from ..sampling import Batch, Sampler, ValidationItem, validation_clips
@@ -37,6 +38,8 @@ from .postfilter import decibels, remaining
 
 CPU = torch.device("cpu")
 UNFORESEEN = 0.2  # part of the samples that lack what a network makes of their neighbours
+POOL = 2**32 - 1  # beside the seed, for the pictures that are learnt from
+PEAK = 255
 MARGIN = FARTHEST // 2 + 1  # samples of packed planes around a crop, in which it is found in its neighbours
 
 
@@ -49,6 +52,7 @@ class NeighbourTraining(CodecTraining):
 
     codec: NeighbourConfig = field(default_factory=NeighbourConfig)
     missing: float = 0.1  # part of the samples that lack the neighbours of one side or of both
+    pictures: int = 0  # so many are learnt from, what is seen beside them found once; 0 = all, found anew for each crop
 
     table = "neighbour"
     sizes = NeighbourConfig
@@ -65,7 +69,9 @@ class Turn(NamedTuple):
     transposed: bool
 
     def __call__(self, planes: Tensor) -> Tensor:
-        """The square of packed planes (B,6,h,w)."""
+        """The square of packed planes (B,6,h,w), or of several pictures' (B,6*n,h,w)."""
+        if planes.shape[1] > PLANES:
+            return torch.cat([self(each) for each in torch.split(planes, PLANES, 1)], 1)
         planes = planes[..., self.y : self.y + self.size, self.x : self.x + self.size]
         # The four planes of luma are its even and odd columns of even, then of odd rows; they turn with it.
         if self.flip_x:
@@ -77,11 +83,20 @@ class Turn(NamedTuple):
         return planes
 
 
+class Decoded(NamedTuple):
+    """One frame of a clip in a decoded pass."""
+
+    clip: Clip
+    version: int
+    frame: int
+
+
 class NeighbourSampler(Sampler):
     """Packed planes in place of pictures: `past` as decoded, `target` as they were, and `future`, the neighbours.
 
     These are (B,6*n,h,w) for n places, zero where there are none; `time` means nothing. `past` and `future` have
-    `MARGIN` samples more on each side: `compared` makes of them what the filter sees.
+    `MARGIN` samples more on each side: `compared` makes of them what the filter sees. Where the recipe names a number
+    of `pictures`, `future` already is what the filter sees, and there are no margins.
     """
 
     config: NeighbourTraining
@@ -89,28 +104,74 @@ class NeighbourSampler(Sampler):
     def __init__(self, library: Library, config: TrainConfig) -> None:
         assert isinstance(config, NeighbourTraining)
         super().__init__(library, config)
+        self.pool = self._drawn_pool(config.pictures)
+        name = config.codec.network
+        self.network = load_network(find(name), CPU) if name and self.pool else None
+        self.seen: dict[tuple[int, int], SeenPictures] = {}  # by corpus and pass
 
     def batch(self, number: int) -> Batch:
         """The batch of this number."""
         size, seed = self.config.batch, self.config.seed
-        drawn = [self.sample(np.random.default_rng((seed, n))) for n in range(number * size, (number + 1) * size)]
+        sample = self.kept_sample if self.pool else self.sample
+        drawn = [sample(np.random.default_rng((seed, n))) for n in range(number * size, (number + 1) * size)]
         return Batch(*(torch.cat(parts) for parts in zip(*drawn, strict=True)))
 
     def sample(self, rng: np.random.Generator) -> Batch:
         """One picture, cropped and turned at random, time perhaps reversed, neighbours perhaps taken away."""
-        clip, first = self._draw_frames(rng, 2)
-        version = int(rng.choice(_versions(self.library, clip)))
-        turn = _drawn_turn(rng, clip, self.config)
+        one = self._drawn_picture(rng)
+        turn = _drawn_turn(rng, one.clip, self.config)
         backwards, lacks = bool(rng.random() < 0.5), _drawn_lacks(rng, self.config.missing)
-        decoded, original = _pictures(self.library, clip, version, first + 1)
-        near = _neighbours(self.library, clip, version, first + 1, self.config.codec)
+        decoded, original = _pictures(self.library, one)
+        near = _neighbours(self.library, one, self.config.codec)
         if backwards:  # places take turns, past and future
             near = [near[place ^ 1] for place in range(len(near))]
         near = [planes * (not lacks[place % 2]) for place, planes in enumerate(near)]
         wide = turn._replace(size=turn.size + 2 * MARGIN)
         past, *future = (wide(F.pad(planes, (MARGIN,) * 4, "replicate")) for planes in (decoded, *near))
-        noise = self.library.passes(clip)[version].noise[clip.name]
-        return _batch_of(past, turn(original), torch.cat(future, 1), noise)
+        return _batch_of(past, turn(original), torch.cat(future, 1), _noise(self.library, one))
+
+    def kept_sample(self, rng: np.random.Generator) -> Batch:
+        """The same of a picture of the pool, with what is seen beside it as it was found once."""
+        one = self.pool[rng.integers(len(self.pool))]
+        turn = _drawn_turn(rng, one.clip, self.config)
+        backwards, lacks = bool(rng.random() < 0.5), _drawn_lacks(rng, self.config.missing)
+        decoded, original = (turn(planes) for planes in _pictures(self.library, one))
+        levels = self._seen(one).of(one.clip, one.frame, lambda: self._found(one))
+        planes = turn(torch.from_numpy(levels)[None] / PEAK)
+        near = [(each - decoded) * bool(each.any()) for each in torch.split(planes, PLANES, 1)]
+        if backwards:  # past and future take turns; what is predicted from both, if anything, comes last
+            near = [near[place ^ 1] if place ^ 1 < len(near) else near[place] for place in range(len(near))]
+        places = len(self.config.codec.places)
+        gone = [lacks[place % 2] if place < places else any(lacks) for place in range(len(near))]
+        near = [planes * (not missing) for planes, missing in zip(near, gone, strict=True)]
+        return _batch_of(decoded, original, torch.cat(near, 1), _noise(self.library, one))
+
+    def _drawn_pool(self, count: int) -> list[Decoded]:
+        """So many different pictures, the same ones for a seed; fewer if there are not as many."""
+        rng = np.random.default_rng((self.config.seed, POOL))
+        drawn = (self._drawn_picture(rng) for _ in range(4 * count))
+        return list({(one.clip.name, *one[1:]): one for one in drawn}.values())[:count]
+
+    def _drawn_picture(self, rng: np.random.Generator) -> Decoded:
+        """A decoded picture with another one before it, and one after it."""
+        clip, first = self._draw_frames(rng, 2)
+        return Decoded(clip, int(rng.choice(_versions(self.library, clip))), first + 1)
+
+    def _seen(self, one: Decoded) -> SeenPictures:
+        """Where the pictures are kept that are seen beside one."""
+        place, config = (one.clip.corpus, one.version), self.config.codec
+        if place not in self.seen:
+            name = "-".join(filter(None, (f"reach{config.reach}", config.network)))
+            self.seen[place] = SeenPictures(self.library.corpora[place[0]], one.version, name, config.seen)
+        return self.seen[place]
+
+    def _found(self, one: Decoded) -> Tensor:
+        """Packed planes (1,6*n,h,w) of all that is seen beside a picture, zero where there is nothing."""
+        decoded, original = _pictures(self.library, one)
+        near = torch.cat(_neighbours(self.library, one, self.config.codec), 1)
+        batch = compared(_batch_of(decoded, original, near, _noise(self.library, one)), self.network)
+        differences = torch.split(batch.future, PLANES, 1)
+        return torch.cat([(decoded + each) * bool(each.any()) for each in differences], 1)
 
     def _fits(self, clip: Clip) -> bool:
         return super()._fits(clip) and bool(_versions(self.library, clip))
@@ -137,7 +198,8 @@ class NeighbourTask(Task[NeighbourFilter, NeighbourTraining]):
 
     def losses(self, run: NeighbourRun, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
         """What is left of the errors by their noise, which is minimised, and the gain in dB, about."""
-        batch = _perhaps_unforeseen(compared(batch, run.model.network), run.config.codec, rng)
+        batch = batch if run.config.pictures else compared(batch, run.model.network)
+        batch = _perhaps_unforeseen(batch, run.config.codec, rng)
         with mixed_precision(batch.past.device, run.config.bf16):
             change = run.model(batch.past, torch.split(batch.future, PLANES, 1), batch.noise)
         return remaining(batch.target - batch.past, change, batch.noise)
@@ -233,13 +295,20 @@ def _versions(library: Library, clip: Clip) -> list[int]:
     return [number for number, made in enumerate(library.passes(clip)) if clip.name in made.noise]
 
 
-def _pictures(library: Library, clip: Clip, version: int, frame: int) -> tuple[Tensor, Tensor]:
+def _pictures(library: Library, one: Decoded) -> tuple[Tensor, Tensor]:
     """Packed planes of a frame, as decoded and as it was."""
+    clip, version, frame = one
     return planes_of(library.picture(clip, frame, decoded=version)), planes_of(library.picture(clip, frame))
 
 
-def _neighbours(library: Library, clip: Clip, version: int, frame: int, config: NeighbourConfig) -> list[Tensor]:
+def _noise(library: Library, one: Decoded) -> float:
+    """The RMS error of the decoded clip."""
+    return library.passes(one.clip)[one.version].noise[one.clip.name]
+
+
+def _neighbours(library: Library, one: Decoded, config: NeighbourConfig) -> list[Tensor]:
     """Packed planes of a decoded frame's neighbours; zero for those beyond a cut, or outside the clip."""
+    clip, version, frame = one
     first, last = next(run for run in clip.runs if run[0] <= frame <= run[1])
     away = library.passes(clip)[version].distance[clip.name]
     none = torch.zeros(1, PLANES, clip.height // 2, clip.width // 2)
@@ -273,7 +342,7 @@ def _held_out(library: Library, config: NeighbourConfig) -> Iterator[ValidationI
             made = library.passes(clip)[version]
             if last - first < 2 * made.distance[clip.name]:
                 continue
-            middle = (first + last) // 2
-            near = torch.cat(_neighbours(library, clip, version, middle, config), 1)
-            batch = _batch_of(*_pictures(library, clip, version, middle), near, made.noise[clip.name])
+            one = Decoded(clip, version, (first + last) // 2)
+            near = torch.cat(_neighbours(library, one, config), 1)
+            batch = _batch_of(*_pictures(library, one), near, _noise(library, one))
             yield ValidationItem(f"{clip.name}-{version}", batch, clip.width, clip.height)

@@ -20,6 +20,7 @@ from codec.train.data import Corpus, Library
 from codec.train.loop import train_run
 from codec.train.ranks import Ranks
 from codec.train.sampling import Batch, CropAndTurn, turned
+from codec.train.tasks import neighbour
 from codec.train.tasks.neighbour import MARGIN, TASK, NeighbourSampler, NeighbourTraining, Turn, compared
 
 pytestmark = pytest.mark.usefixtures("one_thread", "weights")
@@ -76,6 +77,47 @@ def test_samples_do_not_depend_on_what_was_drawn_before(config, library):
     assert batch.future.shape == (2, 4 * PLANES, 16, 16)
     assert (batch.past - batch.target).abs().mean() < 0.02  # noise of three levels, and no motion
     assert torch.equal(batch.noise, torch.full((2,), 0.012))
+
+
+@pytest.mark.parametrize("network", ["", "small"])
+def test_what_is_seen_beside_a_picture_is_found_once(config, tmp_path, network):
+    library = Library(Corpus(tiny_cache(tmp_path / "tiny")))
+    sizes = replace(config.codec, network=network)
+    recipe = replace(config, codec=sizes, pictures=3, missing=0.0, crop=32)
+    sampler = NeighbourSampler(library, recipe)
+    assert len({(one.clip.name, *one[1:]) for one in sampler.pool}) == 3
+    first = sampler.batch(0)
+    assert first.future.shape == (2, sizes.seen * PLANES, 16, 16) and first.past.shape == (2, PLANES, 16, 16)
+    found = 0
+
+    def find(one):
+        nonlocal found
+        found += 1
+        return usual(one)
+
+    usual, sampler._found = sampler._found, find
+    assert all(torch.equal(a, b) for a, b in zip(first, sampler.batch(0), strict=True)) and found == 0
+    again = NeighbourSampler(Library(Corpus(tmp_path / "tiny")), recipe).batch(0)  # kept beside the pass
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    one = sampler.pool[0]
+    levels = sampler._seen(one).of(one.clip, one.frame, lambda: usual(one))
+    assert np.abs(levels - 255 * usual(one)[0].numpy()).max() <= 0.5001
+
+
+@pytest.mark.parametrize("lacks", [(False, False), (True, False), (True, True)])
+def test_neighbours_of_kept_pictures_are_taken_away_too(config, library, monkeypatch, lacks):
+    sizes = replace(config.codec, network="small", reach=1)
+    monkeypatch.setattr(neighbour, "_drawn_lacks", lambda *_: lacks)
+    sampler = NeighbourSampler(library, replace(config, codec=sizes, pictures=20))
+    sampler.pool = [one for one in sampler.pool if one.frame == 2]  # of five, and neighbours are two away
+    seen = [each.any() for each in sampler.batch(0).future.split(PLANES, 1)]
+    assert seen == [not lacks[0], not lacks[1], *[not any(lacks)] * 3]
+
+
+def test_training_on_kept_pictures_takes_errors_out(config, library, tmp_path):
+    recipe = replace(config, steps=30, lr=1e-2, log_every=10, ema=0.8, pictures=3)
+    train_run(TASK, recipe, library, tmp_path, ranks=ALONE)
+    assert logged(tmp_path, "valid_gain")[-1] > 0.5
 
 
 def test_neighbours_are_as_far_as_they_were_coded(config, tmp_path):
