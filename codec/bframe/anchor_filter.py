@@ -43,20 +43,28 @@ class AnchorFilter:
 
     @repeatable
     @torch.no_grad()
-    def change(self, decoded: Mapping[int, Yuv420], poc: int, noise: float, *, sight: Sight) -> Planes:
-        """What is to be added to one of the decoded anchors of a segment, in levels; `noise` is their RMS error.
+    def changes(self, decoded: Mapping[int, Yuv420], poc: int, noise: float, sights: Sequence[Sight]) -> list[Planes]:
+        """What is to be added to one of the decoded anchors of a segment, in levels, for each of several sights.
 
-        Neighbours are the nearest of these anchors on either side. Where `sight` does not ask for them, and where there
-        are none, the anchor is filtered alone.
+        `noise` is the RMS error of the anchors. Neighbours are the nearest of them on either side, aligned once for all
+        sights. Where a sight does not ask for them, and where there are none, the anchor is filtered alone.
         """
         planes, noises = self._planes(decoded[poc]), torch.tensor([noise], device=self.device)
-        near: list[Tensor] = []
-        if sight and self.beside is not None and len(decoded) > 1:
-            near = differences(planes, self._neighbours(decoded, poc, self.beside.config.places))
-            if self.beside.network is not None:
+        aligned: list[Tensor] = []
+        if self.beside is not None and any(sights) and len(decoded) > 1:
+            aligned = differences(planes, self._neighbours(decoded, poc, self.beside.config.places))
+        changes = []
+        for sight in sights:
+            near = [] if self.beside is None or not sight else aligned
+            if near and self.beside is not None and self.beside.network is not None:
                 seen = sight is Sight.PREDICTION
                 made = self._foreseen(self.beside.network, decoded, poc, noises) if seen else [planes] * MADE
-                near += [each - planes for each in made]
+                near = near + [each - planes for each in made]
+            changes.append(self._change(planes, near, noises))
+        return changes
+
+    def _change(self, planes: Tensor, near: Sequence[Tensor], noises: Tensor) -> Planes:
+        """What the filter for so many neighbours adds to packed planes, in levels."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             if self.beside is not None and near:
                 change = self.beside(planes, near, noises)

@@ -106,16 +106,16 @@ class WriteTask:
 
 @dataclass(frozen=True)
 class ChangeTask:
-    """Find what filtering would add to one of some decoded anchors, by POC: `AnchorFilter.change`."""
+    """Find what filtering would add to one of some decoded anchors, by POC: `AnchorFilter.changes`."""
 
     decoded: Mapping[int, Yuv420]
     poc: int
     noise: float
-    sight: Sight
+    sights: Sequence[Sight]
 
-    def run(self, predictor: Predictor) -> Planes:
-        """What is to be added, in levels."""
-        return _filter_of(predictor).change(self.decoded, self.poc, self.noise, sight=self.sight)
+    def run(self, predictor: Predictor) -> list[Planes]:
+        """What is to be added, in levels, for each sight."""
+        return _filter_of(predictor).changes(self.decoded, self.poc, self.noise, self.sights)
 
 
 @dataclass(frozen=True)
@@ -129,22 +129,21 @@ class FilterTask:
     def run(self, predictor: Predictor) -> Yuv420:
         """The anchor as it is shown."""
         decoded, anchor_filter = self.change.decoded[self.change.poc], _filter_of(predictor)
-        return anchor_filter.shown(
-            anchor_filter.added(decoded, self.change.run(predictor), self.strengths), self.wiener
-        )
+        (change,) = self.change.run(predictor)
+        return anchor_filter.shown(anchor_filter.added(decoded, change, self.strengths), self.wiener)
 
 
 def change_tasks(
-    anchor_filter: AnchorFilter, decoded: Mapping[int, Yuv420], noise: float, *, sight: Sight
+    anchor_filter: AnchorFilter, decoded: Mapping[int, Yuv420], noise: float, sights: Sequence[Sight]
 ) -> dict[int, ChangeTask]:
     """For each decoded anchor of a segment, by POC, the task of filtering it; each holds no more than the filter sees.
 
-    `noise` is the RMS error of the anchors. `sight` is what the filter shall see of them.
+    `noise` is the RMS error of the anchors. `sights` are what the filter shall see of them.
     """
-    reach = anchor_filter.reach if sight else 0
+    reach = anchor_filter.reach if any(sights) else 0
     pocs = sorted(decoded)
     seen = {poc: pocs[max(0, place - reach) : place + reach + 1] for place, poc in enumerate(pocs)}
-    return {poc: ChangeTask({near: decoded[near] for near in seen[poc]}, poc, noise, sight) for poc in decoded}
+    return {poc: ChangeTask({near: decoded[near] for near in seen[poc]}, poc, noise, sights) for poc in decoded}
 
 
 def _filter_of(predictor: Predictor) -> AnchorFilter:

@@ -121,7 +121,7 @@ def begin_filters(
 ) -> AnchorsUnderWay:
     """Hand out the decoded anchors of a unit, by POC, to be filtered as it says."""
     noise = noise_level(unit.anchor_quality_qdb)
-    changes = change_tasks(anchor_filter, decoded, noise, sight=unit.sight)
+    changes = change_tasks(anchor_filter, decoded, noise, [unit.sight])
     tasks = {poc: FilterTask(change, unit.strengths, unit.wiener) for poc, change in changes.items()}
     return AnchorsUnderWay(decoded, handed_out(executor, tasks))
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Decoded anchors beside their source: how good they are, how noisy, and whether they are better shown filtered."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from statistics import fmean
 
@@ -16,7 +16,7 @@ from ..bitstream.syntax import FULL_STRENGTH, Sight
 from ..bitstream.units import Unit
 from ..decoder.reconstruct import begin_filters, noise_level, unfiltered
 from ..gop.periods import SourceSegment
-from ..parallel.executor import Executor, Pending, handed_out
+from ..parallel.executor import Executor, handed_out
 from ..video.colour import Planes
 from ..video.metrics import Quality, compare, psnr, rgb_of, structural_weight
 from ..video.picture import Colour, Yuv420
@@ -69,21 +69,20 @@ class DistortionMeter:
         spaced = any(gap > 1 for gap in coded.unit.segment.gaps)
         sights = self.postfilter.sights
         sights = sights if spaced else sights[1:] or sights
-        changes = [(sight, self._begun(coded, self.postfilter, sight)) for sight in reversed(sights)]
-        filtered = [self._filtered(coded, self.postfilter, begun, sight) for sight, begun in changes]
+        noise = noise_level(coded.unit.anchor_quality_qdb)
+        begun = handed_out(self.executor, change_tasks(self.postfilter, coded.decoded, noise, sights))
+        changes = {poc: pending.result() for poc, pending in begun.items()}
+        filtered = [
+            self._filtered(coded, self.postfilter, {poc: each[place] for poc, each in changes.items()}, sight)
+            for place, sight in reversed(list(enumerate(sights)))
+        ]
         return max([coded, *filtered], key=self._mean)
 
-    def _begun(self, coded: CodedAnchors, postfilter: AnchorFilter, sight: Sight) -> dict[int, Pending[Planes]]:
-        """What filtering would add to each anchor, handed out."""
-        tasks = change_tasks(postfilter, coded.decoded, noise_level(coded.unit.anchor_quality_qdb), sight=sight)
-        return handed_out(self.executor, tasks)
-
     def _filtered(
-        self, coded: CodedAnchors, postfilter: AnchorFilter, begun: Mapping[int, Pending[Planes]], sight: Sight
+        self, coded: CodedAnchors, postfilter: AnchorFilter, changes: dict[int, Planes], sight: Sight
     ) -> CodedAnchors:
-        """The anchors post-filtered by what was found, with the strengths of least error."""
+        """The anchors post-filtered by these changes, with the strengths of least error."""
         decoded = coded.decoded
-        changes = {poc: pending.result() for poc, pending in begun.items()}
         weights = {poc: self._weight(coded.source.at(poc).picture) for poc in decoded}
         strengths = tuple(_strength(coded.source, decoded, changes, weights, plane) for plane in range(3))
         if not any(strengths):

@@ -102,9 +102,8 @@ def test_neighbours_are_the_nearest_anchors_and_none_is_filtered_alone():
     decoded = dict(zip((3, 5, 9), moving(3, 66, 50, step=3), strict=True))
 
     def change(filters, pocs, poc, *, neighbours=True):
-        return filters.change(
-            {p: decoded[p] for p in pocs}, poc, 0.02, sight=Sight.NEIGHBOURS if neighbours else Sight.ALONE
-        )[0]
+        sight = Sight.NEIGHBOURS if neighbours else Sight.ALONE
+        return filters.changes({p: decoded[p] for p in pocs}, poc, 0.02, [sight])[0][0]
 
     assert torch.equal(change(beside, [5], 5), change(alone, [5], 5))
     assert torch.equal(change(beside, [3, 5, 9], 5, neighbours=False), change(alone, [5], 5))
@@ -114,13 +113,13 @@ def test_neighbours_are_the_nearest_anchors_and_none_is_filtered_alone():
 
 def test_where_predictions_are_bad_they_are_not_seen(tmp_path, monkeypatch, foreseeing):
     src = write(tmp_path / "seq.y4m", moving(5, 66, 50, step=3))
-    change = AnchorFilter.change
+    changes = AnchorFilter.changes
 
-    def worse(self, decoded, poc, noise, *, sight):
-        planes = change(self, decoded, poc, noise, sight=Sight.ALONE)
-        return tuple(-plane for plane in planes) if sight is Sight.PREDICTION else planes
+    def worse(self, decoded, poc, noise, sights):
+        (alone,) = changes(self, decoded, poc, noise, [Sight.ALONE])
+        return [tuple(-plane for plane in alone) if sight is Sight.PREDICTION else alone for sight in sights]
 
-    monkeypatch.setattr(AnchorFilter, "change", worse)
+    monkeypatch.setattr(AnchorFilter, "changes", worse)
     codec.encode(src, **ENCODE | {"neighbours": foreseeing})
     (unit,) = reader_of(tmp_path / "seq.ncm").units()
     assert unit.strengths and unit.sight is Sight.NEIGHBOURS
@@ -130,14 +129,14 @@ def test_far_apart_the_better_filter_is_taken(tmp_path, monkeypatch):
     """Where every fourth picture shows something else, neighbours are of no use, and of none in the stream."""
     src = write(tmp_path / "seq.y4m", moving(9, 66, 50, step=3))
     asked = []
-    change = AnchorFilter.change
+    changes = AnchorFilter.changes
 
-    def watched(self, decoded, poc, noise, *, sight):
-        asked.append(sight)
-        planes = change(self, decoded, poc, noise, sight=sight)
-        return tuple(-plane for plane in planes) if sight else planes
+    def watched(self, decoded, poc, noise, sights):
+        asked.extend(sights)
+        made = zip(changes(self, decoded, poc, noise, sights), sights, strict=True)
+        return [tuple(-plane for plane in planes) if sight else planes for planes, sight in made]
 
-    monkeypatch.setattr(AnchorFilter, "change", watched)
+    monkeypatch.setattr(AnchorFilter, "changes", watched)
     codec.encode(src, **ENCODE | {"gop": "fixed:4", "intra_period": 9})
     assert set(asked) == {Sight.ALONE, Sight.NEIGHBOURS}
     (unit,) = reader_of(tmp_path / "seq.ncm").units()
@@ -211,8 +210,24 @@ def test_a_prediction_needs_anchors_on_both_sides(foreseeing):
     model, near = load_model("small-filtered"), named_filter(find(foreseeing)).network
     filters = AnchorFilter(model.codec.postfilter, near, INFO)
     decoded = dict(zip((3, 5, 9), moving(3, 66, 50, step=3), strict=True))
-    assert not filters.change(decoded, 3, 0.02, sight=Sight.PREDICTION)[0].any()  # it does nothing else
-    first = filters.change(decoded, 5, 0.02, sight=Sight.PREDICTION)[0]
+
+    def change(pictures, poc):
+        return filters.changes(pictures, poc, 0.02, [Sight.PREDICTION])[0][0]
+
+    assert not change(decoded, 3).any()  # it does nothing else
+    first = change(decoded, 5)
     assert first.any()
     nearer = {poc + (poc == 9): picture for poc, picture in decoded.items()}  # the same pictures, another time
-    assert not torch.equal(filters.change(nearer, 5, 0.02, sight=Sight.PREDICTION)[0], first)
+    assert not torch.equal(change(nearer, 5), first)
+
+
+def test_each_sight_is_filtered_as_if_it_were_the_only_one(foreseeing):
+    model, near = load_model("small-filtered"), named_filter(find(foreseeing)).network
+    filters = AnchorFilter(model.codec.postfilter, near, INFO)
+    decoded = dict(zip((3, 5, 9), moving(3, 66, 50, step=3), strict=True))
+    assert len(filters.sights) == 3
+    together = filters.changes(decoded, 5, 0.02, filters.sights)
+    for planes, sight in zip(together, filters.sights, strict=True):
+        (only,) = filters.changes(decoded, 5, 0.02, [sight])
+        assert all(torch.equal(a, b) for a, b in zip(planes, only, strict=True))
+    assert not torch.equal(together[0][0], together[1][0])
