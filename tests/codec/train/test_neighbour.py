@@ -16,12 +16,13 @@ from codec.errors import InputError, ModelError
 from codec.models.neighbour_file import load_neighbour
 from codec.models.network_file import load_network
 from codec.models.registry import find
+from codec.train import neighbour_samples
 from codec.train.data import Corpus, Library
 from codec.train.loop import train_run
+from codec.train.neighbour_samples import MARGIN, NeighbourSampler, NeighbourTraining, Turn, compared
 from codec.train.ranks import Ranks
 from codec.train.sampling import Batch, CropAndTurn, turned
-from codec.train.tasks import neighbour
-from codec.train.tasks.neighbour import MARGIN, TASK, NeighbourSampler, NeighbourTraining, Turn, compared
+from codec.train.tasks.neighbour import TASK
 
 pytestmark = pytest.mark.usefixtures("one_thread", "weights")
 
@@ -107,7 +108,7 @@ def test_what_is_seen_beside_a_picture_is_found_once(config, tmp_path, network):
 @pytest.mark.parametrize("lacks", [(False, False), (True, False), (True, True)])
 def test_neighbours_of_kept_pictures_are_taken_away_too(config, library, monkeypatch, lacks):
     sizes = replace(config.codec, network="small", reach=1)
-    monkeypatch.setattr(neighbour, "_drawn_lacks", lambda *_: lacks)
+    monkeypatch.setattr(neighbour_samples, "_drawn_lacks", lambda *_: lacks)
     sampler = NeighbourSampler(library, replace(config, codec=sizes, pictures=20))
     sampler.pool = [one for one in sampler.pool if one.frame == 2]  # of five, and neighbours are two away
     seen = [each.any() for each in sampler.batch(0).future.split(PLANES, 1)]
