@@ -6,6 +6,7 @@ Neighbours are aligned anew for every crop, or once for each of a number of pict
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -41,7 +42,6 @@ class NeighbourTraining(CodecTraining):
 
     codec: NeighbourConfig = field(default_factory=NeighbourConfig)
     missing: float = 0.1  # part of the samples that lack the neighbours of one side or of both
-    distilled: float = 0.0  # part of what is learnt that `init` says of the picture, turned in four ways, in the mean
     pictures: int = 0  # so many are learnt from, what is seen beside them found once; 0 = all, found anew for each crop
 
     table = "neighbour"
@@ -71,12 +71,6 @@ class Turn(NamedTuple):
         if self.transposed:
             planes = planes.transpose(-1, -2)[:, [0, 2, 1, 3, 4, 5]]
         return planes
-
-    def undone(self, planes: Tensor) -> Tensor:
-        """Packed planes (B,6,h,w) that were turned so, all of them, as they were before."""
-        whole = self._replace(x=0, y=0)
-        upright = whole._replace(flip_x=False, flip_y=False)(planes)
-        return whole._replace(transposed=False)(upright)
 
 
 class Decoded(NamedTuple):
@@ -157,7 +151,7 @@ class NeighbourSampler(Sampler):
         """Where the pictures are kept that are seen beside one."""
         place, config = (one.clip.corpus, one.version), self.config.codec
         if place not in self.seen:
-            name = "-".join(filter(None, (f"reach{config.reach}", config.network)))
+            name = "-".join(filter(None, (f"reach{config.reach}", Path(config.network).stem)))
             self.seen[place] = SeenPictures(self.library.corpora[place[0]], one.version, name, config.seen)
         return self.seen[place]
 

@@ -4,7 +4,6 @@
 Any decoded pass will do. Those of strong encoders are what it is for: `codec train decode-passes --strong`.
 """
 
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -21,14 +20,13 @@ from ...models.network_file import load_network
 from ...models.open import load_file
 from ...models.registry import find
 from ..data import Library
-from ..neighbour_samples import CPU, NeighbourSampler, NeighbourTraining, Turn, compared, held_out
+from ..neighbour_samples import CPU, NeighbourSampler, NeighbourTraining, compared, held_out
 from ..precision import mixed_precision
 from ..run import Run, put_parameters
 from ..sampling import Batch
 from ..task import Items, Task, Validation
 from .postfilter import decibels, remaining
 
-TURNS = 4  # of the eight of a picture that the filter is asked about which teaches
 UNFORESEEN = 0.2  # part of the samples that lack what a network makes of their neighbours
 
 NeighbourRun = Run[NeighbourFilter, NeighbourTraining]
@@ -56,10 +54,7 @@ class NeighbourTask(Task[NeighbourFilter, NeighbourTraining]):
         batch = _perhaps_unforeseen(batch, run.config.codec, rng)
         with mixed_precision(batch.past.device, run.config.bf16):
             change = run.model(batch.past, torch.split(batch.future, PLANES, 1), batch.noise)
-        wanted, part = batch.target - batch.past, run.config.distilled
-        if part:
-            wanted = (1 - part) * wanted + part * _taught(run.config, batch, rng)
-        return remaining(wanted, change, batch.noise)
+        return remaining(batch.target - batch.past, change, batch.noise)
 
     def items(self, run: NeighbourRun, library: Library) -> Items:
         """Whole decoded pictures, `past`, of held-out clips."""
@@ -92,30 +87,6 @@ def _perhaps_unforeseen(batch: Batch, config: NeighbourConfig, rng: np.random.Ge
     kept = torch.from_numpy(rng.random((len(batch.past), 1, 1, 1)) >= UNFORESEEN).to(batch.future)
     future = torch.cat([batch.future[:, :count], batch.future[:, count:] * kept], 1)
     return batch._replace(future=future)
-
-
-@torch.no_grad()
-def _taught(config: NeighbourTraining, batch: Batch, rng: np.random.Generator) -> Tensor:
-    """What `init` adds to pictures (B,6,h,w), the mean of its answers to some of their eight turns.
-
-    Nine tenths of an error cannot be foreseen. So originals teach slowly, and answers of a network quickly.
-    """
-    teacher = _teacher(config.init, config.codec).to(batch.past.device).to(memory_format=torch.channels_last)
-    answers = []
-    for number in rng.choice(8, TURNS, replace=False):
-        turn = Turn(0, 0, batch.past.shape[-1], *(bool(number >> bit & 1) for bit in range(3)))
-        with mixed_precision(batch.past.device, config.bf16):
-            answer = teacher(turn(batch.past), torch.split(turn(batch.future), PLANES, 1), batch.noise)
-        answers.append(turn.undone(answer))
-    return torch.stack(answers).mean(0)
-
-
-@lru_cache(maxsize=1)
-def _teacher(init: str, config: NeighbourConfig) -> NeighbourFilter:
-    """The filter that a run starts from. ModelError if it names none that fits."""
-    teacher = NeighbourFilter(config, load_network(find(config.network), CPU) if config.network else None)
-    _start(teacher, find(init))
-    return teacher.requires_grad_(False)
 
 
 @torch.no_grad()

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from corpus import logged, tiny_cache
 from recipes import FILTER
 
-from codec.bframe.neighbour_filter import PLANES, NeighbourConfig, NeighbourFilter, differences, planes_of
+from codec.bframe.neighbour_filter import PLANES, NeighbourConfig, differences, planes_of
 from codec.cli import main
 from codec.errors import InputError, ModelError
-from codec.models.neighbour_file import load_neighbour, save_neighbour
+from codec.models.neighbour_file import load_neighbour
 from codec.models.network_file import load_network
 from codec.models.registry import find
 from codec.train import neighbour_samples
@@ -22,7 +22,6 @@ from codec.train.loop import train_run
 from codec.train.neighbour_samples import MARGIN, NeighbourSampler, NeighbourTraining, Turn, compared
 from codec.train.ranks import Ranks
 from codec.train.sampling import Batch, CropAndTurn, turned
-from codec.train.tasks import neighbour
 from codec.train.tasks.neighbour import TASK
 
 pytestmark = pytest.mark.usefixtures("one_thread", "weights")
@@ -51,11 +50,7 @@ def test_packed_planes_turn_as_pictures_do(flags, library):
     flip_x, flip_y, transposed = map(bool, flags)
     picture = library.picture(library.clips[0], 0)
     expected = planes_of(turned(picture, CropAndTurn(8, 4, 32, flip_x, flip_y, transposed)))
-    turn = Turn(4, 2, 16, flip_x, flip_y, transposed)
-    assert torch.equal(turn(planes_of(picture)), expected)
-    assert torch.equal(
-        turn.undone(expected), turn._replace(flip_x=False, flip_y=False, transposed=False)(planes_of(picture))
-    )
+    assert torch.equal(Turn(4, 2, 16, flip_x, flip_y, transposed)(planes_of(picture)), expected)
 
 
 def test_crops_are_compared_as_whole_pictures_are(library):
@@ -124,20 +119,6 @@ def test_training_on_kept_pictures_takes_errors_out(config, library, tmp_path):
     recipe = replace(config, steps=30, lr=1e-2, log_every=10, ema=0.8, pictures=3)
     train_run(TASK, recipe, library, tmp_path, ranks=ALONE)
     assert logged(tmp_path, "valid_gain")[-1] > 0.5
-
-
-def test_a_filter_may_learn_from_its_own_answers(config, library, tmp_path):
-    """From a teacher that adds two levels to luma, all of what is learnt is that."""
-    taught = NeighbourFilter(config.codec)
-    with torch.no_grad():
-        taught.last.bias[:4] = 2 / 255
-    save_neighbour(taught, tmp_path / "taught.safetensors")
-    recipe = replace(config, init=str(tmp_path / "taught.safetensors"), distilled=1.0, pictures=3)
-    batch = NeighbourSampler(library, recipe).batch(0)._replace(noise=torch.ones(2))
-    answer = neighbour._taught(recipe, batch, np.random.default_rng(0))
-    assert torch.allclose(answer[:, :4], torch.tensor(2 / 255), atol=1e-5) and not answer[:, 4:].any()
-    train_run(TASK, replace(recipe, steps=2), library, tmp_path / "run", ranks=ALONE)
-    assert logged(tmp_path / "run", "loss") == [pytest.approx(0, abs=1e-6)] * 2  # it knows that already
 
 
 def test_neighbours_are_as_far_as_they_were_coded(config, tmp_path):
