@@ -213,7 +213,7 @@ def test_a_run_is_resumed_and_measured_from_files(tmp_path, monkeypatch, tiny_we
 
 def test_the_results_in_the_repository_can_be_read():
     folder = Path(__file__).parents[2] / "docs" / "results"
-    for name in ("val", "same-order", "four-clips", "encoders", "whole", "filter", "vvenc"):
+    for name in ("val", "same-order", "four-clips", "auto", "whole", "filter", "frontier"):
         rows = read_rows(folder / f"{name}.csv")
         assert rows and all(row.frames > 0 for row in rows)
 

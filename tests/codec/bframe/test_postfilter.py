@@ -71,10 +71,10 @@ class Halving:
     def __init__(self, original):
         self.original = original
 
-    def change(self, decoded, poc, noise, *, sight):
+    def changes(self, decoded, poc, noise, sights):
         assert noise > 0
         y, u, v = (a - b for a, b in zip(in_levels(self.original), in_levels(decoded[poc]), strict=True))
-        return y / 2, -u, 0 * v
+        return [(y / 2, -u, 0 * v) for _ in sights]
 
     def added(self, picture, change, strengths):
         return tuple(p + c * s / 8 for p, c, s in zip(in_levels(picture), change, strengths, strict=True))
@@ -108,10 +108,10 @@ def test_as_much_of_each_plane_is_changed_as_makes_it_better():
 class RightOnTheLeft(Halving):
     """A filter that takes out the errors of Y in the left half of a picture, and doubles them in the right one."""
 
-    def change(self, decoded, poc, noise, *, sight):
+    def changes(self, decoded, poc, noise, sights):
         y, u, v = (a - b for a, b in zip(in_levels(self.original), in_levels(decoded[poc]), strict=True))
         y[..., y.shape[-1] // 2 :] *= -1
-        return y, 0 * u, 0 * v
+        return [(y, 0 * u, 0 * v) for _ in sights]
 
 
 @pytest.mark.parametrize(("measure", "used"), [("psnr_rgb", False), ("ms_ssim", True)])
