@@ -19,13 +19,15 @@ from ncm.ifblock import Motion
 
 from ...bframe.config import BFrameConfig
 from ...bframe.network import BFrameCodec, Reconstruction
+from ...bframe.postfilter import QUIET
 from ...bframe.side_information import AnchorFeatures, anchor_features
+from ...errors import ModelError
 from ...models.bframe_file import save_codec
 from ...models.network_file import save_network
 from ...models.open import load as load_model
 from ...models.registry import DEFAULT_MODEL, find
 from ...models.store import check_name
-from ...video.colour import luma_levels
+from ...video.colour import luma_levels, packed, planes_to_rgb, rgb_to_planes, unpacked
 from ...video.metrics import psnr
 from ...video.picture import Colour
 from ..config import CodecTraining
@@ -36,6 +38,10 @@ from ..run import Run
 from ..sampling import Batch, ValidationItem, validation_items
 from ..task import Items, Task, Validation, means_of
 from ..weights import load_weights
+
+PEAK = 255
+LEFT = 0.955  # of the RMS error of anchors after a post-filter, 0.4 dB
+TRADED = 0.2  # lambda times the squared error of anchors, in bits a pixel: about what their encoders do
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +55,8 @@ class BFrameTraining(CodecTraining):
     motion_aid: float = 0.1  # weight of lambda * MSE of the blend along the decoded motion
     rdoq_from: int = 1000  # step; before, symbols are the nearest: RDOQ by scales not yet learnt leaves none
     blocks: bool = True  # whether blocks are motion-compensated where the writer would do so
+    filtered: float = 0.0  # of the samples have references as the codec's own post-filter leaves them
+    octaves: float = 0.0  # within so many of what anchors of this noise trade bits for; 0 = all lambdas, equally often
     validation_qualities: tuple[int, ...] = (1, 3, 5)  # those that a model has
 
     table = "bframe"
@@ -105,17 +113,22 @@ class BFrameTask(Task[BFrameCodec | Joint, BFrameTraining]):
     def losses(self, run: BFrameRun, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
         """Losses of one batch, scalars by name: "loss", which is minimised, and the parts that it is made of.
 
-        The loss is lambda * MSE + bits a pixel. A quality is drawn for each sample, all equally often. Source: paper,
-        equation 9.
+        The loss is lambda * MSE + bits a pixel. A quality is drawn for each sample. Source: paper, equation 9.
         """
-        drawn = rng.integers(len(run.config.codec.lambdas), size=len(batch.past))
-        quality, rdoq = torch.from_numpy(drawn).to(batch.past.device), run.step >= run.config.rdoq_from
-        return objective(codec_of(run.model), batch, run.config, quality=quality, rdoq=rdoq)
+        config, model = run.config, codec_of(run.model)
+        chosen = torch.from_numpy(rng.random(len(batch.past)) < config.filtered)
+        batch = filtered(model, batch, chosen.to(batch.past.device), bf16=config.bf16)
+        quality = drawn_qualities(rng, batch.noise, config)
+        return objective(model, batch, config, quality=quality, rdoq=run.step >= config.rdoq_from)
 
     def items(self, run: BFrameRun, library: Library) -> Items:
-        """Triplets with decoded references, if the recipe has them."""
+        """Triplets with decoded references, if the recipe has them; and filtered ones, if it has those."""
         count, decoded = run.config.validation_clips, bool(run.config.decoded)
-        return {"frames": list(validation_items(library, count, multiple=BFrameCodec.multiple, decoded=decoded))}
+        items = list(validation_items(library, count, multiple=BFrameCodec.multiple, decoded=decoded))
+        if run.config.filtered:
+            model, every = codec_of(run.model).cpu(), torch.tensor([True])
+            items += [item._replace(batch=filtered(model, item.batch, every, bf16=False)) for item in items]
+        return {"frames": items}
 
     def validate(self, run: BFrameRun, items: Items, device: torch.device) -> Validation:
         """Costs at some qualities; the score is the mean saving over them.
@@ -151,6 +164,41 @@ class BFrameTask(Task[BFrameCodec | Joint, BFrameTraining]):
 
 
 TASK = BFrameTask()
+
+
+def drawn_qualities(rng: np.random.Generator, noise: Tensor, config: BFrameTraining) -> Tensor:
+    """Indices of lambdas (B,), all equally often, or near what anchors of this noise (B,) trade bits for."""
+    lambdas = torch.tensor(config.codec.lambdas)
+    if not config.octaves:
+        return torch.from_numpy(rng.integers(len(lambdas), size=len(noise))).to(noise.device)
+    off = torch.from_numpy(rng.uniform(-config.octaves, config.octaves, len(noise)))
+    wanted = (TRADED / noise.cpu().clamp(min=QUIET) ** 2).log2() + off
+    return (lambdas.log2() - wanted[:, None]).abs().argmin(1).to(noise.device)
+
+
+@torch.no_grad()
+def filtered(model: BFrameCodec, batch: Batch, chosen: Tensor, *, bf16: bool) -> Batch:
+    """The batch, the references of `chosen` samples (B,) as the codec's post-filter shows them, in whole levels.
+
+    ModelError if the codec carries no post-filter.
+    """
+    if not chosen.any():
+        return batch
+    if model.postfilter is None:
+        raise ModelError(
+            "bframe.filtered needs a codec that carries a post-filter: give codec.postfilter_width and init"
+        )
+    noise = torch.where(chosen, batch.noise * LEFT, batch.noise)
+    sides = []
+    for pictures in (batch.past, batch.future):
+        planes = packed(rgb_to_planes(pictures[chosen], Colour(), 8)) / PEAK
+        with mixed_precision(planes.device, bf16):
+            change = model.postfilter(planes, batch.noise[chosen])
+        levels = (PEAK * (planes + change)).round().clamp(0, PEAK)
+        shown = pictures.clone()
+        shown[chosen] = planes_to_rgb(unpacked(levels), Colour(), 8)
+        sides.append(shown)
+    return batch._replace(past=sides[0], future=sides[1], noise=noise)
 
 
 def objective(

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from corpus import logged
@@ -182,6 +183,38 @@ def test_only_samples_with_decoded_references_are_coded(config, library):
         assert torch.equal(known.frame, prediction.frame[coded]) and not known.motion.flow.requires_grad
 
 
+def test_references_are_filtered_as_they_are_shown(config, library, tmp_path):
+    sizes = replace(TINY, postfilter_width=4)
+    state = TASK.start(replace(config, codec=sizes, filtered=1.0, freeze=("postfilter.*",)), "", ALONE.device)
+    codec = codec_of(state.model)
+    batch = next(share_of_batches(state, library, ALONE))
+    with torch.no_grad():
+        codec.postfilter.last.bias.fill_(2 / 255)
+    batch = batch._replace(noise=torch.full_like(batch.noise, 0.5))
+    shown = bframe.filtered(codec, batch, torch.tensor([False, True]), bf16=False)
+    assert torch.equal(shown.past[0], batch.past[0]) and not torch.equal(shown.past[1], batch.past[1])
+    assert shown.noise.tolist() == [0.5, pytest.approx(0.5 * bframe.LEFT)]
+    levels = [rgb_to_yuv(pictures.future[1:], Colour(), 8).y.astype(int) for pictures in (batch, shown)]
+    assert (levels[1] - levels[0] == 1).all()  # 2 levels, by a noise of 1/2
+    before = {name: value.clone() for name, value in codec.state_dict().items()}
+    train_step(TASK, state, share_of_batches(state, library, ALONE), ALONE)
+    moved = {name for name, value in codec.state_dict().items() if not torch.equal(before[name], value)}
+    assert moved and not any("postfilter" in name for name in moved)
+
+
+def test_filtered_references_need_a_filter(config, library, tmp_path):
+    with pytest.raises(ModelError, match="postfilter_width"):
+        train_run(TASK, replace(config, filtered=1.0), library, tmp_path / "run", ranks=ALONE)
+
+
+def test_lambdas_follow_the_noise_of_the_references(config):
+    noise = torch.tensor([0.0, (bframe.TRADED / 512) ** 0.5, 0.5])
+    near = replace(config, octaves=0.5)
+    assert bframe.drawn_qualities(np.random.default_rng(0), noise, near).tolist() == [2, 1, 0]
+    every = {int(q) for n in range(9) for q in bframe.drawn_qualities(np.random.default_rng(n), noise, config)}
+    assert every == {0, 1, 2}
+
+
 def test_a_network_that_learnt_is_exported_beside_its_codec(config, library, tmp_path):
     train_run(TASK, replace(config, **JOINT, steps=1), library, tmp_path / "run", ranks=ALONE)
     exported = tmp_path / "weights" / "mine.safetensors"
@@ -222,7 +255,7 @@ def test_recipes_with_mistakes(tmp_path, text, complaint):
         BFrameTraining.load(tmp_path / "recipe.toml")
 
 
-@pytest.mark.parametrize("name", ["bframe", "bframe-joint", "bframe-lambda256", "bframe-paper"])
+@pytest.mark.parametrize("name", ["bframe", "bframe-filtered", "bframe-joint", "bframe-lambda256", "bframe-paper"])
 def test_recipes_that_ship(name, base):
     config = BFrameTraining.load(Path(__file__).parents[3] / "configs" / f"{name}.toml")
     assert config.codec.motion_latents and max(config.validation_qualities) < len(config.codec.lambdas)
