@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 DUPLICATE = 0.2  # mean absolute luma difference of neighbouring frames below which one repeats the other
 CUT = 40.0  # ... and above which a new shot has begun
 VALIDATION_PART = 0.04  # of the scenes
+PEAK = 255  # of the samples of a corpus, which have 8 bit
 APART = 2  # frames from one to the next that was coded with it, in a decoded pass that does not say
 
 

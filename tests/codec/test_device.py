@@ -111,7 +111,7 @@ def test_without_float64_only_what_needs_it_is_refused(tmp_path):
     assert not (tmp_path / "exact.ncm").exists()
 
 
-@pytest.mark.parametrize("what", ["network", "bframe", "tcm"])
+@pytest.mark.parametrize("what", ["network", "bframe", "filtered", "tcm"])
 def test_training_keeps_to_the_accelerator(tmp_path, what):
     library = Library(Corpus(tiny_cache(tmp_path / "tiny")))
     save_network(build(replace(TINY, pyramid=(), motion_features=0)), tmp_path / "base.safetensors")
@@ -119,20 +119,22 @@ def test_training_keeps_to_the_accelerator(tmp_path, what):
         ranks, run = Ranks(torch.device("cuda")), tmp_path / "run"
         if what == "network":
             config = TrainConfig(model=TINY, bf16=False, **RECIPE)
-        elif what == "bframe":
+        elif what in ("bframe", "filtered"):
+            more = {"filtered": 0.5, "octaves": 2.0} if what == "filtered" else {}
             config = BFrameTraining(
-                codec=BFrameConfig(**SMALL, lambdas=(64.0, 512.0, 4096.0)),
+                codec=BFrameConfig(**SMALL, lambdas=(64.0, 512.0, 4096.0), postfilter_width=4 * bool(more)),
                 base=str(tmp_path / "base.safetensors"),
                 teacher=0.0,
                 validation_qualities=(0, 2),
                 rdoq_from=0,
                 bf16=False,
                 **RECIPE,
+                **more,
             )
         else:
             widths = {**SMALL, "intra_latents": 24, "hyper": 4}
             config = TcmTraining(codec=TcmConfig(**widths, lambdas=(128.0, 2048.0)), teacher=0.0, bf16=False, **RECIPE)
-        state = train_run(load_task(what), config, library, run, ranks=ranks)
+        state = train_run(load_task("bframe" if what == "filtered" else what), config, library, run, ranks=ranks)
         assert state.step == 1 and all(holds(p) for p in state.model.parameters() if p.requires_grad)
     assert accelerator.calls > 1000
 

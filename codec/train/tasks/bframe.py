@@ -27,19 +27,20 @@ from ...models.network_file import save_network
 from ...models.open import load as load_model
 from ...models.registry import DEFAULT_MODEL, find
 from ...models.store import check_name
-from ...video.colour import luma_levels, packed, planes_to_rgb, rgb_to_planes, unpacked
+from ...video.colour import luma_levels, planes_to_rgb, unpacked
 from ...video.metrics import psnr
 from ...video.picture import Colour
 from ..config import CodecTraining
-from ..data import Library
+from ..data import PEAK, Library
 from ..losses import decibels, reconstruction, squared_error
 from ..precision import mixed_precision
 from ..run import Run
 from ..sampling import Batch, ValidationItem, validation_items
 from ..task import Items, Task, Validation, means_of
 from ..weights import load_weights
+from .postfilter import anchor_planes
 
-PEAK = 255
+CPU = torch.device("cpu")
 LEFT = 0.955  # of the RMS error of anchors after a post-filter, 0.4 dB
 TRADED = 0.2  # lambda times the squared error of anchors, in bits a pixel: about what their encoders do
 
@@ -116,8 +117,9 @@ class BFrameTask(Task[BFrameCodec | Joint, BFrameTraining]):
         The loss is lambda * MSE + bits a pixel. A quality is drawn for each sample. Source: paper, equation 9.
         """
         config, model = run.config, codec_of(run.model)
-        chosen = torch.from_numpy(rng.random(len(batch.past)) < config.filtered)
-        batch = filtered(model, batch, chosen.to(batch.past.device), bf16=config.bf16)
+        if config.filtered:
+            chosen = torch.from_numpy(rng.random(len(batch.past)) < config.filtered)
+            batch = filtered(model, batch, chosen.to(batch.past.device), bf16=config.bf16)
         quality = drawn_qualities(rng, batch.noise, config)
         return objective(model, batch, config, quality=quality, rdoq=run.step >= config.rdoq_from)
 
@@ -126,8 +128,10 @@ class BFrameTask(Task[BFrameCodec | Joint, BFrameTraining]):
         count, decoded = run.config.validation_clips, bool(run.config.decoded)
         items = list(validation_items(library, count, multiple=BFrameCodec.multiple, decoded=decoded))
         if run.config.filtered:
-            model, every = codec_of(run.model).cpu(), torch.tensor([True])
-            items += [item._replace(batch=filtered(model, item.batch, every, bf16=False)) for item in items]
+            model, device = codec_of(run.model), next(run.model.parameters()).device
+            every = torch.tensor([True], device=device)
+            shown = [filtered(model, item.batch.to(device), every, bf16=False).to(CPU) for item in items]
+            items += [item._replace(batch=batch) for item, batch in zip(items, shown, strict=True)]
         return {"frames": items}
 
     def validate(self, run: BFrameRun, items: Items, device: torch.device) -> Validation:
@@ -191,7 +195,7 @@ def filtered(model: BFrameCodec, batch: Batch, chosen: Tensor, *, bf16: bool) ->
     noise = torch.where(chosen, batch.noise * LEFT, batch.noise)
     sides = []
     for pictures in (batch.past, batch.future):
-        planes = packed(rgb_to_planes(pictures[chosen], Colour(), 8)) / PEAK
+        planes = anchor_planes(pictures[chosen])
         with mixed_precision(planes.device, bf16):
             change = model.postfilter(planes, batch.noise[chosen])
         levels = (PEAK * (planes + change)).round().clamp(0, PEAK)

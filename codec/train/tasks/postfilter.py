@@ -24,7 +24,7 @@ from ...models.store import check_name
 from ...video.colour import packed, plane_weights, rgb_to_planes
 from ...video.picture import Colour
 from ..config import CodecTraining
-from ..data import Library
+from ..data import PEAK, Library
 from ..precision import mixed_precision
 from ..run import Run, put_parameters
 from ..sampling import Batch, Sampler, Triplet, ValidationItem, collate, draw_turn, turned, validation_clips
@@ -117,7 +117,7 @@ def objective(model: PostFilter, batch: Batch, config: PostFilterTraining) -> di
 
     Scalars; "gain" is what that is in dB of RGB PSNR, about.
     """
-    decoded, original = (_planes(pictures) for pictures in (batch.past, batch.target))
+    decoded, original = (anchor_planes(pictures) for pictures in (batch.past, batch.target))
     with mixed_precision(decoded.device, config.bf16):
         change = model(decoded, batch.noise)
     return remaining(original - decoded, change, batch.noise)
@@ -137,15 +137,15 @@ def seen(errors: Tensor) -> Tensor:
     return (weight * errors.square()).sum(1).mean((1, 2))
 
 
-def _planes(pictures: Tensor) -> Tensor:
+def anchor_planes(pictures: Tensor) -> Tensor:
     """Packed planes in [0,1] of RGB pictures, as anchors have them."""
-    return packed(rgb_to_planes(pictures, Colour(), 8)) / 255
+    return packed(rgb_to_planes(pictures, Colour(), 8)) / PEAK
 
 
 @torch.no_grad()
 def gain(model: PostFilter, batch: Batch) -> float:
     """By how many dB of RGB PSNR the filter betters decoded anchors, before they are rounded, in float32."""
-    decoded, original = (_planes(pictures) for pictures in (batch.past, batch.target))
+    decoded, original = (anchor_planes(pictures) for pictures in (batch.past, batch.target))
     return decibels(original - decoded, model(decoded, batch.noise))
 
 
