@@ -55,11 +55,11 @@ class AnchorFilter:
             aligned = differences(planes, self._neighbours(decoded, poc, self.beside.config.places))
         changes = []
         for sight in sights:
-            near = [] if self.beside is None or not sight else aligned
+            near = aligned if sight else []
             if near and self.beside is not None and self.beside.network is not None:
                 seen = sight is Sight.PREDICTION
                 made = self._foreseen(self.beside.network, decoded, poc, noises) if seen else [planes] * MADE
-                near = near + [each - planes for each in made]
+                near = [*near, *(each - planes for each in made)]
             changes.append(self._change(planes, near, noises))
         return changes
 

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """What a filter sees beside decoded pictures, found once and kept beside their pass, in 8 bit.
 
-passN-....seen        for frames that were asked for: the pictures beside them, packed planes after one another
-passN-....seen.known  a byte a frame: whether those have been found
+passN-KEY.seen        for frames that were asked for: the pictures beside them, packed planes after one another
+passN-KEY.seen.known  a byte a frame: whether those have been found
 
-Both files have room for every frame of the corpus; where nothing was asked for they take no space on a disk.
+KEY is made of how they were found and of the pass. So a pass that is made anew begins without any. Both files have room
+for every frame of the corpus; where nothing was asked for they take no space on a disk.
 """
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,17 +20,16 @@ from torch import Tensor
 
 from ..bframe.postfilter import PLANES
 from ..errors import OutputError
-from .data import Clip, Corpus
-
-PEAK = 255
+from .data import PEAK, Clip, Corpus
 
 
 class SeenPictures:
-    """The `count` pictures that are seen beside each frame of a decoded pass, `name` saying how they were found."""
+    """The `count` pictures that are seen beside each frame of a decoded pass; `how` says how they were found."""
 
-    def __init__(self, corpus: Corpus, version: int, name: str, count: int) -> None:
-        path = corpus.folder / f"{corpus.passes[version].name}-{name}.seen"
-        last = corpus.clips[-1]
+    def __init__(self, corpus: Corpus, version: int, how: str, count: int) -> None:
+        made = corpus.passes[version]
+        key = hashlib.sha256(json.dumps([how, made.noise, made.distance]).encode()).hexdigest()[:12]
+        path, last = corpus.folder / f"{made.name}-{key}.seen", corpus.clips[-1]
         self.count = count
         self.first = dict(zip((clip.name for clip in corpus.clips), _starts(corpus), strict=True))
         self.samples = _opened(path, count * (last.offset + last.frames * last.frame_bytes))

@@ -6,7 +6,6 @@ Neighbours are aligned anew for every crop, or once for each of a number of pict
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,16 +19,15 @@ from ..bframe.alignment import FARTHEST, aligned
 from ..bframe.neighbour_filter import NeighbourConfig, planes_of, predicted
 from ..bframe.postfilter import PLANES
 from ..models.network_file import load_network
-from ..models.registry import find
+from ..models.registry import find, fingerprint_of
 from ..video.picture import Colour
 from .config import CodecTraining, TrainConfig
-from .data import Clip, Library
+from .data import PEAK, Clip, Library
 from .kept import SeenPictures
 from .sampling import Batch, Sampler, ValidationItem, validation_clips
 
 CPU = torch.device("cpu")
 POOL = 2**32 - 1  # beside the seed, for the pictures that are learnt from
-PEAK = 255
 MARGIN = FARTHEST // 2 + 1  # samples of packed planes around a crop, in which it is found in its neighbours
 
 
@@ -95,8 +93,9 @@ class NeighbourSampler(Sampler):
         assert isinstance(config, NeighbourTraining)
         super().__init__(library, config)
         self.pool = self._drawn_pool(config.pictures)
-        name = config.codec.network
-        self.network = load_network(find(name), CPU) if name and self.pool else None
+        path = find(config.codec.network) if config.codec.network and self.pool else None
+        self.network = None if path is None else load_network(path, CPU)
+        self.how = f"reach {config.codec.reach} {'' if path is None else fingerprint_of(path).hex()}"
         self.seen: dict[tuple[int, int], SeenPictures] = {}  # by corpus and pass
 
     def batch(self, number: int) -> Batch:
@@ -127,7 +126,7 @@ class NeighbourSampler(Sampler):
         backwards, lacks = bool(rng.random() < 0.5), _drawn_lacks(rng, self.config.missing)
         decoded, original = (turn(planes) for planes in _pictures(self.library, one))
         levels = self._seen(one).of(one.clip, one.frame, lambda: self._found(one))
-        planes = turn(torch.from_numpy(levels)[None] / PEAK)
+        planes = turn(torch.from_numpy(levels)[None]) / PEAK
         near = [(each - decoded) * bool(each.any()) for each in torch.split(planes, PLANES, 1)]
         if backwards:  # past and future take turns; what is predicted from both, if anything, comes last
             near = [near[place ^ 1] if place ^ 1 < len(near) else near[place] for place in range(len(near))]
@@ -149,19 +148,16 @@ class NeighbourSampler(Sampler):
 
     def _seen(self, one: Decoded) -> SeenPictures:
         """Where the pictures are kept that are seen beside one."""
-        place, config = (one.clip.corpus, one.version), self.config.codec
+        place, count = (one.clip.corpus, one.version), self.config.codec.seen
         if place not in self.seen:
-            name = "-".join(filter(None, (f"reach{config.reach}", Path(config.network).stem)))
-            self.seen[place] = SeenPictures(self.library.corpora[place[0]], one.version, name, config.seen)
+            self.seen[place] = SeenPictures(self.library.corpora[place[0]], one.version, self.how, count)
         return self.seen[place]
 
     def _found(self, one: Decoded) -> Tensor:
         """Packed planes (1,6*n,h,w) of all that is seen beside a picture, zero where there is nothing."""
-        decoded, original = _pictures(self.library, one)
-        near = torch.cat(_neighbours(self.library, one, self.config.codec), 1)
-        batch = compared(_batch_of(decoded, original, near, _noise(self.library, one)), self.network)
+        batch = compared(_whole(self.library, one, self.config.codec), self.network)
         differences = torch.split(batch.future, PLANES, 1)
-        return torch.cat([(decoded + each) * bool(each.any()) for each in differences], 1)
+        return torch.cat([(batch.past + each) * bool(each.any()) for each in differences], 1)
 
     def _fits(self, clip: Clip) -> bool:
         return super()._fits(clip) and bool(_versions(self.library, clip))
@@ -221,6 +217,12 @@ def _neighbours(library: Library, one: Decoded, config: NeighbourConfig) -> list
     return [planes_of(library.picture(clip, at, decoded=version)) if first <= at <= last else none for at in places]
 
 
+def _whole(library: Library, one: Decoded, config: NeighbourConfig) -> Batch:
+    """A whole picture and its neighbours, as `compared` takes them."""
+    near = torch.cat(_neighbours(library, one, config), 1)
+    return _batch_of(*_pictures(library, one), near, _noise(library, one))
+
+
 def _batch_of(decoded: Tensor, original: Tensor, near: Tensor, noise: float) -> Batch:
     return Batch(decoded, original, near, torch.zeros(1), torch.tensor([noise]))
 
@@ -248,6 +250,4 @@ def held_out(library: Library, config: NeighbourConfig) -> Iterator[ValidationIt
             if last - first < 2 * made.distance[clip.name]:
                 continue
             one = Decoded(clip, version, (first + last) // 2)
-            near = torch.cat(_neighbours(library, one, config), 1)
-            batch = _batch_of(*_pictures(library, one), near, _noise(library, one))
-            yield ValidationItem(f"{clip.name}-{version}", batch, clip.width, clip.height)
+            yield ValidationItem(f"{clip.name}-{version}", _whole(library, one, config), clip.width, clip.height)

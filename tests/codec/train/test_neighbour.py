@@ -105,6 +105,19 @@ def test_what_is_seen_beside_a_picture_is_found_once(config, tmp_path, network):
     assert np.abs(levels - 255 * usual(one)[0].numpy()).max() <= 0.5001
 
 
+def test_what_was_seen_beside_an_older_pass_is_not_the_new_ones(config, tmp_path):
+    cache, recipe = tiny_cache(tmp_path / "tiny"), replace(config, pictures=3)
+    before = NeighbourSampler(Library(Corpus(cache)), recipe).batch(0)
+    entries = json.loads((cache / "pass0.json").read_text())
+    entries = {name: entry | {"noise": entry["noise"] / 2} for name, entry in entries.items()}
+    (cache / "pass0.json").write_text(json.dumps(entries))
+    decoded = np.fromfile(cache / "pass0.yuv", np.uint8)
+    (255 - decoded).tofile(cache / "pass0.yuv")
+    after = NeighbourSampler(Library(Corpus(cache)), recipe).batch(0)
+    assert torch.allclose(after.past, 1 - before.past)
+    assert torch.allclose(after.future, -before.future, atol=0.02)  # as it would be if it had been the first pass
+
+
 @pytest.mark.parametrize("lacks", [(False, False), (True, False), (True, True)])
 def test_neighbours_of_kept_pictures_are_taken_away_too(config, library, monkeypatch, lacks):
     sizes = replace(config.codec, network="small", reach=1)
