@@ -2,7 +2,7 @@
 """The encoder's search for the motion-compensated blocks of a B-frame: which ones, their references, their vectors."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ VECTOR_BITS = 1.5  # of a component on the network's motion; 2 more for every do
 KIND_BITS = 4.0  # of a block that is compensated or split, more than of one left to the network
 LEAST_ONE, LEAST_BOTH = (KIND_BITS + n * VECTOR_BITS for n in (2, 4))  # of one with one vector, with two
 AT_ONCE = {"cpu": 2048}  # blocks: of large pictures not all are looked up in one go, for their memory
-ROUGH, FINE, FINEST = (16, 8, 4, 4, 2, 1, 1), (4, 2, 1), (2, 1)  # steps in quarter pixels
+ROUGH, FINE, FINEST = (8, 4, 2), (4, 2, 1), (2, 1)  # steps in quarter pixels
 
 Cost = Callable[[Tensor], Tensor]
 
@@ -43,6 +43,7 @@ class BlockSearch:
     target, past and future are (B,3,H,W); slope (B,) is lambda; weight (B,1,H,W) or (1,1,1,1) is what errors weigh, 0
     where pictures are padding. Costs are bits, and distortion in bits. Pictures are looked at as units.
     Only those blocks are searched for whose prediction by the network costs more than a vector: no other can win.
+    Vectors of the blocks around are tried for each block too, as neighbours mostly move alike.
     """
 
     def __init__(self, past: Tensor, future: Tensor, target: Tensor, *, slope: Tensor, weight: Tensor) -> None:
@@ -58,31 +59,35 @@ class BlockSearch:
     def find(self, *, flow: Tensor, predicted: Tensor, start: Blocks | None = None) -> Blocks | None:
         """The blocks that lower the cost, None if none does.
 
-        flow (B,4,H,W) in pixels and `predicted` are the network's. The search is wide, or close to the blocks to start
-        from.
+        flow (B,4,H,W) in pixels and `predicted` are the network's. The search is close to the blocks to start from; if
+        there are none, a wide one finds where to start.
         """
         luma = units_of(_luma(predicted))
-        whole = self._blocks(flow, luma, SIZE, start=None if start is None else start.vectors)
-        near = enlarged(whole.vectors, 2) if start is None else start.part_vectors
-        small = self._blocks(flow, luma, SIZE // 2, start=near)
+        whole = self._blocks(flow, luma, SIZE, self._wide(flow, luma) if start is None else start.vectors)
+        small = self._blocks(flow, luma, SIZE // 2, enlarged(whole.vectors, 2) if start is None else start.part_vectors)
         parts_cost = 4 * F.avg_pool2d(small.cost, 2) + KIND_BITS
         kinds = torch.where(parts_cost < whole.cost, SPLIT, whole.kinds)
         return Blocks(kinds, whole.vectors, small.kinds, small.vectors) if (kinds != NETWORK).any() else None
 
-    def _blocks(self, flow: Tensor, predicted: Tensor, size: int, *, start: Tensor | None) -> _Best:
-        """The best of all kinds for every block; vectors start at `start` (B,4,h,w), else from everywhere."""
-        vectors = quarter_steps(flow, size)
-        shape = (len(vectors), 1, *vectors.shape[2:])
-        everything = _Places(self, torch.arange(shape[0] * shape[2] * shape[3], device=flow.device), vectors, size)
-        cost = everything.cost(predicted[everything.units])
-        kinds, found = torch.full_like(everything.places, NETWORK), everything.near.clone()
-        starts = [torch.zeros_like(everything.near), *self._far(size)] if start is None else [_sides(start)]
-        steps = (ROUGH, FINE) if start is None else (FINEST, FINEST)
-        for places in torch.split((cost > LEAST_ONE).nonzero()[:, 0], AT_ONCE.get(flow.device.type, MANY)):
-            some = everything.only(places)
-            best = _searched(some, cost[places], torch.stack([some.near, *(each[:, places] for each in starts)]), steps)
-            kinds[places], found[:, places], cost[places] = best
-        return _Best(kinds.view(shape), _planes(found, shape), cost.view(shape))
+    def _wide(self, flow: Tensor, predicted: Tensor) -> Tensor:
+        """The best vectors (B,4,h,w) of blocks of `SIZE` to each of the references, sought everywhere."""
+        places = _Places(self, flow, predicted, SIZE)
+        starts = torch.stack([places.near, torch.zeros_like(places.near), *self._far(SIZE)])
+        found = places.near.clone()
+        for some in places.that_cost(LEAST_ONE):
+            found[:, some.places], _ = _descend(some.cost_of_one, starts[:, :, some.places], ROUGH)
+        return _planes(found, places.shape)
+
+    def _blocks(self, flow: Tensor, predicted: Tensor, size: int, start: Tensor) -> _Best:
+        """The best of all kinds for every block; vectors start at the network's and at `start` (B,4,h,w)."""
+        blocks = _Places(self, flow, predicted, size)
+        starts = torch.stack([blocks.near, *map(_sides, _around(start))])
+        found, cost = blocks.near.clone(), blocks.network_cost.clone()
+        kinds = torch.full_like(blocks.places, NETWORK)
+        for some in blocks.that_cost(LEAST_ONE):
+            best = _searched(some, starts[:, :, some.places])
+            kinds[some.places], found[:, some.places], cost[some.places] = best
+        return _Best(kinds.view(blocks.shape), _planes(found, blocks.shape), cost.view(blocks.shape))
 
     def _far(self, size: int) -> list[Tensor]:
         """The two best vectors (2,N,2) of a full search in small pictures, which needs nothing to start from."""
@@ -111,28 +116,38 @@ class BlockSearch:
 class _Places:
     """Blocks of one size by their places (N,), counted by sample, row and column, and what vectors would cost there.
 
-    near (2,N,2) is the network's motion to both references; units (N,n) are the units of each block.
+    near (2,N,2) is the network's motion to both references; units (N,n) are the units of each block; network_cost (N,)
+    is that of the network's prediction. `shape` is that of a plane (B,1,h,w) of all blocks.
     """
 
-    def __init__(self, search: BlockSearch, places: Tensor, near: Tensor, size: int) -> None:
-        self._search, self.places, self.near = search, places, _sides(near)
-        width = near.shape[3]
+    def __init__(self, search: BlockSearch, flow: Tensor, predicted: Tensor, size: int) -> None:
+        vectors = quarter_steps(flow, size)
+        count, _, height, width = vectors.shape
+        self._search, self.shape, self.near = search, (count, 1, height, width), _sides(vectors)
+        self.places = torch.arange(count * height * width, device=flow.device)
         across = size // UNIT
-        row, column = places // width, across * (places % width)  # rows of all samples one below the other
-        inner = torch.arange(across, device=places.device)
+        row, column = self.places // width, across * (self.places % width)  # rows of all samples one below the other
+        inner = torch.arange(across, device=flow.device)
         units = (across * row[:, None, None] + inner[:, None]) * across * width + column[:, None, None] + inner
         self.units = units.flatten(1)
         self._look_up()
+        self.network_cost = self.cost(predicted[self.units])
 
     def _look_up(self) -> None:
         search = self._search
         self._target, self._scale = search.units[self.units], search.scale[self.units]
         self._origins = search.quarters.origins(torch.stack([self.units, self.units + len(search.units)]))
 
+    def that_cost(self, more: float) -> Iterator["_Places"]:
+        """Those blocks whose prediction by the network costs more than so many bits, not too many at a time."""
+        places = (self.network_cost > more).nonzero()[:, 0]
+        return map(self.only, torch.split(places, AT_ONCE.get(places.device.type, MANY)))
+
     def only(self, chosen: Tensor) -> "_Places":
         """Some of these blocks, by their numbers here."""
         other = copy(self)
         other.places, other.near, other.units = self.places[chosen], self.near[:, chosen], self.units[chosen]
+        other.network_cost = self.network_cost[chosen]
         other._look_up()
         return other
 
@@ -167,16 +182,13 @@ class _Places:
         return torch.stack(pair), least + _vector_bits(pair[1], self.near[1])
 
 
-def _searched(blocks: _Places, cost: Tensor, starts: Tensor, steps: Sequence[Sequence[int]]) -> _Best:
-    """Kinds (N,), vectors (2,N,2) and costs (N,) of blocks; `cost` (N,) is that of the network's prediction.
-
-    starts (K,2,N,2) is where to begin with one reference; steps are those with one, and with both.
-    """
-    vectors, least = _descend(blocks.cost_of_one, starts, steps[0])
-    cost, kinds = torch.cat([cost[None], least + KIND_BITS]).min(0)
+def _searched(blocks: _Places, starts: Tensor) -> _Best:
+    """Kinds (N,), vectors (2,N,2) and costs (N,) of blocks; starts (K,2,N,2) is where to begin with one reference."""
+    vectors, least = _descend(blocks.cost_of_one, starts, FINEST)
+    cost, kinds = torch.cat([blocks.network_cost[None], least + KIND_BITS]).min(0)
     twice = (cost > LEAST_BOTH).nonzero()[:, 0]
     if len(twice):
-        both, least = blocks.only(twice).both(vectors[:, twice], steps[1])
+        both, least = blocks.only(twice).both(vectors[:, twice], FINE)
         better = least + KIND_BITS < cost[twice]
         twice = twice[better]
         kinds[twice], vectors[:, twice], cost[twice] = BOTH, both[:, better], (least + KIND_BITS)[better]
@@ -211,6 +223,13 @@ def _vector_bits(vectors: Tensor, near: Tensor) -> Tensor:
 def _sides(planes: Tensor) -> Tensor:
     """(2,N,2): the vectors of every block to both references, of planes (B,4,h,w)."""
     return torch.stack(planes.chunk(2, 1)).permute(0, 1, 3, 4, 2).flatten(1, 3)
+
+
+def _around(planes: Tensor) -> list[Tensor]:
+    """Planes (B,C,h,w), and those of the blocks to the left, to the right, above and below; edges are repeated."""
+    rows, columns = (torch.arange(-1, side + 1, device=planes.device).clamp(0, side - 1) for side in planes.shape[2:])
+    left, right = planes[..., columns[:-2]], planes[..., columns[2:]]
+    return [planes, left, right, planes[..., rows[:-2], :], planes[..., rows[2:], :]]
 
 
 def _planes(sides: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -191,6 +191,18 @@ def test_the_search_finds_a_motion_that_the_network_missed():
     assert (picture - target)[..., 24:-24, 40:-40].abs().max() < 1e-6
 
 
+def test_blocks_take_up_the_motion_of_those_beside_them():
+    past, future = texture(6, (96, 128)), texture(7, (96, 128))
+    target = past.roll(-32, 3)
+    flow, weight = torch.zeros(1, 4, 96, 128), torch.ones(1, 1, 1, 1)
+    start = Blocks(*(torch.zeros(1, channels, 6 * n, 8 * n, dtype=torch.long) for n in (1, 2) for channels in (1, 4)))
+    start.vectors[:, 0, :, ::2] = 4 * 32  # known in every other column
+    given = {"flow": flow, "predicted": (past + future) / 2, "slope": SLOPE, "weight": weight}
+    blocks = find_blocks(past, future, target, **given, start=start)
+    kinds, vectors = (x[..., 4:-4, 4:-4] for x in blocks.fine)
+    assert (kinds == PAST).all() and (vectors[:, 0] == 4 * 32).all() and (vectors[:, 1] == 0).all()
+
+
 def test_where_the_prediction_is_good_no_block_is_compensated():
     past, future, target = texture(8), texture(8), texture(8)
     flow, weight = torch.zeros(1, 4, *SIZE), torch.ones(1, 1, 1, 1)
