@@ -67,10 +67,11 @@ def _costs(current: Tensor, neighbour: Tensor, stage: Stage) -> Tensor:
     """Mean absolute differences (B,n*n,H/block,W/block) at all n*n places, row by row."""
     height, width = current.shape[2:]
     padded = F.pad(neighbour, (stage.radius,) * 4, mode="replicate")
-    places = range(2 * stage.radius + 1)
-    views = [padded[..., y : y + height, x : x + width] for y in places for x in places]
-    blocks = F.avg_pool2d((torch.cat(views, 1) - current).abs_(), stage.block, ceil_mode=True)
-    return F.avg_pool2d(blocks, AROUND, 1, AROUND // 2, count_include_pad=False)
+    blocks = []
+    for y in range(2 * stage.radius + 1):  # a row of places at once: what it differs by stays in the cache
+        moved = padded[:, 0, y : y + height].unfold(2, width, 1).transpose(1, 2)  # (B,n,H,W), a view
+        blocks.append(F.avg_pool2d((moved - current).abs_(), stage.block, ceil_mode=True))
+    return F.avg_pool2d(torch.cat(blocks, 1), AROUND, 1, AROUND // 2, count_include_pad=False)
 
 
 def _fraction(costs: Tensor, best: Tensor, across: int, step: int) -> Tensor:
