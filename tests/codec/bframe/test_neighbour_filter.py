@@ -1,5 +1,7 @@
 """Alignment of neighbouring pictures, and the filter that sees them: it starts level, and what ships is better."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -129,7 +131,7 @@ def test_between_two_alike_a_network_predicts_the_same(size, depth):
 
 def test_one_that_also_sees_a_prediction_starts_where_one_stands_that_does_not(shipped):
     """But for a share of the frame, where it agrees."""
-    model = NeighbourFilter(NeighbourConfig(network="lite"), load_model("lite").network)
+    model = NeighbourFilter(replace(shipped.config, network="lite"), load_model("lite").network)
     model.start_from(shipped)
     near = differences(picture(), [picture(seed=n) for n in range(4)] + [picture(seed=4), picture(seed=5), picture()])
     near[-1] += 0.01  # half of the noise
@@ -141,12 +143,12 @@ def test_one_that_also_sees_a_prediction_starts_where_one_stands_that_does_not(s
         model.shares.bias[-2:] = 0
     assert torch.allclose(answered_by(model, near), before, atol=1e-6)
     with pytest.raises(ValueError, match="does not fit"):
-        NeighbourFilter(NeighbourConfig(reach=1)).start_from(shipped)
+        NeighbourFilter(replace(shipped.config, reach=1)).start_from(shipped)
 
 
 def test_a_frame_counts_where_it_agrees_with_the_filtered_picture(shipped):
     """However far it is from the picture as it was decoded."""
-    model = NeighbourFilter(NeighbourConfig(network="lite"), load_model("lite").network)
+    model = NeighbourFilter(replace(shipped.config, network="lite"), load_model("lite").network)
     model.start_from(shipped)
     none = [torch.zeros_like(picture())] * 6
     change = answered_by(model, [*none, torch.zeros_like(picture())])

@@ -69,7 +69,7 @@ def test_sizes_that_do_not_fit_are_an_error(written, tmp_path):
 
 def test_one_ships_and_is_no_model(capfd):
     path = weights_files()["neighbour"]
-    assert load_neighbour(path).config == NeighbourConfig()
+    assert load_neighbour(path).config == NeighbourConfig(blocks=5)
     words = ["encode", str(BUNNY), "--mode", "bitfree", "--model", "neighbour", "--dry-run"]
     assert main(words) == 2
     err = capfd.readouterr().err
