@@ -4,6 +4,7 @@
 No network, and no weights. Both pictures are at hand as they were decoded, so that their motion needs no guessing.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -52,6 +53,17 @@ def match(current: Tensor, neighbour: Tensor) -> Tensor:
     return flow
 
 
+def moved_by_rows(plane: Tensor, radius: int) -> Iterator[Tensor]:
+    """A plane (B,1,H,W) at all n*n places up to `radius` away, (B,n,H,W) for a row of places; edges are repeated.
+
+    They are views. A row at a time, what is made of them stays in the cache.
+    """
+    height, width = plane.shape[2:]
+    padded = F.pad(plane, (radius,) * 4, mode="replicate")
+    for y in range(2 * radius + 1):
+        yield padded[:, 0, y : y + height].unfold(2, width, 1).transpose(1, 2)
+
+
 def _search(current: Tensor, neighbour: Tensor, stage: Stage) -> Tensor:
     """Vectors (B,2,H,W) of at most `radius` to the least mean absolute difference of blocks around each sample."""
     costs = _costs(current, neighbour, stage)
@@ -65,12 +77,10 @@ def _search(current: Tensor, neighbour: Tensor, stage: Stage) -> Tensor:
 
 def _costs(current: Tensor, neighbour: Tensor, stage: Stage) -> Tensor:
     """Mean absolute differences (B,n*n,H/block,W/block) at all n*n places, row by row."""
-    height, width = current.shape[2:]
-    padded = F.pad(neighbour, (stage.radius,) * 4, mode="replicate")
-    blocks = []
-    for y in range(2 * stage.radius + 1):  # a row of places at once: what it differs by stays in the cache
-        moved = padded[:, 0, y : y + height].unfold(2, width, 1).transpose(1, 2)  # (B,n,H,W), a view
-        blocks.append(F.avg_pool2d((moved - current).abs_(), stage.block, ceil_mode=True))
+    blocks = [
+        F.avg_pool2d((moved - current).abs_(), stage.block, ceil_mode=True)
+        for moved in moved_by_rows(neighbour, stage.radius)
+    ]
     return F.avg_pool2d(torch.cat(blocks, 1), AROUND, 1, AROUND // 2, count_include_pad=False)
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..learned.transform import block_basis
+from .alignment import moved_by_rows
 from .block_motion import BOTH, NETWORK, SIZE, SPLIT, Blocks, enlarged, quarter_steps
 from .subpel import MANY, STEPS, UNIT, Quarters, units_of
 
@@ -63,53 +64,34 @@ class BlockSearch:
         there are none, a wide one finds where to start.
         """
         luma = units_of(_luma(predicted))
-        whole = self._blocks(flow, luma, SIZE, self._wide(flow, luma) if start is None else start.vectors)
-        small = self._blocks(flow, luma, SIZE // 2, enlarged(whole.vectors, 2) if start is None else start.part_vectors)
+        places, parts = (_Places(self, flow, luma, size) for size in (SIZE, SIZE // 2))
+        whole = _best_of(places, self._wide(places) if start is None else start.vectors)
+        small = _best_of(parts, enlarged(whole.vectors, 2) if start is None else start.part_vectors)
         parts_cost = 4 * F.avg_pool2d(small.cost, 2) + KIND_BITS
         kinds = torch.where(parts_cost < whole.cost, SPLIT, whole.kinds)
         return Blocks(kinds, whole.vectors, small.kinds, small.vectors) if (kinds != NETWORK).any() else None
 
-    def _wide(self, flow: Tensor, predicted: Tensor) -> Tensor:
+    def _wide(self, places: "_Places") -> Tensor:
         """The best vectors (B,4,h,w) of blocks of `SIZE` to each of the references, sought everywhere."""
-        places = _Places(self, flow, predicted, SIZE)
-        starts = torch.stack([places.near, torch.zeros_like(places.near), *self._far(SIZE)])
+        far = zip(*(self._far_in(reference) for reference in self.references), strict=True)
+        starts = torch.stack([places.near, torch.zeros_like(places.near), *map(torch.stack, far)])
         found = places.near.clone()
-        for some in places.that_cost(LEAST_ONE):
+        for some in places.worth_searching():
             found[:, some.places], _ = _descend(some.cost_of_one, starts[:, :, some.places], ROUGH)
         return _planes(found, places.shape)
 
-    def _blocks(self, flow: Tensor, predicted: Tensor, size: int, start: Tensor) -> _Best:
-        """The best of all kinds for every block; vectors start at the network's and at `start` (B,4,h,w)."""
-        blocks = _Places(self, flow, predicted, size)
-        starts = torch.stack([blocks.near, *map(_sides, _around(start))])
-        found, cost = blocks.near.clone(), blocks.network_cost.clone()
-        kinds = torch.full_like(blocks.places, NETWORK)
-        for some in blocks.that_cost(LEAST_ONE):
-            best = _searched(some, starts[:, :, some.places])
-            kinds[some.places], found[:, some.places], cost[some.places] = best
-        return _Best(kinds.view(blocks.shape), _planes(found, blocks.shape), cost.view(blocks.shape))
-
-    def _far(self, size: int) -> list[Tensor]:
-        """The two best vectors (2,N,2) of a full search in small pictures, which needs nothing to start from."""
-        sides = zip(*(self._far_in(reference, size) for reference in self.references), strict=True)
-        return [torch.stack(side) for side in sides]
-
-    def _far_in(self, reference: Tensor, size: int) -> list[Tensor]:
-        """The two best vectors (N,2) of a full search in one of the references."""
-        small = [F.avg_pool2d(x, COARSE) for x in (self.luma, reference)]
-        height, width = small[0].shape[2:]
-        margin = F.pad(small[1], (SEARCH_RANGE,) * 4, mode="replicate")
-        window, stride = size // COARSE + 2, size // COARSE
-        reach = range(-SEARCH_RANGE, SEARCH_RANGE + 1)
-        costs = []
-        for n in range(len(reach)):  # a row of vectors at once
-            moved = margin[:, 0, n : n + height].unfold(2, width, 1).transpose(1, 2)  # (B,25,h,w), a view
-            error = F.pad((moved - small[0]).abs_(), (1, 1, 1, 1), mode="replicate")
+    def _far_in(self, reference: Tensor) -> list[Tensor]:
+        """The two best vectors (N,2) of a full search in one of the references, in small pictures."""
+        current, other = (F.avg_pool2d(x, COARSE) for x in (self.luma, reference))
+        window, stride = SIZE // COARSE + 2, SIZE // COARSE
+        reach, costs = range(-SEARCH_RANGE, SEARCH_RANGE + 1), []
+        for moved in moved_by_rows(other, SEARCH_RANGE):
+            error = F.pad((moved - current).abs_(), (1, 1, 1, 1), mode="replicate")
             costs.append(F.avg_pool2d(error, window, stride))
-        lengths = torch.tensor([math.hypot(down, right) for down in reach for right in reach], device=margin.device)
+        lengths = torch.tensor([math.hypot(down, right) for down in reach for right in reach], device=other.device)
         best = (torch.cat(costs, 1) + SHORTER * lengths.view(-1, 1, 1)).topk(2, 1, largest=False).indices
         vectors = [(STEPS * COARSE * right, STEPS * COARSE * down) for down in reach for right in reach]
-        table = torch.tensor(vectors, device=best.device)
+        table = torch.tensor(vectors, device=other.device)
         return [table[best[:, n]].flatten(0, 2) for n in range(2)]
 
 
@@ -138,9 +120,9 @@ class _Places:
         self._target, self._scale = search.units[self.units], search.scale[self.units]
         self._origins = search.quarters.origins(torch.stack([self.units, self.units + len(search.units)]))
 
-    def that_cost(self, more: float) -> Iterator["_Places"]:
-        """Those blocks whose prediction by the network costs more than so many bits, not too many at a time."""
-        places = (self.network_cost > more).nonzero()[:, 0]
+    def worth_searching(self) -> Iterator["_Places"]:
+        """Those blocks whose prediction by the network costs more than a vector, not too many at a time."""
+        places = (self.network_cost > LEAST_ONE).nonzero()[:, 0]
         return map(self.only, torch.split(places, AT_ONCE.get(places.device.type, MANY)))
 
     def only(self, chosen: Tensor) -> "_Places":
@@ -180,6 +162,17 @@ class _Places:
 
             pair[side], least = _descend(cost, pair[side][None], steps)
         return torch.stack(pair), least + _vector_bits(pair[1], self.near[1])
+
+
+def _best_of(blocks: _Places, start: Tensor) -> _Best:
+    """The best of all kinds for every block; vectors start at the network's and at `start` (B,4,h,w)."""
+    starts = torch.stack([blocks.near, *map(_sides, _around(start))])
+    found, cost = blocks.near.clone(), blocks.network_cost.clone()
+    kinds = torch.full_like(blocks.places, NETWORK)
+    for some in blocks.worth_searching():
+        best = _searched(some, starts[:, :, some.places])
+        kinds[some.places], found[:, some.places], cost[some.places] = best
+    return _Best(kinds.view(blocks.shape), _planes(found, blocks.shape), cost.view(blocks.shape))
 
 
 def _searched(blocks: _Places, starts: Tensor) -> _Best:
