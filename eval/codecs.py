@@ -3,8 +3,9 @@
 
 ncm-MODE@ANCHOR       this project's codec on top of an encoder; ncm-MODE:N@ANCHOR with --effort N,
                       ncm-MODE:fast@ANCHOR and ncm-MODE:best@ANCHOR with that preset of ours,
-                      ncm-MODE:ms-ssim@ANCHOR with --tune ms-ssim, ncm-MODE:filtered@ANCHOR and ncm-MODE:plain@ANCHOR
-                      with and without the post-filter of anchors where that is not its default
+                      ncm-MODE:ms-ssim@ANCHOR with --tune ms-ssim, ncm-MODE:fixed8@ANCHOR with --gop fixed:8,
+                      ncm-MODE:filtered@ANCHOR and ncm-MODE:plain@ANCHOR with and without the post-filter of anchors
+                      where that is not its default; several in this order
 ANCHOR                that encoder alone, for all frames; ANCHOR:filtered and with the post-filter of ours
 :filtered-ncm         in place of :filtered: with the filter that also sees what NCM predicts
 ANCHOR:VARIANT        a preset of it, KEY=VALUE of its own parameters, or `ibpb`: x265 and x264 in the order I-B-P-B
@@ -19,8 +20,15 @@ from typing import Any, NamedTuple
 import codec
 
 NAME = re.compile(
-    r"(?:ncm-(?P<mode>\w+)(?::(?P<effort>\d+))?(?::(?P<preset>fast|best))?(?::(?P<tune>psnr|ms-ssim))?(?::(?P<shown>filtered-ncm|filtered|plain))?@)?"
-    r"(?P<anchor>[\w.-]+)(?P<variants>(?::[\w.=-]+)*)"
+    r"""(?: ncm-(?P<mode>\w+)
+        (?: :(?P<effort>\d+) )?
+        (?: :(?P<preset>fast|best) )?
+        (?: :(?P<tune>psnr|ms-ssim) )?
+        (?: :fixed(?P<fixed>[1248]) )?
+        (?: :(?P<shown>filtered-ncm|filtered|plain) )?
+    @)?
+    (?P<anchor>[\w.-]+) (?P<variants>(?: :[\w.=-]+ )*)""",
+    re.VERBOSE,
 )
 # Variants that are parameters by another name; HM's `ibpb` is a preset.
 NAMED = {
@@ -73,6 +81,7 @@ class CodecName:
     effort: str
     preset: str
     tune: str
+    fixed: str
     shown: str
     variants: tuple[str, ...]
 
@@ -85,7 +94,7 @@ class CodecName:
         if match["mode"] not in (None, *MODES):
             raise codec.InputError(f"codec {name!r}: {match['mode']!r} is not a mode; choose from {', '.join(MODES)}")
         variants = tuple(filter(None, match["variants"].split(":")))
-        parts = {part: match[part] or "" for part in ("mode", "effort", "preset", "tune", "shown")}
+        parts = {part: match[part] or "" for part in ("mode", "effort", "preset", "tune", "fixed", "shown")}
         return cls(name=name, anchor=match["anchor"], variants=variants, **parts)
 
     @property
@@ -109,7 +118,9 @@ class CodecName:
         """Its options of `codec encode`, all but those of its rate."""
         words = ["--anchor", self.anchor]
         words += ["--mode", self.mode or "bitfree"]
-        if self.mode != "auto":  # which finds its own order
+        if self.fixed:
+            words += ["--gop", f"fixed:{self.fixed}"]
+        elif self.mode != "auto":  # which finds its own order
             words += ["--gop", "ibpb" if self.mode else "fixed:1"]
         if self.effort:
             words += ["--effort", self.effort]

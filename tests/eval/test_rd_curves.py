@@ -137,6 +137,7 @@ def test_rate_at():
         ("ncm-auto:ms-ssim@x265:tune=ssim", "--anchor x265 --mode auto --tune ms-ssim --anchor-params tune=ssim"),
         ("ncm-bitfree@x265", "--anchor x265 --mode bitfree --gop ibpb"),
         ("ncm-bitneed:fast:filtered@x265", "--anchor x265 --mode bitneed --gop ibpb --preset fast --postfilter"),
+        ("ncm-bitneed:fixed8:filtered@x265", "--anchor x265 --mode bitneed --gop fixed:8 --postfilter"),
         ("ncm-bitneed:4@hm:ra", "--anchor hm --mode bitneed --gop ibpb --effort 4 --anchor-preset ra"),
         ("ncm-auto@x265", "--anchor x265 --mode auto"),
         ("ncm-auto:ms-ssim@x265", "--anchor x265 --mode auto --tune ms-ssim"),
