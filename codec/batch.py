@@ -101,13 +101,18 @@ def _found(source: Path, takes: Callable[[Path], bool]) -> Iterator[tuple[Path, 
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """What is in a folder and those in it, but for folders and what is hidden; those that cannot be read are told."""
+    """What is in a folder and those in it, but for folders and what is hidden.
+
+    Folders that cannot be read are told, and so are links to folders. Such links could lead back, so none is followed.
+    """
 
     def unreadable(error: OSError) -> None:
         tell(str(error.filename), [f"cannot be read ({error.strerror}); what is in it is left out"])
 
     for place, folders, names in os.walk(folder, onerror=unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        for linked in (Path(place, name) for name in folders if Path(place, name).is_symlink()):
+            tell(str(linked), ["is a link to a folder; it is left out, so give it by name"])
         yield from (Path(place, name) for name in names if not name.startswith("."))
 
 

@@ -94,6 +94,15 @@ def test_a_folder_that_may_not_be_read_is_said(tree, tmp_path, capsys):
     assert "deep: cannot be read (Permission denied); what is in it is left out" in capsys.readouterr().err
 
 
+def test_a_link_to_a_folder_is_said_and_not_followed(tree, tmp_path, capsys):
+    out = tmp_path / "out"
+    (tree / "bad.y4m").unlink()
+    (tree / "deep" / "back").symlink_to(tree)
+    assert main(["encode", str(tree), "--output-dir", str(out), *FAST]) == 0
+    assert "back: is a link to a folder; it is left out, so give it by name" in capsys.readouterr().err
+    assert files_of(out) == ["a.ncm", "deep/b.ncm"]
+
+
 @pytest.mark.parametrize("words", [[], ["-o", "x.ncm", "--output-dir", "y"], ["--output-dir", "y", "--dry-run"]])
 def test_what_is_refused(tree, words, capsys):
     assert main(["encode", str(tree), *words, *FAST]) == 2
