@@ -127,6 +127,7 @@ class DecodedPass:
     """One decoded version of a corpus: every clip at some quality, with its RGB RMS error in [0,1] units.
 
     `distance` is how far apart pictures are that were coded together: 2 where even and odd ones were coded apart.
+    `encoder` is the name of the codec of anchors that coded a clip.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -135,6 +136,8 @@ class DecodedPass:
         entries = json.loads((folder / f"{name}.json").read_text())
         self.noise: dict[str, float] = {clip: entry["noise"] for clip, entry in entries.items()}
         self.distance: dict[str, int] = {clip: entry.get("distance", APART) for clip, entry in entries.items()}
+        encoders = {clip: entry.get("encoder", "") for clip, entry in entries.items()}
+        self.encoder: dict[str, str] = {clip: coder.partition(" ")[0] for clip, coder in encoders.items()}
 
 
 def is_validation(clip: Clip) -> bool:

@@ -40,6 +40,7 @@ class NeighbourTraining(CodecTraining):
 
     codec: NeighbourConfig = field(default_factory=NeighbourConfig)
     missing: float = 0.1  # part of the samples that lack the neighbours of one side or of both
+    encoders: tuple[str, ...] = ()  # codecs of anchors whose pictures are learnt from; all by default
     pictures: int = 0  # so many are learnt from, what is seen beside them found once; 0 = all, found anew for each crop
 
     table = "neighbour"
@@ -144,7 +145,7 @@ class NeighbourSampler(Sampler):
     def _drawn_picture(self, rng: np.random.Generator) -> Decoded:
         """A decoded picture with another one before it, and one after it."""
         clip, first = self._draw_frames(rng, 2)
-        return Decoded(clip, int(rng.choice(_versions(self.library, clip))), first + 1)
+        return Decoded(clip, int(rng.choice(_versions(self.library, clip, self.config))), first + 1)
 
     def _seen(self, one: Decoded) -> SeenPictures:
         """Where the pictures are kept that are seen beside one."""
@@ -160,7 +161,7 @@ class NeighbourSampler(Sampler):
         return torch.cat([(batch.past + each) * bool(each.any()) for each in differences], 1)
 
     def _fits(self, clip: Clip) -> bool:
-        return super()._fits(clip) and bool(_versions(self.library, clip))
+        return super()._fits(clip) and bool(_versions(self.library, clip, self.config))
 
 
 @torch.no_grad()
@@ -191,9 +192,13 @@ def _foreseen(network: FrameSynthesis, batch: Batch) -> list[Tensor]:
     return [(each - batch.past) * there for each in made]
 
 
-def _versions(library: Library, clip: Clip) -> list[int]:
-    """The decoded passes that have a clip."""
-    return [number for number, made in enumerate(library.passes(clip)) if clip.name in made.noise]
+def _versions(library: Library, clip: Clip, config: NeighbourTraining) -> list[int]:
+    """The decoded passes that have a clip, coded by an encoder that is to be learnt from."""
+    return [
+        number
+        for number, made in enumerate(library.passes(clip))
+        if clip.name in made.noise and (not config.encoders or made.encoder[clip.name] in config.encoders)
+    ]
 
 
 def _pictures(library: Library, one: Decoded) -> tuple[Tensor, Tensor]:
@@ -241,13 +246,13 @@ def _drawn_lacks(rng: np.random.Generator, missing: float) -> tuple[bool, bool]:
     return [(True, False), (False, True), (True, True)][rng.integers(3)]
 
 
-def held_out(library: Library, config: NeighbourConfig) -> Iterator[ValidationItem]:
+def held_out(library: Library, config: NeighbourTraining) -> Iterator[ValidationItem]:
     """The middle frame of held-out clips in all their decoded versions, one clip a scene, both neighbours there."""
     for clip in validation_clips(library):
         first, last = max(clip.runs, key=lambda run: run[1] - run[0])
-        for version in _versions(library, clip):
+        for version in _versions(library, clip, config):
             made = library.passes(clip)[version]
             if last - first < 2 * made.distance[clip.name]:
                 continue
             one = Decoded(clip, version, (first + last) // 2)
-            yield ValidationItem(f"{clip.name}-{version}", _whole(library, one, config), clip.width, clip.height)
+            yield ValidationItem(f"{clip.name}-{version}", _whole(library, one, config.codec), clip.width, clip.height)

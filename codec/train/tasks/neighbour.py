@@ -59,7 +59,7 @@ class NeighbourTask(Task[NeighbourFilter, NeighbourTraining]):
     def items(self, run: NeighbourRun, library: Library) -> Items:
         """Whole decoded pictures, `past`, of held-out clips."""
         device = next(run.model.parameters()).device
-        found = islice(held_out(library, run.config.codec), run.config.validation_clips)
+        found = islice(held_out(library, run.config), run.config.validation_clips)
         network = run.model.network
         return {"pictures": [item._replace(batch=compared(item.batch.to(device), network).to(CPU)) for item in found]}
 

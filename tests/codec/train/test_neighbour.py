@@ -19,7 +19,7 @@ from codec.models.registry import find
 from codec.train import neighbour_samples
 from codec.train.data import Corpus, Library
 from codec.train.loop import train_run
-from codec.train.neighbour_samples import MARGIN, NeighbourSampler, NeighbourTraining, Turn, compared
+from codec.train.neighbour_samples import MARGIN, NeighbourSampler, NeighbourTraining, Turn, compared, held_out
 from codec.train.ranks import Ranks
 from codec.train.sampling import Batch, CropAndTurn, turned
 from codec.train.tasks.neighbour import TASK
@@ -148,6 +148,24 @@ def test_neighbours_are_as_far_as_they_were_coded(config, tmp_path):
     assert {clip.name for scenes in together.sources for scene in scenes for clip in scene} == {"clip2", "clip3"}
     for n in range(20):
         assert all(part.any() for part in together.sample(np.random.default_rng(n)).future.split(PLANES, 1)[:2])
+
+
+def test_some_encoders_alone_are_learnt_from(config, tmp_path):
+    cache = tiny_cache(tmp_path / "tiny")
+    entries = json.loads((cache / "pass0.json").read_text())
+    coders = dict(zip(entries, ("svtav1 6", "x265 medium", "svtav1 2", "x264"), strict=True))
+    (cache / "pass0.json").write_text(json.dumps({name: entries[name] | {"encoder": coders[name]} for name in coders}))
+    library = Library(Corpus(cache))
+
+    def drawn(*encoders):
+        recipe = replace(config, encoders=encoders)
+        sources = NeighbourSampler(library, recipe).sources
+        learnt = {clip.name for scenes in sources for scene in scenes for clip in scene}
+        return learnt, [item.name for item in held_out(library, recipe)]
+
+    assert drawn() == ({"clip1", "clip2", "clip3"}, ["clip0-0"])
+    assert drawn("svtav1") == ({"clip2"}, ["clip0-0"])
+    assert drawn("x265", "x264") == ({"clip1", "clip3"}, [])
 
 
 def test_a_filter_begins_where_another_stands(config, library, tmp_path):
