@@ -16,7 +16,7 @@ from ..arguments import check, flag_of, shown
 from ..errors import InputError
 from ..files import PathLike
 from ..gop.structure import ADAPTIVE, DEFAULT_INTRA_PERIOD, anchor_distance
-from ..models.registry import BEST_NEIGHBOURS, DEFAULT_CODEC, DEFAULT_MODEL, DEFAULT_NEIGHBOURS, OWN_NEIGHBOURS
+from ..models.registry import BEST_NEIGHBOURS, DEFAULT_CODEC, DEFAULT_MODEL, DEFAULT_NEIGHBOURS
 from ..precision import AUTO, BF16, check_precision
 from ..values import MAX_TERM, parse_bitrate, parse_count, parse_frame_rate, parse_size, parse_whole
 from .presets import MEDIUM, PRESETS, SINGLE, Preset
@@ -118,9 +118,8 @@ class EncodeSettings:
     )
     neighbours: str = option(
         "",
-        f"the filter of anchors that have neighbours: {DEFAULT_NEIGHBOURS} (default), {OWN_NEIGHBOURS['svtav1']} "
-        f"(default on svtav1), {BEST_NEIGHBOURS} (default in best on others; twice the time), a .safetensors file, or "
-        f"{SINGLE} (default in fast; half the time): each by itself",
+        f"the filter of anchors that have neighbours: {DEFAULT_NEIGHBOURS} (default), {BEST_NEIGHBOURS} (default in "
+        f"best; twice the time), a .safetensors file, or {SINGLE} (default in fast; half the time): each by itself",
         metavar="NAME",
     )
     device: str = option("auto", "auto (default), cpu, cuda, cuda:1, mps, ...")
@@ -304,10 +303,7 @@ class EncodeSettings:
     @property
     def neighbour_filter(self) -> str:
         """What filters anchors that have neighbours, the default spelt out."""
-        usual = self._own_preset.neighbours
-        if usual != SINGLE:
-            usual = OWN_NEIGHBOURS.get(self.anchor, usual)
-        return self.neighbours or usual
+        return self.neighbours or self._own_preset.neighbours
 
     @property
     def half(self) -> bool:

@@ -15,7 +15,6 @@ DEFAULT_MODEL = "base"
 DEFAULT_CODEC = "bframe"
 FAST_MODEL, FAST_CODEC = "lite", "fast"  # of the preset `fast`
 DEFAULT_NEIGHBOURS, BEST_NEIGHBOURS = "neighbour", "neighbour-ncm"
-OWN_NEIGHBOURS = {"svtav1": "neighbour-av1"}  # in place of both, by the codec of the anchors
 FINGERPRINT_BYTES = 8
 SEARCH_PATH = "NCM_WEIGHTS"  # folders with further weights, separated as in PATH
 EARLIER = "earlier"  # weights that shipped before: a numbered folder for each time that some were replaced

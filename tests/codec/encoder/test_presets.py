@@ -22,9 +22,6 @@ def test_what_is_given_goes_before_the_preset():
     assert (best.model_name, best.refinement, best.averaged) == ("bframe", 8, True)
     assert (plain.neighbour_filter, fast.neighbour_filter) == ("neighbour", "none")
     assert EncodeSettings(preset="fast", neighbours="mine").neighbour_filter == "mine"
-    on_av1 = [EncodeSettings(preset=name, anchor="svtav1").neighbour_filter for name in (None, "fast", "best")]
-    assert on_av1 == ["neighbour-av1", "none", "neighbour-av1"]
-    assert EncodeSettings(anchor="svtav1", neighbours="neighbour").neighbour_filter == "neighbour"
     given = EncodeSettings(preset="best", model="mine", effort=0, tta=False)
     assert (given.model_name, given.refinement, given.averaged) == ("mine", 0, False)
 

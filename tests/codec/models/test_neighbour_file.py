@@ -67,12 +67,9 @@ def test_sizes_that_do_not_fit_are_an_error(written, tmp_path):
         load_neighbour(path)
 
 
-@pytest.mark.parametrize("name", ["neighbour", "neighbour-av1"])
-def test_two_ship(name):
-    assert load_neighbour(weights_files()[name]).config == NeighbourConfig(blocks=5)
-
-
-def test_a_filter_is_no_model(capfd):
+def test_one_ships_and_is_no_model(capfd):
+    path = weights_files()["neighbour"]
+    assert load_neighbour(path).config == NeighbourConfig(blocks=5)
     words = ["encode", str(BUNNY), "--mode", "bitfree", "--model", "neighbour", "--dry-run"]
     assert main(words) == 2
     err = capfd.readouterr().err
