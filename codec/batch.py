@@ -111,7 +111,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
     for place, folders, names in os.walk(folder, onerror=unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for linked in (Path(place, name) for name in folders if Path(place, name).is_symlink()):
+        for linked in filter(Path.is_symlink, map(Path(place).joinpath, folders)):
             tell(str(linked), ["is a link to a folder; it is left out, so give it by name"])
         yield from (Path(place, name) for name in names if not name.startswith("."))
 
