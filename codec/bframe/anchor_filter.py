@@ -2,19 +2,30 @@
 """The post-filter at work on the decoded anchors of a segment: each alone, or with its neighbours beside it."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ncm import FrameSynthesis
 
-from ..bitstream.syntax import FULL_STRENGTH, PAIRS, Sight
+from ..bitstream.syntax import CORRECTION_STEPS, FULL_STRENGTH, PAIRS, Sight
 from ..device import repeatable
 from ..video.colour import Planes, crop_planes, in_levels, rounded, unpacked
 from ..video.picture import VideoInfo, Yuv420, pad
-from .neighbour_filter import MADE, NeighbourFilter, differences, planes_of, predicted
+from .neighbour_filter import MADE, NeighbourFilter, by_plane, differences, planes_of, predicted
 from .postfilter import PostFilter
 from .wiener_filter import filtered
+
+
+class Change(NamedTuple):
+    """What is to be added to an anchor: to its planes, in levels, and their corrections (1,n,H,W), if there are any.
+
+    These are signed bytes, which count `correction_step` of a level each: an encoder keeps those of a whole segment.
+    """
+
+    planes: Planes
+    corrections: Planes
 
 
 class AnchorFilter:
@@ -36,6 +47,11 @@ class AnchorFilter:
         return 0 if self.beside is None else max(abs(step) for step in self.beside.config.places)
 
     @property
+    def corrections(self) -> tuple[int, int, int]:
+        """How many corrections the filter has of Y, U and V, where it sees neighbours."""
+        return (0, 0, 0) if self.beside is None else self.beside.config.corrections
+
+    @property
     def sights(self) -> list[Sight]:
         """What the filter can see of other anchors; least comes first."""
         network = self.beside is not None and self.beside.network is not None
@@ -43,8 +59,8 @@ class AnchorFilter:
 
     @repeatable
     @torch.no_grad()
-    def changes(self, decoded: Mapping[int, Yuv420], poc: int, noise: float, sights: Sequence[Sight]) -> list[Planes]:
-        """What is to be added to one of the decoded anchors of a segment, in levels, for each of several sights.
+    def changes(self, decoded: Mapping[int, Yuv420], poc: int, noise: float, sights: Sequence[Sight]) -> list[Change]:
+        """What is to be added to one of the decoded anchors of a segment, for each of several sights.
 
         `noise` is the RMS error of the anchors. Neighbours are the nearest of them on either side, aligned once for all
         sights. Where a sight does not ask for them, and where there are none, the anchor is filtered alone.
@@ -63,19 +79,30 @@ class AnchorFilter:
             changes.append(self._change(planes, near, noises))
         return changes
 
-    def _change(self, planes: Tensor, near: Sequence[Tensor], noises: Tensor) -> Planes:
-        """What the filter for so many neighbours adds to packed planes, in levels."""
+    def _change(self, planes: Tensor, near: Sequence[Tensor], noises: Tensor) -> Change:
+        """What the filter for so many neighbours says of packed planes."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             if self.beside is not None and near:
-                change = self.beside(planes, near, noises)
+                said = by_plane(self.beside(planes, near, noises), self.beside.config.corrections)
             else:
-                change = self.alone(planes, noises)
-        return crop_planes(unpacked(change * ((1 << self.info.bit_depth) - 1)), self.info.width, self.info.height)
+                said = unpacked(self.alone(planes, noises))
+        y, u, v = crop_planes(said, self.info.width, self.info.height)
+        peak = (1 << self.info.bit_depth) - 1
+        return Change((y[:, :1] * peak, u[:, :1] * peak, v[:, :1] * peak), (_in_bytes(y), _in_bytes(u), _in_bytes(v)))
 
-    def added(self, picture: Yuv420, change: Planes, strengths: Sequence[int]) -> Planes:
-        """An anchor and so many eighths of the change to each of its planes, in levels, not yet rounded."""
-        planes = zip(in_levels(picture, self.device), change, strengths, strict=True)
-        y, u, v = (plane + added * (strength / FULL_STRENGTH) for plane, added, strength in planes)
+    def added(self, picture: Yuv420, change: Change, strengths: Sequence[int], corrections: Sequence[int]) -> Planes:
+        """An anchor and so many eighths of its planes' changes and corrections, in levels, not yet rounded.
+
+        `corrections` are those of Y, then of U and V; () if none is added.
+        """
+        step, rest, shown = correction_step(self.info.bit_depth) / FULL_STRENGTH, list(corrections), []
+        planes = zip(in_levels(picture, self.device), *change, strengths, strict=True)
+        for plane, added, maps, strength in planes:
+            own, rest = rest[: maps.shape[1]], rest[maps.shape[1] :]
+            plane = plane + added * (strength / FULL_STRENGTH)
+            parts = zip(torch.split(maps, 1, 1), own, strict=True) if own else ()
+            shown.append(sum((part * (step * weight) for part, weight in parts if weight), start=plane))
+        y, u, v = shown
         return y, u, v
 
     def shown(self, planes: Planes, wiener: Sequence[int]) -> Yuv420:
@@ -105,3 +132,13 @@ class AnchorFilter:
     def _planes(self, picture: Yuv420) -> Tensor:
         """Packed planes of a picture in [0,1], filled up to even sizes."""
         return planes_of(pad(picture, 2), self.device)
+
+
+def correction_step(bit_depth: int) -> float:
+    """What one step of a correction is, in levels."""
+    return ((1 << bit_depth) - 1) / (255 * CORRECTION_STEPS)
+
+
+def _in_bytes(said: Tensor) -> Tensor:
+    """The corrections (1,n,h,w) of what a filter says of a plane (1,1+n,h,w) in [0,1], in steps."""
+    return (said[:, 1:] * (255 * CORRECTION_STEPS)).round().clamp(-127, 127).to(torch.int8)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ncm import FrameSynthesis
 
 from ..learned.zeroed import zeroed
-from ..video.colour import in_levels, packed, planes_to_rgb, rgb_to_planes, unpacked
+from ..video.colour import Planes, in_levels, packed, planes_to_rgb, rgb_to_planes, unpacked
 from ..video.picture import Colour, Yuv420
 from .alignment import aligned
 from .postfilter import PLANES, QUIET, Block, PostFilter, PostFilterConfig, loudness, with_loudness
@@ -36,16 +36,25 @@ class NeighbourConfig(PostFilterConfig):
 
     reach: int = 2  # neighbours on each side
     network: str = ""  # what it makes of the nearest on both sides are three more neighbours; none by default
+    luma_corrections: int = 0
+    chroma_corrections: int = 0  # of each of U and V
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.reach < 1:
             raise ValueError(f"reach {self.reach} must be 1 and more")
+        if min(self.corrections) < 0:
+            raise ValueError(f"corrections {self.corrections} must not be below 0")
 
     @property
     def places(self) -> tuple[int, ...]:
         """Where neighbours are, in the order in which the filter sees them: -1, 1, -2, 2 and so on."""
         return tuple(side * away for away in range(1, self.reach + 1) for side in (-1, 1))
+
+    @property
+    def corrections(self) -> tuple[int, int, int]:
+        """How many corrections there are of Y, U and V."""
+        return self.luma_corrections, self.chroma_corrections, self.chroma_corrections
 
     @property
     def seen(self) -> int:
@@ -66,6 +75,8 @@ class Weighed(NamedTuple):
 class NeighbourFilter(nn.Module):
     """Tells errors from what was in the picture, by its neighbours too; `start_from` takes over another filter.
 
+    Corrections are further maps, by which no picture is better in the mean. Each may be added, with a weight that an
+    encoder finds for the pictures at hand.
     `network` is the one that the config names. It belongs to another weights file, so it is not part of this module.
     """
 
@@ -81,6 +92,8 @@ class NeighbourFilter(nn.Module):
         self.blocks = nn.Sequential(*(Block(config.width) for _ in range(config.blocks)))
         self.last = zeroed(nn.Conv2d(config.width, PLANES, 3, padding=1))
         self.shares = zeroed(nn.Conv2d(config.width, 2 * config.seen, 3, padding=1))
+        luma, u, v = config.corrections
+        self.corrections = nn.Conv2d(config.width, 4 * luma + u + v, 3, padding=1) if luma or u else None
         if network is not None:
             nn.init.constant_(self.shares.bias[-2:], START)  # type: ignore[index]
 
@@ -94,18 +107,22 @@ class NeighbourFilter(nn.Module):
         """Take the weights of a filter that sees less; a fresh filter of ours then answers what that one does.
 
         But for what a prediction adds from the start. ValueError unless it has the same width, no more blocks and no
-        more neighbours.
+        more neighbours, and the same corrections or none.
         """
         fits = known.config.width == self.config.width and known.config.blocks <= self.config.blocks
-        if not fits or (isinstance(known, NeighbourFilter) and known.config.seen > self.config.seen):
-            raise ValueError(f"a filter of {known.config} does not fit into one of {self.config}")
         own = self.state_dict()
+        if isinstance(known, NeighbourFilter):
+            corrects = known.config.corrections in ((0, 0, 0), self.config.corrections)
+            fits = fits and known.config.seen <= self.config.seen and corrects
+        if not fits:
+            raise ValueError(f"a filter of {known.config} does not fit into one of {self.config}")
         for name, value in known.state_dict().items():
             own[name][tuple(map(slice, value.shape))] = value  # what further neighbours add comes last
 
     def forward(self, planes: Tensor, differences: Sequence[Tensor], noise: Tensor) -> Tensor:
-        """What is to be added to packed planes (B,6,h,w) in [0,1]; noise (B,) is their RMS error in RGB.
+        """What is to be added to packed planes (B,6,h,w) in [0,1], and then the corrections: (B,6+n,h,w).
 
+        n is 4 for each correction of luma, then 1 for each of U and of V. noise (B,) is the RMS error in RGB.
         `differences` are those of the function of that name, and of what is `predicted` if the config names a network.
         """
         noise = noise.view(-1, 1, 1, 1)
@@ -118,9 +135,13 @@ class NeighbourFilter(nn.Module):
         shares = [share[:, LUMA_CHROMA] for share in torch.split(self.shares(features).float(), 2, 1)]
         change = self.last(features).float()
         if self.network is None:
-            return (change + _pull(change, near, shares)) * noise
-        change = change + _pull(change, near[:-1], shares[:-1])
-        return (change + shares[-1] * _agreeing(differences[-1], change)) * noise
+            change = change + _pull(change, near, shares)
+        else:
+            change = change + _pull(change, near[:-1], shares[:-1])
+            change = change + shares[-1] * _agreeing(differences[-1], change)
+        if self.corrections is not None:
+            change = torch.cat([change, self.corrections(features).float()], 1)
+        return change * noise
 
 
 def _pull(change: Tensor, near: Sequence[Weighed], shares: Sequence[Tensor]) -> Tensor:
@@ -143,6 +164,17 @@ def _agreeing(difference: Tensor, change: Tensor) -> Tensor:
 def planes_of(picture: Yuv420, device: torch.device | str = "cpu") -> Tensor:
     """Packed planes (1,6,h,w) in [0,1] of a picture with even sizes."""
     return packed(in_levels(picture, device)) / ((1 << picture.bit_depth) - 1)
+
+
+def by_plane(added: Tensor, corrections: Sequence[int]) -> Planes:
+    """What a filter answers (B,6+n,h,w), for Y (B,1+a,2h,2w), U (B,1+b,h,w) and V (B,1+c,h,w).
+
+    The change comes first, then the corrections; a, b and c are how many these are.
+    """
+    luma, u, v = corrections
+    change, more_y, more_u, more_v = torch.split(added, [PLANES, 4 * luma, u, v], 1)
+    y = F.pixel_shuffle(torch.cat([change[:, :4], more_y], 1), 2)
+    return y, torch.cat([change[:, 4:5], more_u], 1), torch.cat([change[:, 5:], more_v], 1)
 
 
 def differences(planes: Tensor, neighbours: Sequence[Tensor | None]) -> list[Tensor]:

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from ..bitstream.syntax import Sight
 from ..bitstream.units import BFramePacket
 from ..errors import StreamError
-from ..video.colour import Planes
 from ..video.picture import Yuv420
-from .anchor_filter import AnchorFilter
+from .anchor_filter import AnchorFilter, Change
 from .predictor import Predictor
 from .records import Choice, Interval, ToWrite
 
@@ -113,24 +112,25 @@ class ChangeTask:
     noise: float
     sights: Sequence[Sight]
 
-    def run(self, predictor: Predictor) -> list[Planes]:
-        """What is to be added, in levels, for each sight."""
+    def run(self, predictor: Predictor) -> list[Change]:
+        """What is to be added, for each sight."""
         return _filter_of(predictor).changes(self.decoded, self.poc, self.noise, self.sights)
 
 
 @dataclass(frozen=True)
 class FilterTask:
-    """Filter one decoded anchor: so many eighths of the change to each plane, and Wiener filters if there are any."""
+    """Filter one decoded anchor: eighths of the change to each plane, of corrections, and Wiener filters, if any."""
 
     change: ChangeTask
     strengths: Sequence[int]
+    corrections: Sequence[int]
     wiener: Sequence[int]
 
     def run(self, predictor: Predictor) -> Yuv420:
         """The anchor as it is shown."""
         decoded, anchor_filter = self.change.decoded[self.change.poc], _filter_of(predictor)
         (change,) = self.change.run(predictor)
-        return anchor_filter.shown(anchor_filter.added(decoded, change, self.strengths), self.wiener)
+        return anchor_filter.shown(anchor_filter.added(decoded, change, self.strengths, self.corrections), self.wiener)
 
 
 def change_tasks(

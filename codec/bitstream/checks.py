@@ -25,6 +25,7 @@ def check_unit(unit: Unit, header: Header) -> None:
         "neighbours are of no use without strengths": bool(unit.sight) and not unit.strengths,
         "Wiener filters come after strengths, with their weights for each plane": bool(unit.wiener)
         and (not unit.strengths or len(unit.wiener) != 3 * len(PAIRS)),
+        "corrections are of a filter that sees neighbours": bool(unit.corrections) and not unit.sight,
         f"a hash is not {HASH_BYTES} bytes": any(len(item) != HASH_BYTES for item in unit.hashes),
     }
     told = segment_problem(segment, header.intra_period) or times_problem(unit.pts, header.time_base)

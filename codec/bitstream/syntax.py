@@ -23,10 +23,12 @@ MAX_PICTURES = 1 << 16  # of a segment
 MAX_TIME = 1 << 61
 GROUP_BYTES = 2048
 SKIPPABLE = 64  # a reader passes over options of the header that it does not know from this tag on
-HASHED, POSTFILTER, WIENER = 1, 2, 16  # extras of a segment; what its filter sees is added
+HASHED, POSTFILTER, WIENER, CORRECTED = 1, 2, 16, 32  # extras of a segment; what its filter sees is added
 FULL_STRENGTH = 8  # of the post-filter: what its network says
 PAIRS = ((0, 1), (0, 2), (1, -1), (1, 0), (1, 1), (2, 0))  # of a Wiener filter: rows down, columns right; and opposite
 LARGEST_WEIGHT = 127  # of a pair, for anchors
+MAX_CORRECTIONS, LARGEST_CORRECTION = 64, 127  # of a filter in all; of one, in eighths
+CORRECTION_STEPS = 32  # of a correction, in a level of 8 bit
 
 
 class Kind(IntEnum):
@@ -200,9 +202,10 @@ SEGMENT = (
         "extras",
         "byte",
         "a sum: 1 if a HASHES packet follows, 2 if the anchors are shown filtered by the model, 4 if they are filtered "
-        "beside their neighbours, 8 if also by what a network makes of these, 16 if Wiener filters come last",
+        "beside their neighbours, 8 if also by what a network makes of these, 16 if Wiener filters come last, 32 if "
+        "corrections are added",
         0,
-        HASHED + POSTFILTER + Sight.PREDICTION + WIENER,
+        HASHED + POSTFILTER + Sight.PREDICTION + WIENER + CORRECTED,
     ),
     Field(
         "strengths",
@@ -220,6 +223,22 @@ SEGMENT = (
         -LARGEST_WEIGHT,
         LARGEST_WEIGHT,
         count=lambda v: 3 * len(PAIRS) if v["extras"] & WIENER else 0,
+    ),
+    Field(
+        "corrected",
+        "uints",
+        "how many corrections the filter has",
+        1,
+        MAX_CORRECTIONS,
+        count=lambda v: 1 if v["extras"] & CORRECTED else 0,
+    ),
+    Field(
+        "corrections",
+        "sints",
+        "how much of each correction is added, in eighths: first those of Y, then those of U and V",
+        -LARGEST_CORRECTION,
+        LARGEST_CORRECTION,
+        count=lambda v: sum(v["corrected"]),
     ),
     Field(
         "shift",

@@ -16,7 +16,7 @@ from . import syntax
 from .fields import Cursor, Values, pack, unpack
 from .limits import Budget, segment_problem, times_problem
 from .presentation import presentation_of
-from .syntax import HASHED, POSTFILTER, WIENER, Kind, Sight
+from .syntax import CORRECTED, HASHED, POSTFILTER, WIENER, Kind, Sight
 
 HASH_BYTES = 8
 T = TypeVar("T")
@@ -93,8 +93,9 @@ class Unit:
     `pts` is one time a picture and `hashes` one hash a picture or none, in display order. `anchor_packets` are in
     coding order, numbered from `first_anchor` in display order; `anchor_quality_qdb` is the PSNR of what they decode to
     in quarters of a dB, 0 = unknown. `strengths` is of the filter that anchors are shown by, in eighths for each plane;
-    () if there is none; `sight` is what it sees of neighbouring anchors. `wiener` are weights of Wiener filters that
-    come last, one plane after another; () if there are none. A damaged unit lacks what `damage` says.
+    () if there is none; `sight` is what it sees of neighbouring anchors. `corrections` are how much of each of its
+    corrections is added, in eighths, one plane after another; () if none is. `wiener` are weights of Wiener filters
+    that come last, likewise. A damaged unit lacks what `damage` says.
     `offset` is its SEGMENT packet's in the stream, `offsets` are those of the packets with the pictures' bytes, by POC.
     """
 
@@ -108,6 +109,7 @@ class Unit:
     coded: frozenset[int] = frozenset()
     strengths: tuple[int, ...] = ()
     sight: Sight = Sight.ALONE
+    corrections: tuple[int, ...] = ()
     wiener: tuple[int, ...] = ()
     offset: int = field(default=0, compare=False)
     offsets: dict[int, int] = field(default_factory=dict, compare=False)
@@ -193,6 +195,8 @@ def _segment_body(unit: Unit, header: Header) -> bytes:
         "extras": _extras(unit),
         "strengths": list(unit.strengths),
         "wiener": list(unit.wiener),
+        "corrected": [len(unit.corrections)] if unit.corrections else [],
+        "corrections": list(unit.corrections),
         "shift": drift[0],
         "steps": [b - a for a, b in pairwise(drift)],
         "coded": [int(picture.poc in unit.coded) for picture in segment.bframes()],
@@ -202,7 +206,7 @@ def _segment_body(unit: Unit, header: Header) -> bytes:
 
 def _extras(unit: Unit) -> int:
     filters = POSTFILTER * bool(unit.strengths) + unit.sight + WIENER * bool(unit.wiener)
-    return HASHED * bool(unit.hashes) + filters
+    return HASHED * bool(unit.hashes) + filters + CORRECTED * bool(unit.corrections)
 
 
 def read_segment(body: bytes, header: Header, budget: Budget) -> tuple[Unit, bool]:
@@ -229,7 +233,10 @@ def _filtering(values: Values, header: Header) -> dict[str, Any]:
         raise StreamError("SEGMENT packet: anchors beside their neighbours, without a filter for them")
     if values["wiener"] and not values["strengths"]:
         raise StreamError("SEGMENT packet: Wiener filters after a filter that is not there")
-    return {"strengths": tuple(values["strengths"]), "sight": sight, "wiener": tuple(values["wiener"])}
+    if values["corrections"] and not sight:
+        raise StreamError("SEGMENT packet: corrections of a filter that sees no neighbours")
+    found = {name: tuple(values[name]) for name in ("strengths", "corrections", "wiener")}
+    return {"sight": sight, **found}
 
 
 def _anchors_body(anchors: list[AnchorPacket]) -> bytes:

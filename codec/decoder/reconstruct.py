@@ -87,6 +87,9 @@ class Reconstructor:
         if unit.strengths and self.predictor.anchor_filter is None:
             problem = f"model {self.predictor.model.name!r} has no filter for anchors"
             found.append(Damage(unit.segment.first, problem))
+        elif self.predictor.anchor_filter is not None and not _corrects(self.predictor.anchor_filter, unit):
+            had, weighed = sum(self.predictor.anchor_filter.corrections), len(unit.corrections)
+            found.append(Damage(unit.segment.first, f"{weighed} corrections of anchors, and the filter has {had}"))
         return found + [Damage(poc, made.problem) for poc, made in segment.results() if made.problem]
 
     def _stand_in(self, poc: int, anchors: dict[int, Anchor]) -> Yuv420:
@@ -122,8 +125,14 @@ def begin_filters(
     """Hand out the decoded anchors of a unit, by POC, to be filtered as it says."""
     noise = noise_level(unit.anchor_quality_qdb)
     changes = change_tasks(anchor_filter, decoded, noise, [unit.sight])
-    tasks = {poc: FilterTask(change, unit.strengths, unit.wiener) for poc, change in changes.items()}
+    corrections = unit.corrections if _corrects(anchor_filter, unit) else ()
+    tasks = {poc: FilterTask(change, unit.strengths, corrections, unit.wiener) for poc, change in changes.items()}
     return AnchorsUnderWay(decoded, handed_out(executor, tasks))
+
+
+def _corrects(anchor_filter: AnchorFilter, unit: Unit) -> bool:
+    """Whether a filter has the corrections that a unit weighs, if it weighs any."""
+    return not unit.corrections or len(unit.corrections) == sum(anchor_filter.corrections)
 
 
 def noise_level(quality_qdb: int) -> float:

@@ -9,9 +9,8 @@ from ..bframe.wiener_filter import Fit, fits_of
 from ..bitstream.syntax import LARGEST_WEIGHT, PAIRS
 from ..video.colour import Planes, in_levels, plane_weights
 from ..video.picture import Colour
+from .anchor_strengths import WORTH
 from .coded_anchors import CodedAnchors
-
-WORTH = 1.0  # a percent of the error is worth so many percent of the bits, about, at the usual slopes of encoders
 
 
 def wiener_weights(

@@ -6,13 +6,12 @@ from dataclasses import replace
 from statistics import fmean
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..bframe.anchor_filter import AnchorFilter
+from ..bframe.anchor_filter import AnchorFilter, Change
 from ..bframe.records import Anchor
 from ..bframe.tasks import change_tasks
-from ..bitstream.syntax import FULL_STRENGTH, Sight
+from ..bitstream.syntax import Sight
 from ..bitstream.units import Unit
 from ..decoder.reconstruct import begin_filters, noise_level, unfiltered
 from ..gop.periods import SourceSegment
@@ -20,6 +19,7 @@ from ..parallel.executor import Executor, handed_out
 from ..video.colour import Planes
 from ..video.metrics import Quality, compare, psnr, rgb_of, structural_weight
 from ..video.picture import Colour, Yuv420
+from .anchor_strengths import best_strengths
 from .anchor_wiener import wiener_weights
 from .coded_anchors import CodedAnchors, mean_quality
 
@@ -28,7 +28,7 @@ class DistortionMeter:
     """Compares pictures with their source by a measure; anchors are filtered, if at all, by `postfilter`.
 
     The work of that is handed to an executor whose predictor has the same filter. Where the anchors' codec has
-    `restored` luma by Wiener filters of its own, chroma alone gets others.
+    `restored` luma by Wiener filters of its own, chroma alone gets others, and corrections.
     """
 
     def __init__(
@@ -79,22 +79,23 @@ class DistortionMeter:
         return max([coded, *filtered], key=self._mean)
 
     def _filtered(
-        self, coded: CodedAnchors, postfilter: AnchorFilter, changes: dict[int, Planes], sight: Sight
+        self, coded: CodedAnchors, postfilter: AnchorFilter, changes: dict[int, Change], sight: Sight
     ) -> CodedAnchors:
         """The anchors post-filtered by these changes, with the strengths of least error."""
         decoded = coded.decoded
         weights = {poc: self._weight(coded.source.at(poc).picture) for poc in decoded}
-        strengths = tuple(_strength(coded.source, decoded, changes, weights, plane) for plane in range(3))
-        if not any(strengths):
+        strengths = best_strengths(coded, changes, weights, self.colour, luma=not self.restored)
+        if not any(strengths.change) and not strengths.corrections:
             return coded
 
         def planes() -> Iterator[tuple[int, Planes]]:
             """Made one by one, as those of all anchors at once would take as much memory as the changes."""
-            return ((poc, postfilter.added(plain, changes[poc], strengths)) for poc, plain in decoded.items())
+            return ((poc, postfilter.added(plain, changes[poc], *strengths)) for poc, plain in decoded.items())
 
         def shown(wiener: tuple[int, ...]) -> CodedAnchors:
             anchors = {poc: Anchor(decoded[poc], postfilter.shown(added, wiener)) for poc, added in planes()}
-            return self._shown(coded, anchors, replace(coded.unit, strengths=strengths, sight=sight, wiener=wiener))
+            unit = replace(coded.unit, strengths=strengths.change, corrections=strengths.corrections)
+            return self._shown(coded, anchors, replace(unit, sight=sight, wiener=wiener))
 
         wiener = wiener_weights(coded, planes(), self.colour, luma=not self.restored)
         return max((shown(each) for each in dict.fromkeys([(), wiener])), key=self._mean)
@@ -124,25 +125,6 @@ class DistortionMeter:
 def quality_of(source: Yuv420, shown: Yuv420, colour: Colour, measure: str) -> Quality:
     """PSNR of a picture as it is shown, and the measure; MS-SSIM, which takes longer, only if it is that."""
     return compare(source, shown, colour, with_ms_ssim=measure == "ms_ssim")
-
-
-def _strength(
-    source: SourceSegment,
-    decoded: dict[int, Yuv420],
-    changes: dict[int, Planes],
-    weights: dict[int, Tensor],
-    plane: int,
-) -> int:
-    """How much of the changes leaves the least squared error of a plane, weighed, over all anchors, in eighths."""
-    wanted = size = 0.0
-    for poc, planes in changes.items():
-        change = planes[plane][0, 0].double().cpu().numpy()
-        weight = F.interpolate(weights[poc], change.shape, mode="area")[0, 0].numpy()
-        error = source.at(poc).picture.planes[plane].astype(float) - decoded[poc].planes[plane]
-        wanted += float((weight * change * error).sum())
-        size += float((weight * change * change).sum())
-    best = wanted / size if size else 0.0
-    return max(0, min(2 * FULL_STRENGTH, round(FULL_STRENGTH * best)))
 
 
 def _quality_qdb(qualities: dict[int, Quality]) -> int:

@@ -41,6 +41,7 @@ class NeighbourTraining(CodecTraining):
     codec: NeighbourConfig = field(default_factory=NeighbourConfig)
     missing: float = 0.1  # part of the samples that lack the neighbours of one side or of both
     encoders: tuple[str, ...] = ()  # codecs of anchors whose pictures are learnt from; all by default
+    together: bool = False  # the samples of a batch are of one decoded clip, as weights of corrections are found in it
     pictures: int = 0  # so many are learnt from, what is seen beside them found once; 0 = all, found anew for each crop
 
     table = "neighbour"
@@ -102,13 +103,22 @@ class NeighbourSampler(Sampler):
     def batch(self, number: int) -> Batch:
         """The batch of this number."""
         size, seed = self.config.batch, self.config.seed
+        rngs = [np.random.default_rng((seed, n)) for n in range(number * size, (number + 1) * size)]
+        first = self.one(rngs[0])
+        ones = [first, *(self.one(rng, first if self.config.together else None) for rng in rngs[1:])]
         sample = self.kept_sample if self.pool else self.sample
-        drawn = [sample(np.random.default_rng((seed, n))) for n in range(number * size, (number + 1) * size)]
+        drawn = [sample(rng, one) for rng, one in zip(rngs, ones, strict=True)]
         return Batch(*(torch.cat(parts) for parts in zip(*drawn, strict=True)))
 
-    def sample(self, rng: np.random.Generator) -> Batch:
+    def one(self, rng: np.random.Generator, like: Decoded | None = None) -> Decoded:
+        """A picture to learn from, of the same decoded clip as another one if that is given."""
+        if like is not None:
+            frames = self._frames(like)
+            return like._replace(frame=frames[rng.integers(len(frames))])
+        return self.pool[rng.integers(len(self.pool))] if self.pool else self._drawn_picture(rng)
+
+    def sample(self, rng: np.random.Generator, one: Decoded) -> Batch:
         """One picture, cropped and turned at random, time perhaps reversed, neighbours perhaps taken away."""
-        one = self._drawn_picture(rng)
         turn = _drawn_turn(rng, one.clip, self.config)
         backwards, lacks = bool(rng.random() < 0.5), _drawn_lacks(rng, self.config.missing)
         decoded, original = _pictures(self.library, one)
@@ -120,9 +130,8 @@ class NeighbourSampler(Sampler):
         past, *future = (wide(F.pad(planes, (MARGIN,) * 4, "replicate")) for planes in (decoded, *near))
         return _batch_of(past, turn(original), torch.cat(future, 1), _noise(self.library, one))
 
-    def kept_sample(self, rng: np.random.Generator) -> Batch:
+    def kept_sample(self, rng: np.random.Generator, one: Decoded) -> Batch:
         """The same of a picture of the pool, with what is seen beside it as it was found once."""
-        one = self.pool[rng.integers(len(self.pool))]
         turn = _drawn_turn(rng, one.clip, self.config)
         backwards, lacks = bool(rng.random() < 0.5), _drawn_lacks(rng, self.config.missing)
         decoded, original = (turn(planes) for planes in _pictures(self.library, one))
@@ -135,6 +144,12 @@ class NeighbourSampler(Sampler):
         gone = [lacks[place % 2] if place < places else any(lacks) for place in range(len(near))]
         near = [planes * (not missing) for planes, missing in zip(near, gone, strict=True)]
         return _batch_of(decoded, original, torch.cat(near, 1), _noise(self.library, one))
+
+    def _frames(self, like: Decoded) -> list[int]:
+        """The frames of a decoded clip that may be learnt from."""
+        if self.pool:
+            return [one.frame for one in self.pool if one[:2] == like[:2]]
+        return [frame for first, last in like.clip.runs for frame in range(first + 1, last)]
 
     def _drawn_pool(self, count: int) -> list[Decoded]:
         """So many different pictures, the same ones for a seed; fewer if there are not as many."""
@@ -247,12 +262,18 @@ def _drawn_lacks(rng: np.random.Generator, missing: float) -> tuple[bool, bool]:
 
 
 def held_out(library: Library, config: NeighbourTraining) -> Iterator[ValidationItem]:
-    """The middle frame of held-out clips in all their decoded versions, one clip a scene, both neighbours there."""
+    """The middle frame of held-out clips in all their decoded versions, one clip a scene, both neighbours there.
+
+    Where samples are `together`, it is the first, the middle and the last such frame of each clip.
+    """
     for clip in validation_clips(library):
         first, last = max(clip.runs, key=lambda run: run[1] - run[0])
         for version in _versions(library, clip, config):
-            made = library.passes(clip)[version]
-            if last - first < 2 * made.distance[clip.name]:
+            away = library.passes(clip)[version].distance[clip.name]
+            if last - first < 2 * away:
                 continue
-            one = Decoded(clip, version, (first + last) // 2)
-            yield ValidationItem(f"{clip.name}-{version}", _whole(library, one, config.codec), clip.width, clip.height)
+            middle = (first + last) // 2
+            frames = {first + away, middle, last - away} if config.together else {middle}
+            wholes = [_whole(library, Decoded(clip, version, frame), config.codec) for frame in sorted(frames)]
+            batch = Batch(*(torch.cat(parts) for parts in zip(*wholes, strict=True)))
+            yield ValidationItem(f"{clip.name}-{version}", batch, clip.width, clip.height)

@@ -4,6 +4,7 @@
 Any decoded pass will do. Those of strong encoders are what it is for: `codec train decode-passes --strong`.
 """
 
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -11,14 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...bframe.neighbour_filter import NeighbourConfig, NeighbourFilter
+from ...bframe.neighbour_filter import NeighbourConfig, NeighbourFilter, by_plane
 from ...bframe.postfilter import PLANES, PostFilter
+from ...encoder.anchor_strengths import EVEN
 from ...errors import ModelError
 from ...models import store
 from ...models.neighbour_file import load_neighbour, save_neighbour
 from ...models.network_file import load_network
 from ...models.open import load_file
 from ...models.registry import find
+from ...video.colour import packed, unpacked
 from ..data import Library
 from ..neighbour_samples import CPU, NeighbourSampler, NeighbourTraining, compared, held_out
 from ..precision import mixed_precision
@@ -27,6 +30,7 @@ from ..sampling import Batch
 from ..task import Items, Task, Validation
 from .postfilter import decibels, remaining
 
+USUAL, UNEVEN = 2.0, 1e-4  # of a correction's weight, and what its squared logarithm counts
 UNFORESEEN = 0.2  # part of the samples that lack what a network makes of their neighbours
 
 NeighbourRun = Run[NeighbourFilter, NeighbourTraining]
@@ -53,8 +57,13 @@ class NeighbourTask(Task[NeighbourFilter, NeighbourTraining]):
         batch = batch if run.config.pictures else compared(batch, run.model.network)
         batch = _perhaps_unforeseen(batch, run.config.codec, rng)
         with mixed_precision(batch.past.device, run.config.bf16):
-            change = run.model(batch.past, torch.split(batch.future, PLANES, 1), batch.noise)
-        return remaining(batch.target - batch.past, change, batch.noise)
+            added = run.model(batch.past, torch.split(batch.future, PLANES, 1), batch.noise)
+        error = batch.target - batch.past
+        if run.model.corrections is None:
+            return remaining(error, added, batch.noise)
+        change, uneven = weighed(error, added, run.config.codec.corrections)
+        terms = remaining(error, change, batch.noise)
+        return {**terms, "loss": terms["loss"] + UNEVEN * uneven}
 
     def items(self, run: NeighbourRun, library: Library) -> Items:
         """Whole decoded pictures, `past`, of held-out clips."""
@@ -95,8 +104,26 @@ def gain(model: NeighbourFilter, batch: Batch) -> float:
 
     The batch is one that `compared` has made.
     """
-    change = model(batch.past, torch.split(batch.future, PLANES, 1), batch.noise)
-    return decibels(batch.target - batch.past, change)
+    error, added = batch.target - batch.past, model(batch.past, torch.split(batch.future, PLANES, 1), batch.noise)
+    return decibels(error, added if model.corrections is None else weighed(error, added, model.config.corrections)[0])
+
+
+def weighed(error: Tensor, added: Tensor, corrections: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The change (B,6,h,w) with corrections by the weights that leave the least error of the batch, plane by plane.
+
+    `added` (B,6+n,h,w) is what the filter answers. No gradient goes through the weights: where the error is least, it
+    does not change with them. A scalar says how far the weights of corrections are from USUAL, in squared logarithms;
+    they are coded in eighths.
+    """
+    planes, uneven = [], added.new_zeros(())
+    for maps, wanted in zip(by_plane(added.float(), corrections), unpacked(error), strict=True):
+        flat = maps.transpose(0, 1).flatten(1)
+        gram, cross = flat @ flat.mT, flat @ wanted.flatten()
+        weights = torch.linalg.solve(gram + torch.diag(EVEN * gram.diagonal() + 1e-12), cross)
+        planes.append((weights.detach().view(1, -1, 1, 1) * maps).sum(1, keepdim=True))
+        uneven = uneven + (weights[1:].square() / USUAL**2 + 1e-6).log().square().sum()
+    y, u, v = planes
+    return packed((y, u, v)), uneven
 
 
 def _start(model: NeighbourFilter, path: Path) -> None:

@@ -103,12 +103,17 @@ def test_neighbours_are_the_nearest_anchors_and_none_is_filtered_alone():
 
     def change(filters, pocs, poc, *, neighbours=True):
         sight = Sight.NEIGHBOURS if neighbours else Sight.ALONE
-        return filters.changes({p: decoded[p] for p in pocs}, poc, 0.02, [sight])[0][0]
+        return filters.changes({p: decoded[p] for p in pocs}, poc, 0.02, [sight])[0].planes[0]
 
     assert torch.equal(change(beside, [5], 5), change(alone, [5], 5))
     assert torch.equal(change(beside, [3, 5, 9], 5, neighbours=False), change(alone, [5], 5))
     assert not torch.equal(change(beside, [3, 5], 5), change(alone, [5], 5))
     assert not torch.equal(change(beside, [3, 5, 9], 3), change(beside, [3, 5], 3))
+
+
+def against(change):
+    """A change that makes worse what the other one makes better."""
+    return change._replace(planes=tuple(-plane for plane in change.planes))
 
 
 def test_where_predictions_are_bad_they_are_not_seen(tmp_path, monkeypatch, foreseeing):
@@ -117,7 +122,7 @@ def test_where_predictions_are_bad_they_are_not_seen(tmp_path, monkeypatch, fore
 
     def worse(self, decoded, poc, noise, sights):
         (alone,) = changes(self, decoded, poc, noise, [Sight.ALONE])
-        return [tuple(-plane for plane in alone) if sight is Sight.PREDICTION else alone for sight in sights]
+        return [against(alone) if sight is Sight.PREDICTION else alone for sight in sights]
 
     monkeypatch.setattr(AnchorFilter, "changes", worse)
     codec.encode(src, **ENCODE | {"neighbours": foreseeing})
@@ -134,7 +139,7 @@ def test_far_apart_the_better_filter_is_taken(tmp_path, monkeypatch):
     def watched(self, decoded, poc, noise, sights):
         asked.extend(sights)
         made = zip(changes(self, decoded, poc, noise, sights), sights, strict=True)
-        return [tuple(-plane for plane in planes) if sight else planes for planes, sight in made]
+        return [against(change) if sight else change for change, sight in made]
 
     monkeypatch.setattr(AnchorFilter, "changes", watched)
     codec.encode(src, **ENCODE | {"gop": "fixed:4", "intra_period": 9})
@@ -212,7 +217,7 @@ def test_a_prediction_needs_anchors_on_both_sides(foreseeing):
     decoded = dict(zip((3, 5, 9), moving(3, 66, 50, step=3), strict=True))
 
     def change(pictures, poc):
-        return filters.changes(pictures, poc, 0.02, [Sight.PREDICTION])[0][0]
+        return filters.changes(pictures, poc, 0.02, [Sight.PREDICTION])[0].planes[0]
 
     assert not change(decoded, 3).any()  # it does nothing else
     first = change(decoded, 5)
@@ -227,7 +232,7 @@ def test_each_sight_is_filtered_as_if_it_were_the_only_one(foreseeing):
     decoded = dict(zip((3, 5, 9), moving(3, 66, 50, step=3), strict=True))
     assert len(filters.sights) == 3
     together = filters.changes(decoded, 5, 0.02, filters.sights)
-    for planes, sight in zip(together, filters.sights, strict=True):
+    for change, sight in zip(together, filters.sights, strict=True):
         (only,) = filters.changes(decoded, 5, 0.02, [sight])
-        assert all(torch.equal(a, b) for a, b in zip(planes, only, strict=True))
-    assert not torch.equal(together[0][0], together[1][0])
+        assert all(torch.equal(a, b) for a, b in zip(change.planes, only.planes, strict=True))
+    assert not torch.equal(together[0].planes[0], together[1].planes[0])

@@ -11,6 +11,7 @@ import torch
 from helpers import BUNNY, command, moving, read, write
 
 import codec
+from codec.bframe.anchor_filter import Change
 from codec.bframe.postfilter import PostFilter, PostFilterConfig
 from codec.bitstream.reader import StreamReader
 from codec.bitstream.syntax import Sight
@@ -63,6 +64,10 @@ def test_before_training_it_finds_nothing_to_change():
     assert not PostFilter(PostFilterConfig(width=4, blocks=2))(planes, torch.tensor([0.02])).any()
 
 
+def uncorrected(*planes):
+    return Change(planes, tuple(plane[:, :0].to(torch.int8) for plane in planes))
+
+
 class Halving:
     """A filter that knows the original: it would take out half of the errors of Y, double those of U, leave V."""
 
@@ -74,10 +79,11 @@ class Halving:
     def changes(self, decoded, poc, noise, sights):
         assert noise > 0
         y, u, v = (a - b for a, b in zip(in_levels(self.original), in_levels(decoded[poc]), strict=True))
-        return [(y / 2, -u, 0 * v) for _ in sights]
+        return [uncorrected(y / 2, -u, 0 * v) for _ in sights]
 
-    def added(self, picture, change, strengths):
-        return tuple(p + c * s / 8 for p, c, s in zip(in_levels(picture), change, strengths, strict=True))
+    def added(self, picture, change, strengths, corrections):
+        assert not corrections
+        return tuple(p + c * s / 8 for p, c, s in zip(in_levels(picture), change.planes, strengths, strict=True))
 
     def shown(self, planes, wiener):
         assert not wiener  # one picture of few bytes
@@ -111,7 +117,7 @@ class RightOnTheLeft(Halving):
     def changes(self, decoded, poc, noise, sights):
         y, u, v = (a - b for a, b in zip(in_levels(self.original), in_levels(decoded[poc]), strict=True))
         y[..., y.shape[-1] // 2 :] *= -1
-        return [(y, 0 * u, 0 * v) for _ in sights]
+        return [uncorrected(y, 0 * u, 0 * v) for _ in sights]
 
 
 @pytest.mark.parametrize(("measure", "used"), [("psnr_rgb", False), ("ms_ssim", True)])

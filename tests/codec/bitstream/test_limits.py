@@ -33,6 +33,8 @@ def segment(first=0, anchors=1, gap=1, *, leading=0, coded=0, first_anchor=0, sh
         "extras": extras,
         "strengths": [],
         "wiener": [],
+        "corrected": [],
+        "corrections": [],
         "shift": shift,
         "steps": [0] * ((anchors - 1) * gap + leading),
         "coded": [coded] * bframes,

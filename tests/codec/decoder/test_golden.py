@@ -12,7 +12,7 @@ from helpers import DATA, moving, write
 import codec
 from codec.bitstream.reader import StreamReader
 from codec.bitstream.syntax import Sight
-from codec.encoder import anchor_wiener
+from codec.encoder import anchor_strengths, anchor_wiener
 from codec.video.reader import open_source
 
 MODES = {
@@ -42,6 +42,13 @@ MODES = {
         "qp": 22,
         "postfilter": True,
     },
+    "golden-corrections": {
+        "mode": "bitneed",
+        "model": "small-filtered",
+        "neighbours": "small-neighbour-corrected",
+        "qp": 28,
+        "postfilter": True,
+    },
     "golden-fast": {"mode": "bitneed", "model": "fast", "qp": 12},  # by earlier weights
 }
 PAYLOADS = {
@@ -53,9 +60,14 @@ PAYLOADS = {
     "golden-neighbours": {2},
     "golden-predictions": {2},
     "golden-wiener": {2},
+    "golden-corrections": {2},
     "golden-fast": {6},
 }  # modes of the B-frames
-SIGHTS = {"golden-neighbours": {Sight.NEIGHBOURS}, "golden-predictions": {Sight.NEIGHBOURS, Sight.PREDICTION}}
+SIGHTS = {
+    "golden-neighbours": {Sight.NEIGHBOURS},
+    "golden-predictions": {Sight.NEIGHBOURS, Sight.PREDICTION},
+    "golden-corrections": {Sight.NEIGHBOURS},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -66,8 +78,8 @@ def weights(monkeypatch, tiny_weights):
 def update(name, tmp_path):
     src = write(tmp_path / "seq.y4m", moving(11, 66, 50))
     recon = DATA / f"{name}.y4m"
-    if name == "golden-wiener":
-        anchor_wiener.WORTH = 1e9  # a picture so small is hardly worth their bytes
+    if name in ("golden-wiener", "golden-corrections"):  # a picture so small is hardly worth their bytes
+        anchor_wiener.WORTH, anchor_strengths.WORTH = (1e9, 1.0) if name == "golden-wiener" else (0.0, 1e9)
     codec.encode(src, DATA / f"{name}.ncm", intra_period=6, metrics=False, hashes=True, recon=recon, **MODES[name])
 
 
@@ -105,6 +117,11 @@ def test_the_header_says_what_it_said(name):
 def test_its_filter_sees_what_it_saw(name):
     with (DATA / f"{name}.ncm").open("rb") as file:
         assert {unit.sight for unit in StreamReader(file).units()} == SIGHTS[name]
+
+
+def test_its_corrections_are_there():
+    with (DATA / "golden-corrections.ncm").open("rb") as file:
+        assert all(len(unit.corrections) == 4 for unit in StreamReader(file).units())
 
 
 def test_its_wiener_filters_are_there():

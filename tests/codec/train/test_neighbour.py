@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from corpus import logged, tiny_cache
 from recipes import FILTER
 
-from codec.bframe.neighbour_filter import PLANES, NeighbourConfig, differences, planes_of
+from codec.bframe.neighbour_filter import PLANES, NeighbourConfig, by_plane, differences, planes_of
 from codec.cli import main
 from codec.errors import InputError, ModelError
 from codec.models.neighbour_file import load_neighbour
@@ -22,7 +22,8 @@ from codec.train.loop import train_run
 from codec.train.neighbour_samples import MARGIN, NeighbourSampler, NeighbourTraining, Turn, compared, held_out
 from codec.train.ranks import Ranks
 from codec.train.sampling import Batch, CropAndTurn, turned
-from codec.train.tasks.neighbour import TASK
+from codec.train.tasks.neighbour import TASK, weighed
+from codec.video.colour import unpacked
 
 pytestmark = pytest.mark.usefixtures("one_thread", "weights")
 
@@ -37,12 +38,52 @@ def config():
     )
 
 
+def _sample(sampler, seed):
+    rng = np.random.default_rng(seed)
+    return sampler.sample(rng, sampler.one(rng))
+
+
 def test_training_takes_errors_out(config, library, tmp_path):
     train_run(TASK, replace(config, steps=30, lr=1e-2, log_every=10, ema=0.8), library, tmp_path, ranks=ALONE)
     losses, gains = logged(tmp_path, "loss"), logged(tmp_path, "valid_gain")
     assert losses[-1] < 0.8 * losses[0]
     assert gains[0] == 0 and gains[-1] > 0.5  # validated before the first step, and at the end
     assert load_neighbour(tmp_path / "best.safetensors").config == config.codec
+
+
+def test_corrections_are_learnt_for_a_clip_at_a_time(config, library, tmp_path):
+    """What is left of errors by the weights that suit a batch is less than by the filter that it starts from."""
+    once = replace(config, steps=30, lr=1e-2, log_every=10, ema=0.8)
+    train_run(TASK, once, library, tmp_path / "plain", ranks=ALONE)
+    start = str(tmp_path / "plain" / "best.safetensors")
+    sizes = replace(config.codec, luma_corrections=2, chroma_corrections=1)
+    freeze = tuple(f"{name}.*" for name in ("first", "beside", "gain", "blocks", "last", "shares"))
+    recipe = replace(once, codec=sizes, together=True, init=start, freeze=freeze)
+    train_run(TASK, recipe, library, tmp_path / "more", ranks=ALONE)
+    gains = logged(tmp_path / "more", "valid_gain")
+    assert min(gains) > logged(tmp_path / "plain", "valid_gain")[-1]
+    before, after = (load_neighbour(tmp_path / name / "best.safetensors") for name in ("plain", "more"))
+    assert after.config == sizes and torch.equal(before.last.weight, after.last.weight)
+
+
+@pytest.mark.parametrize("pictures", [0, 20])
+def test_a_batch_for_corrections_is_of_one_decoded_clip(config, library, pictures):
+    sampler = NeighbourSampler(library, replace(config, together=True, pictures=pictures))
+    first = sampler.one(np.random.default_rng(0))
+    more = [sampler.one(np.random.default_rng(n), first) for n in range(20)]
+    assert all(one[:2] == first[:2] for one in more) and len({one.frame for one in more}) > 1
+    assert len({sampler.one(np.random.default_rng(n)).clip.name for n in range(20)}) > 1
+
+
+def test_weights_of_a_batch_leave_the_least_error():
+    torch.manual_seed(0)
+    added = torch.randn(2, PLANES + 4 + 2, 4, 4)
+    error = torch.randn(2, PLANES, 4, 4)
+    change, uneven = weighed(error, added, (1, 1, 1))
+    y, *_ = by_plane(added, (1, 1, 1))
+    best = np.linalg.lstsq(y.transpose(0, 1).flatten(1).T.numpy(), unpacked(error)[0].flatten().numpy(), rcond=None)[0]
+    assert torch.allclose(unpacked(change)[0][:, 0], (y * torch.tensor(best).view(1, 2, 1, 1)).sum(1), atol=1e-3)
+    assert uneven > 0
 
 
 @pytest.mark.parametrize("flags", [(a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)])
@@ -71,7 +112,7 @@ def test_crops_are_compared_as_whole_pictures_are(library):
 
 def test_samples_do_not_depend_on_what_was_drawn_before(config, library):
     sampler = NeighbourSampler(library, config)
-    first, again = (sampler.sample(np.random.default_rng(3)) for _ in range(2))
+    first, again = (_sample(sampler, 3) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     batch = compared(sampler.batch(0))
     assert batch.past.shape == batch.target.shape == (2, PLANES, 16, 16)
@@ -139,7 +180,7 @@ def test_neighbours_are_as_far_as_they_were_coded(config, tmp_path):
     cache = tiny_cache(tmp_path / "tiny")
     one = replace(config, missing=0.0)
     apart = NeighbourSampler(Library(Corpus(cache)), one)
-    found = [apart.sample(np.random.default_rng(n)).future.split(PLANES, 1) for n in range(20)]
+    found = [_sample(apart, n).future.split(PLANES, 1) for n in range(20)]
     assert not any(part.any() for sample in found for part in sample[2:])  # five frames: none is four away on a side
     entries = json.loads((cache / "pass0.json").read_text())
     entries = {name: entry | {"distance": 1} for name, entry in entries.items() if name != "clip1"}
@@ -147,7 +188,7 @@ def test_neighbours_are_as_far_as_they_were_coded(config, tmp_path):
     together = NeighbourSampler(Library(Corpus(cache)), one)
     assert {clip.name for scenes in together.sources for scene in scenes for clip in scene} == {"clip2", "clip3"}
     for n in range(20):
-        assert all(part.any() for part in together.sample(np.random.default_rng(n)).future.split(PLANES, 1)[:2])
+        assert all(part.any() for part in _sample(together, n).future.split(PLANES, 1)[:2])
 
 
 def test_some_encoders_alone_are_learnt_from(config, tmp_path):
