@@ -27,6 +27,7 @@ AGREEING = 1.3  # the same of a prediction, from the picture as it is filtered s
 MADE = 3  # pictures that `predicted` makes
 START = 0.2  # of what a prediction that agrees differs by is taken before training
 LUMA_CHROMA = [0, 0, 0, 0, 1, 1]  # which share each of the packed planes has
+EVEN = 1e-4  # of a map's power, added to it where weights are found, so that maps nearly alike get no huge ones
 AROUND = 5  # samples of packed planes, across, over which the difference is measured
 
 

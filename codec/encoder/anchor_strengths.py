@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..bframe.anchor_filter import Change, correction_step
+from ..bframe.neighbour_filter import EVEN
 from ..bitstream.syntax import FULL_STRENGTH, LARGEST_CORRECTION
 from ..video.colour import in_levels, plane_weights
 from ..video.picture import Colour
@@ -23,7 +24,6 @@ from .coded_anchors import CodedAnchors
 
 WORTH = 1.0  # a percent of the error is worth so many percent of the bits, about, at the usual slopes of encoders
 BYTES = 1.0  # of a correction, in the stream
-EVEN = 1e-4  # of each map's power: added to it, so that maps that are nearly alike get no huge weights
 
 Vector = NDArray[np.float64]
 

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...bframe.neighbour_filter import NeighbourConfig, NeighbourFilter, by_plane
+from ...bframe.neighbour_filter import EVEN, NeighbourConfig, NeighbourFilter, by_plane
 from ...bframe.postfilter import PLANES, PostFilter
-from ...encoder.anchor_strengths import EVEN
 from ...errors import ModelError
 from ...models import store
 from ...models.neighbour_file import load_neighbour, save_neighbour
