@@ -4,7 +4,8 @@
 Neighbours are aligned anew for every crop, or once for each of a number of pictures.
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -95,6 +96,9 @@ class NeighbourSampler(Sampler):
         assert isinstance(config, NeighbourTraining)
         super().__init__(library, config)
         self.pool = self._drawn_pool(config.pictures)
+        self.frames: dict[tuple[int, str, int], list[int]] = defaultdict(list)  # of the pool, by decoded clip
+        for one in self.pool:
+            self.frames[_clip_of(one)].append(one.frame)
         path = find(config.codec.network) if config.codec.network and self.pool else None
         self.network = None if path is None else load_network(path, CPU)
         self.how = f"reach {config.codec.reach} {'' if path is None else fingerprint_of(path).hex()}"
@@ -108,7 +112,7 @@ class NeighbourSampler(Sampler):
         ones = [first, *(self.one(rng, first if self.config.together else None) for rng in rngs[1:])]
         sample = self.kept_sample if self.pool else self.sample
         drawn = [sample(rng, one) for rng, one in zip(rngs, ones, strict=True)]
-        return Batch(*(torch.cat(parts) for parts in zip(*drawn, strict=True)))
+        return _together(drawn)
 
     def one(self, rng: np.random.Generator, like: Decoded | None = None) -> Decoded:
         """A picture to learn from, of the same decoded clip as another one if that is given."""
@@ -148,7 +152,7 @@ class NeighbourSampler(Sampler):
     def _frames(self, like: Decoded) -> list[int]:
         """The frames of a decoded clip that may be learnt from."""
         if self.pool:
-            return [one.frame for one in self.pool if one[:2] == like[:2]]
+            return self.frames[_clip_of(like)]
         return [frame for first, last in like.clip.runs for frame in range(first + 1, last)]
 
     def _drawn_pool(self, count: int) -> list[Decoded]:
@@ -207,6 +211,11 @@ def _foreseen(network: FrameSynthesis, batch: Batch) -> list[Tensor]:
     return [(each - batch.past) * there for each in made]
 
 
+def _clip_of(one: Decoded) -> tuple[int, str, int]:
+    """Which clip of which corpus a picture is of, in which decoded pass."""
+    return one.clip.corpus, one.clip.name, one.version
+
+
 def _versions(library: Library, clip: Clip, config: NeighbourTraining) -> list[int]:
     """The decoded passes that have a clip, coded by an encoder that is to be learnt from."""
     return [
@@ -247,6 +256,11 @@ def _batch_of(decoded: Tensor, original: Tensor, near: Tensor, noise: float) -> 
     return Batch(decoded, original, near, torch.zeros(1), torch.tensor([noise]))
 
 
+def _together(samples: Iterable[Batch]) -> Batch:
+    """Samples of one size as one batch."""
+    return Batch(*(torch.cat(parts) for parts in zip(*samples, strict=True)))
+
+
 def _drawn_turn(rng: np.random.Generator, clip: Clip, config: NeighbourTraining) -> Turn:
     size = config.crop // 2
     x, y = (int(rng.integers(side // 2 - size + 1)) for side in (clip.width, clip.height))
@@ -275,5 +289,4 @@ def held_out(library: Library, config: NeighbourTraining) -> Iterator[Validation
             middle = (first + last) // 2
             frames = {first + away, middle, last - away} if config.together else {middle}
             wholes = [_whole(library, Decoded(clip, version, frame), config.codec) for frame in sorted(frames)]
-            batch = Batch(*(torch.cat(parts) for parts in zip(*wholes, strict=True)))
-            yield ValidationItem(f"{clip.name}-{version}", batch, clip.width, clip.height)
+            yield ValidationItem(f"{clip.name}-{version}", _together(wholes), clip.width, clip.height)

@@ -7,25 +7,21 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from anchors import coded_anchors
 from helpers import moving, write
 
 import codec
 from codec.bframe.anchor_filter import AnchorFilter, Change
 from codec.bframe.neighbour_filter import by_plane
-from codec.bframe.records import Anchor
 from codec.bitstream.reader import StreamReader
 from codec.bitstream.syntax import CORRECTION_STEPS, Sight
-from codec.bitstream.units import AnchorPacket, Unit
 from codec.bitstream.writer import StreamWriter
 from codec.encoder.anchor_strengths import Strengths, best_strengths
-from codec.encoder.coded_anchors import CodedAnchors
-from codec.gop.periods import SourceSegment
-from codec.gop.structure import Segment
 from codec.models.neighbour_file import load_neighbour
 from codec.models.open import load as load_model
 from codec.models.registry import find
 from codec.video.colour import in_levels
-from codec.video.picture import Colour, Frame, VideoInfo, Yuv420
+from codec.video.picture import Colour, VideoInfo, Yuv420
 
 CORRECTED = {
     "mode": "bitfree",
@@ -51,16 +47,6 @@ def always(monkeypatch):
     monkeypatch.setattr("codec.encoder.anchor_strengths.WORTH", 1e9)
 
 
-def coded(decoded, originals, size):
-    """Anchors of so many bytes each."""
-    segment = Segment(0, (1,) * (len(originals) - 1))
-    source = SourceSegment(segment, tuple(Frame(n, picture) for n, picture in enumerate(originals)))
-    packets = [AnchorPacket(n, n == 0, bytes(size)) for n in range(len(originals))]
-    unit = Unit(segment, 0, tuple(range(len(originals))), anchor_packets=packets)
-    anchors = {n: Anchor(picture, picture) for n, picture in enumerate(decoded)}
-    return CodedAnchors(source=source, unit=unit, anchors=anchors, qualities={}, decoded_qualities={})
-
-
 def changes_of(decoded, originals, rng):
     """What a filter might say: its change is half of what lacks; the rest of Y is twice its second correction.
 
@@ -77,26 +63,33 @@ def changes_of(decoded, originals, rng):
     return found
 
 
+def strengths_of(decoded, originals, size, changes, *, luma):
+    """What is best for anchors of so many bytes each."""
+    return best_strengths(coded_anchors(decoded, originals, size), changes, EVERYWHERE, Colour(), luma=luma)
+
+
 def test_the_weights_leave_least_and_are_worth_their_bytes():
     rng = np.random.default_rng(0)
     originals = moving(3, 66, 50, step=3)
     decoded = [Yuv420(p.y + rng.integers(-3, 4, p.y.shape).astype(np.uint8), p.u + 2, p.v - 1) for p in originals]
     changes = changes_of(decoded, originals, rng)
-    strengths, corrections = best_strengths(coded(decoded, originals, 10_000), changes, EVERYWHERE, Colour(), luma=True)
+    strengths, corrections = best_strengths(
+        coded_anchors(decoded, originals, 10_000), changes, EVERYWHERE, Colour(), luma=True
+    )
     assert strengths == (8, 16, 16)
     assert abs(corrections[0]) <= 1 and corrections[1] == 16 and len(corrections) == 3
-    chroma = best_strengths(coded(decoded, originals, 10_000), changes, EVERYWHERE, Colour(), luma=False)
+    chroma = strengths_of(decoded, originals, 10_000, changes, luma=False)
     assert not any(chroma.corrections[:2]) and chroma.change[0] > 8 and chroma.change[1:] == (16, 16)
-    few = best_strengths(coded(decoded, originals, 0), changes, EVERYWHERE, Colour(), luma=True)
+    few = strengths_of(decoded, originals, 0, changes, luma=True)
     assert few == (chroma.change, ())
 
 
 def test_nothing_is_added_to_what_lacks_nothing():
     originals = moving(3, 66, 50, step=3)
     changes = changes_of(originals, originals, np.random.default_rng(0))
-    assert best_strengths(coded(originals, originals, 10_000), changes, EVERYWHERE, Colour(), luma=True) == Strengths(
-        (0,) * 3, ()
-    )
+    assert best_strengths(
+        coded_anchors(originals, originals, 10_000), changes, EVERYWHERE, Colour(), luma=True
+    ) == Strengths((0,) * 3, ())
 
 
 def test_corrections_come_after_the_change_of_their_plane():

@@ -6,21 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from anchors import coded_anchors
 from helpers import moving, write
 
 import codec
-from codec.bframe.records import Anchor
 from codec.bframe.wiener_filter import filtered
 from codec.bitstream.reader import StreamReader
 from codec.bitstream.syntax import PAIRS
-from codec.bitstream.units import AnchorPacket, Unit
 from codec.bitstream.writer import StreamWriter
 from codec.encoder.anchor_wiener import wiener_weights
-from codec.encoder.coded_anchors import CodedAnchors
-from codec.gop.periods import SourceSegment
-from codec.gop.structure import Segment
 from codec.video.colour import in_levels
-from codec.video.picture import Colour, Frame
+from codec.video.picture import Colour
 
 TAPS = len(PAIRS)
 FILTERED = {
@@ -47,16 +43,6 @@ def blurred(picture, amount):
     return filtered(in_levels(picture), weights)
 
 
-def coded(originals, size):
-    """Anchors of so many bytes each."""
-    segment = Segment(0, (1,) * (len(originals) - 1))
-    source = SourceSegment(segment, tuple(Frame(n, picture) for n, picture in enumerate(originals)))
-    packets = [AnchorPacket(n, n == 0, bytes(size)) for n in range(len(originals))]
-    unit = Unit(segment, 0, tuple(range(len(originals))), anchor_packets=packets)
-    anchors = {n: Anchor(picture, picture) for n, picture in enumerate(originals)}
-    return CodedAnchors(source=source, unit=unit, anchors=anchors, qualities={}, decoded_qualities={})
-
-
 def test_what_is_blurred_alike_is_sharpened_where_that_is_worth_its_bytes():
     originals = moving(3, 66, 50, step=3)
     planes = [(poc, blurred(picture, 8)) for poc, picture in enumerate(originals)]
@@ -69,14 +55,14 @@ def test_what_is_blurred_alike_is_sharpened_where_that_is_worth_its_bytes():
             for wanted, plane in zip(in_levels(originals[poc]), filtered(own, taps), strict=True)
         )
 
-    weights = wiener_weights(coded(originals, 10_000), planes, Colour(), luma=True)
+    weights = wiener_weights(coded_anchors(originals, originals, 10_000), planes, Colour(), luma=True)
     assert len(weights) == 3 * TAPS and weights[0] < 0 and weights[3] < 0
     assert error(weights) < 0.3 * error([0] * 3 * TAPS)
-    chroma = wiener_weights(coded(originals, 10_000), planes, Colour(), luma=False)
+    chroma = wiener_weights(coded_anchors(originals, originals, 10_000), planes, Colour(), luma=False)
     assert not any(chroma[:TAPS]) and chroma[TAPS:] == weights[TAPS:]
-    assert wiener_weights(coded(originals, 1), planes, Colour(), luma=True) == ()
+    assert wiener_weights(coded_anchors(originals, originals, 1), planes, Colour(), luma=True) == ()
     same = [(poc, in_levels(picture)) for poc, picture in enumerate(originals)]
-    assert wiener_weights(coded(originals, 10_000), same, Colour(), luma=True) == ()
+    assert wiener_weights(coded_anchors(originals, originals, 10_000), same, Colour(), luma=True) == ()
 
 
 @pytest.mark.parametrize("bit_depth", [8, 10])
