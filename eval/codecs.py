@@ -7,8 +7,7 @@ ncm-MODE@ANCHOR       this project's codec on top of an encoder; ncm-MODE:N@ANCH
                       ncm-MODE:filtered@ANCHOR and ncm-MODE:plain@ANCHOR with and without the post-filter of anchors
                       where that is not its default; several in this order
 ANCHOR                that encoder alone, for all frames; ANCHOR:filtered and with the post-filter of ours
-:filtered-ncm         in place of :filtered: with the filter that also sees what NCM predicts;
-                      :filtered-corrected with the one that has corrections
+:filtered-ncm         in place of :filtered: with the filter that also sees what NCM predicts
 ANCHOR:VARIANT        a preset of it, KEY=VALUE of its own parameters, or `ibpb`: x265 and x264 in the order I-B-P-B
                       with their own B-frames
 """
@@ -26,7 +25,7 @@ NAME = re.compile(
         (?: :(?P<preset>fast|best) )?
         (?: :(?P<tune>psnr|ms-ssim) )?
         (?: :fixed(?P<fixed>[1248]) )?
-        (?: :(?P<shown>filtered-ncm|filtered-corrected|filtered|plain) )?
+        (?: :(?P<shown>filtered-ncm|filtered|plain) )?
     @)?
     (?P<anchor>[\w.-]+) (?P<variants>(?: :[\w.=-]+ )*)""",
     re.VERBOSE,
@@ -40,7 +39,6 @@ MODES = ("auto", "bitneed", "bitfree")
 FILTERED = {
     "filtered": ["--postfilter"],
     "filtered-ncm": ["--postfilter", "--neighbours", "neighbour-ncm"],
-    "filtered-corrected": ["--postfilter", "--neighbours", "neighbour-corrected"],
 }
 SHOWN = {**FILTERED, "plain": ["--no-postfilter"], "": []}
 

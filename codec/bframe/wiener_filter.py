@@ -53,6 +53,10 @@ class Fit:
         """The same of two planes together."""
         return Fit(self.gram + other.gram, self.cross + other.cross)
 
+    def __mul__(self, factor: float) -> "Fit":
+        """The same of errors that count so many times as much."""
+        return Fit(self.gram * factor, self.cross * factor)
+
     def change(self, weights: Vector) -> Vector:
         """What weights (...,6) add to the sum of squared errors (...), in levels."""
         added: Vector = ((weights @ self.gram) * weights).sum(-1) - 2 * weights @ self.cross

@@ -6,7 +6,7 @@ leave the least of |e - m w|^2 solve (m'm) w = m'e. Corrections go into the stre
 is worth more than their bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import NamedTuple
@@ -49,16 +49,19 @@ def best_strengths(
     Without `luma`, Y is not corrected.
     """
     scale = plane_weights(colour)
-    fits, powers = _fitted(coded, changes, importance)
+    fits, anchors = _fitted(coded, changes, importance, scale)
+    if not fits:
+        return Strengths((0,) * len(scale), ())
     plain = [_strength(fit) for fit in fits]
-    parts = zip(scale, powers, fits, plain, strict=True)
-    total = sum(weight * (power + float(fit.change(alone))) for weight, power, fit, alone in parts)
+    left = anchors + sum(
+        weight * float(fit.change(alone)) for weight, fit, alone in zip(scale, fits, plain, strict=True)
+    )
     chosen = []
     for plane, (weight, fit, alone) in enumerate(zip(scale, fits, plain, strict=True)):
         corrections = len(alone) - 1
         best = _weights(fit) if corrections and (luma or plane) else alone
         saved = weight * float(fit.change(alone) - fit.change(best))
-        chosen.append(best if WORTH * saved * coded.bits > total * 8 * BYTES * corrections else alone)
+        chosen.append(best if WORTH * saved * coded.bits > left * 8 * BYTES * corrections else alone)
     whole = [np.round(FULL_STRENGTH * each).astype(int).tolist() for each in chosen]
     rest = tuple(weight for each in whole for weight in each[1:])
     return Strengths(tuple(each[0] for each in whole), rest if any(rest) else ())
@@ -82,19 +85,26 @@ def _weights(fit: Fit) -> Vector:
 
 
 def _fitted(
-    coded: CodedAnchors, changes: Mapping[int, Change], importance: Mapping[int, Tensor]
-) -> tuple[list[Fit], list[float]]:
-    """How weights of Y, of U and of V change their squared errors in all anchors; and these errors as they are."""
-    fits: list[list[Fit]] = [[], [], []]
-    powers = [0.0, 0.0, 0.0]
+    coded: CodedAnchors, changes: Mapping[int, Change], importance: Mapping[int, Tensor], scale: Sequence[float]
+) -> tuple[list[Fit], int]:
+    """How weights of Y, of U and of V change squared errors; and how many anchors have any error.
+
+    Of each anchor they count in parts of the error that it has in all planes, scaled. For quality is a mean of
+    decibels: a tenth of a small error is worth as much as a tenth of a large one.
+    """
+    found: list[list[Fit]] = []
     for poc, change in changes.items():
         source, decoded = coded.source.at(poc).picture, coded.decoded[poc]
         device, step = change.planes[0].device, correction_step(source.bit_depth)
-        parts = zip(in_levels(source, device), in_levels(decoded, device), *change, strict=True)
-        for plane, (wanted, own, added, corrections) in enumerate(parts):
+        fits, total = [], 0.0
+        for seen, wanted, own, added, corrections in zip(
+            scale, in_levels(source, device), in_levels(decoded, device), *change, strict=True
+        ):
             maps = torch.cat([added.double(), corrections.double() * step], 1)[0]
             weight = F.interpolate(importance[poc], maps.shape[1:], mode="area")[0].to(maps).sqrt()
             flat, lacking = (maps * weight).flatten(1), ((wanted - own)[0] * weight).flatten()
-            fits[plane].append(Fit((flat @ flat.T).cpu().numpy(), (flat @ lacking).cpu().numpy()))
-            powers[plane] += float(lacking @ lacking)
-    return [reduce(add, each) for each in fits], powers
+            fits.append(Fit((flat @ flat.T).cpu().numpy(), (flat @ lacking).cpu().numpy()))
+            total += seen * float(lacking @ lacking)
+        if total:
+            found.append([fit * (1 / total) for fit in fits])
+    return [reduce(add, each) for each in zip(*found, strict=True)], len(found)

@@ -33,14 +33,18 @@ def wiener_weights(
 
 def _fitted(
     coded: CodedAnchors, planes: Iterable[tuple[int, Planes]], scale: Sequence[float], wanted: Iterable[int]
-) -> tuple[dict[int, Fit], float]:
-    """How filters change the squared error of each plane that is wanted, and the error of all, scaled, as it is."""
+) -> tuple[dict[int, Fit], int]:
+    """How filters change the squared error of each plane that is wanted; and how many anchors have any error.
+
+    Of each anchor they count in parts of its error in all planes, as in `anchor_strengths`.
+    """
     nothing = Fit(np.zeros((len(PAIRS),) * 2), np.zeros(len(PAIRS)))
-    fits, total = dict.fromkeys(wanted, nothing), 0.0
+    fits, anchors = dict.fromkeys(wanted, nothing), 0
     for poc, shown in planes:
         source = in_levels(coded.source.at(poc).picture, shown[0].device)
-        for plane in fits:
-            fits[plane] += fits_of(shown[plane], source[plane])[0]
         errors = (float((target - own).square().sum()) for own, target in zip(shown, source, strict=True))
-        total += sum(weight * error for weight, error in zip(scale, errors, strict=True))
-    return fits, total
+        if total := sum(weight * error for weight, error in zip(scale, errors, strict=True)):
+            anchors += 1
+            for plane in fits:
+                fits[plane] += fits_of(shown[plane], source[plane])[0] * (1 / total)
+    return fits, anchors

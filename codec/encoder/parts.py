@@ -16,7 +16,7 @@ from ..files import PathLike
 from ..gop.structure import longest_group
 from ..models.neighbour_file import NamedFilter, named_filter
 from ..models.open import predictor
-from ..models.registry import DEFAULT_CODEC, find
+from ..models.registry import DEFAULT_CODEC, DEFAULT_NEIGHBOURS, RESTORED_NEIGHBOURS, find
 from ..video.metrics import MS_SSIM_SHORTEST
 from ..video.picture import VideoInfo
 from ..video.reader import open_source
@@ -39,7 +39,7 @@ class Parts(NamedTuple):
     @classmethod
     def of(cls, settings: EncodeSettings, info: VideoInfo, anchor_codec: AnchorCodec, model: Model) -> "Parts":
         """The parts that settings ask for. InputError or ModelError where they cannot be had."""
-        neighbours = neighbours_of(settings, model)
+        neighbours = neighbours_of(settings, model, anchor_codec)
         bframes = predictor_of(settings, model, info, neighbours.network if neighbours else None)
         header = header_of(settings, info, anchor_codec, model, neighbours)
         postfilter = bframes.anchor_filter if is_filtered(settings, model) else None
@@ -82,11 +82,12 @@ def is_filtered(settings: EncodeSettings, model: Model) -> bool:
     return able and (settings.mode == "auto" if settings.postfilter is None else settings.postfilter)
 
 
-def neighbours_of(settings: EncodeSettings, model: Model) -> NamedFilter | None:
+def neighbours_of(settings: EncodeSettings, model: Model, anchor_codec: AnchorCodec) -> NamedFilter | None:
     """What filters anchors beside their neighbours, if anything does. ModelError if it cannot be loaded."""
     if settings.neighbour_filter == SINGLE or not is_filtered(settings, model):
         return None
-    return named_filter(find(settings.neighbour_filter), choose_device(settings.device))
+    made_for = RESTORED_NEIGHBOURS if anchor_codec.restores else DEFAULT_NEIGHBOURS
+    return named_filter(find(settings.neighbour_filter or made_for), choose_device(settings.device))
 
 
 def predictor_of(

@@ -16,7 +16,13 @@ from ..arguments import check, flag_of, shown
 from ..errors import InputError
 from ..files import PathLike
 from ..gop.structure import ADAPTIVE, DEFAULT_INTRA_PERIOD, anchor_distance
-from ..models.registry import BEST_NEIGHBOURS, DEFAULT_CODEC, DEFAULT_MODEL, DEFAULT_NEIGHBOURS
+from ..models.registry import (
+    BEST_NEIGHBOURS,
+    DEFAULT_CODEC,
+    DEFAULT_MODEL,
+    DEFAULT_NEIGHBOURS,
+    RESTORED_NEIGHBOURS,
+)
 from ..precision import AUTO, BF16, check_precision
 from ..values import MAX_TERM, parse_bitrate, parse_count, parse_frame_rate, parse_size, parse_whole
 from .presets import MEDIUM, PRESETS, SINGLE, Preset
@@ -118,8 +124,9 @@ class EncodeSettings:
     )
     neighbours: str = option(
         "",
-        f"the filter of anchors that have neighbours: {DEFAULT_NEIGHBOURS} (default), {BEST_NEIGHBOURS} (default in "
-        f"best; twice the time), a .safetensors file, or {SINGLE} (default in fast; half the time): each by itself",
+        f"the filter of anchors that have neighbours: {DEFAULT_NEIGHBOURS} (default for HEVC and H.264), "
+        f"{RESTORED_NEIGHBOURS} (default for all else), {BEST_NEIGHBOURS} (default in best; twice the time), "
+        f"a .safetensors file, or {SINGLE} (default in fast; half the time): each by itself",
         metavar="NAME",
     )
     device: str = option("auto", "auto (default), cpu, cuda, cuda:1, mps, ...")
@@ -302,7 +309,7 @@ class EncodeSettings:
 
     @property
     def neighbour_filter(self) -> str:
-        """What filters anchors that have neighbours, the default spelt out."""
+        """What filters anchors that have neighbours; "" is what is made for their encoder."""
         return self.neighbours or self._own_preset.neighbours
 
     @property

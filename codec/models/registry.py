@@ -15,6 +15,7 @@ DEFAULT_MODEL = "base"
 DEFAULT_CODEC = "bframe"
 FAST_MODEL, FAST_CODEC = "lite", "fast"  # of the preset `fast`
 DEFAULT_NEIGHBOURS, BEST_NEIGHBOURS = "neighbour", "neighbour-ncm"
+RESTORED_NEIGHBOURS = "neighbour-av1"  # of pictures that their encoder filters by Wiener filters
 FINGERPRINT_BYTES = 8
 SEARCH_PATH = "NCM_WEIGHTS"  # folders with further weights, separated as in PATH
 EARLIER = "earlier"  # weights that shipped before: a numbered folder for each time that some were replaced

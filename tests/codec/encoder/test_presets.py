@@ -4,6 +4,7 @@ import pytest
 from helpers import moving, write
 
 import codec
+from codec.bitstream.reader import StreamReader
 from codec.encoder.settings import EncodeSettings
 from codec.errors import InputError
 
@@ -20,10 +21,23 @@ def test_what_is_given_goes_before_the_preset():
     assert (fast.model_name, EncodeSettings(preset="fast", mode="bitfree").model_name) == ("fast", "lite")
     assert EncodeSettings(mode="bitfree", postfilter=True).model_name == "bframe"  # `base` has no filter
     assert (best.model_name, best.refinement, best.averaged) == ("bframe", 8, True)
-    assert (plain.neighbour_filter, fast.neighbour_filter) == ("neighbour", "none")
+    assert (plain.neighbour_filter, fast.neighbour_filter) == ("", "none")
     assert EncodeSettings(preset="fast", neighbours="mine").neighbour_filter == "mine"
     given = EncodeSettings(preset="best", model="mine", effort=0, tta=False)
     assert (given.model_name, given.refinement, given.averaged) == ("mine", 0, False)
+
+
+@pytest.mark.parametrize(
+    ("anchor", "filter_"), [("x265", "neighbour"), ("x264", "neighbour"), ("svtav1", "neighbour-av1")]
+)
+def test_the_filter_is_the_one_made_for_the_encoder(tmp_path, anchor, filter_):
+    src, stream = write(tmp_path / "seq.y4m", moving(1, 66, 50)), tmp_path / "s.ncm"
+    settings = {"mode": "bitfree", "model": "small-filtered", "postfilter": True, "anchor": anchor, "metrics": False}
+    for given, named in ({"": filter_, "small-neighbour": "small-neighbour", "none": None}).items():
+        codec.encode(src, stream, neighbours=given, **settings)
+        with stream.open("rb") as file:
+            options = StreamReader(file).header.options
+        assert options.get("neighbour_filter", {}).get("name") == named
 
 
 def test_another_name_is_the_anchor_encoders():

@@ -67,9 +67,16 @@ def test_sizes_that_do_not_fit_are_an_error(written, tmp_path):
         load_neighbour(path)
 
 
-def test_one_ships_and_is_no_model(capfd):
-    path = weights_files()["neighbour"]
-    assert load_neighbour(path).config == NeighbourConfig(blocks=5)
+SHIPPED = {
+    "neighbour": NeighbourConfig(blocks=5, luma_corrections=4, chroma_corrections=16),
+    "neighbour-av1": NeighbourConfig(blocks=5, chroma_corrections=16),
+    "neighbour-ncm": NeighbourConfig(blocks=5, network="base", luma_corrections=4, chroma_corrections=16),
+}
+
+
+def test_those_that_ship_are_no_models(capfd):
+    for name, config in SHIPPED.items():
+        assert load_neighbour(weights_files()[name]).config == config
     words = ["encode", str(BUNNY), "--mode", "bitfree", "--model", "neighbour", "--dry-run"]
     assert main(words) == 2
     err = capfd.readouterr().err

@@ -111,4 +111,5 @@ def test_weights_that_shipped_before_are_found_by_fingerprint_alone():
     for path in earlier:
         fingerprint = fingerprint_of(path)
         assert find_fingerprint(fingerprint, path.stem) == path
-        assert find(path.stem).parent == path.parents[2] and fingerprint_of(find(path.stem)) != fingerprint
+        named = find(path.stem)  # what took its place, or itself if nothing has its name
+        assert (named.parent == path.parents[2] and fingerprint_of(named) != fingerprint) or named == path
