@@ -66,6 +66,19 @@ class Fit:
         """The weights that leave the least error; of those of flat planes, the smallest."""
         return np.linalg.lstsq(self.gram, self.cross, rcond=1e-6)[0]
 
+    def whole(self, most: int) -> Vector:
+        """Whole weights up to `most` that leave nearly the least error: each is rounded, and the rest found anew.
+
+        Pairs of samples near each other say much the same. Rounded all at once, their weights may lose most of the
+        gain; one after another, each makes good what the last rounding did.
+        """
+        weights = np.zeros(len(self.cross))
+        for last in reversed(range(len(weights))):
+            own = slice(last + 1)
+            left = Fit(self.gram[own, own], (self.cross - self.gram @ weights)[own])
+            weights[last] = np.clip(np.round(left.best()[last]), -most, most)
+        return weights
+
 
 def fits_of(plane: Tensor, target: Tensor) -> list[Fit]:
     """How filters change the error of each picture's plane (B,1,h,w) against its source."""

@@ -24,7 +24,7 @@ def wiener_weights(
     fits, total = _fitted(coded, planes, scale, range(0 if luma else 1, 3))
     found = np.zeros((3, len(PAIRS)), dtype=int)
     for plane, fit in fits.items():
-        weights = np.clip(np.round(fit.best()), -LARGEST_WEIGHT, LARGEST_WEIGHT)
+        weights = fit.whole(LARGEST_WEIGHT)
         saved = -scale[plane] * float(fit.change(weights))
         if WORTH * saved * coded.bits > total * 8 * len(PAIRS):
             found[plane] = weights
