@@ -119,7 +119,7 @@ class EncodeSettings:
     b_offset: float = option(0.0, "B-frames at 2^X times their usual slope", parse=float, metavar="X")
     postfilter: bool | None = option(
         None,
-        "show anchors filtered by a network where that is better, for 3 to 21 bytes a period (default: in auto)",
+        "show anchors filtered by a network where that is better, for 3 to 58 bytes a period (default: in auto)",
         action="no-and-yes",
     )
     neighbours: str = option(
