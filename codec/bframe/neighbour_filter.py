@@ -107,18 +107,19 @@ class NeighbourFilter(nn.Module):
     def start_from(self, known: "PostFilter | NeighbourFilter") -> None:
         """Take the weights of a filter that sees less; a fresh filter of ours then answers what that one does.
 
-        But for what a prediction adds from the start. ValueError unless it has the same width, no more blocks and no
-        more neighbours, and the same corrections or none.
+        But for what a prediction adds from the start. Corrections are left out if ours has none. ValueError unless it
+        has the same width, no more blocks and no more neighbours, and the same corrections, if both have some.
         """
         fits = known.config.width == self.config.width and known.config.blocks <= self.config.blocks
         own = self.state_dict()
         if isinstance(known, NeighbourFilter):
-            corrects = known.config.corrections in ((0, 0, 0), self.config.corrections)
-            fits = fits and known.config.seen <= self.config.seen and corrects
+            corrects = {known.config.corrections, self.config.corrections} - {(0, 0, 0)}
+            fits = fits and known.config.seen <= self.config.seen and len(corrects) < 2
         if not fits:
             raise ValueError(f"a filter of {known.config} does not fit into one of {self.config}")
         for name, value in known.state_dict().items():
-            own[name][tuple(map(slice, value.shape))] = value  # what further neighbours add comes last
+            if name in own:
+                own[name][tuple(map(slice, value.shape))] = value  # what further neighbours add comes last
 
     def forward(self, planes: Tensor, differences: Sequence[Tensor], noise: Tensor) -> Tensor:
         """What is to be added to packed planes (B,6,h,w) in [0,1], and then the corrections: (B,6+n,h,w).

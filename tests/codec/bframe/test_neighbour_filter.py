@@ -146,6 +146,18 @@ def test_one_that_also_sees_a_prediction_starts_where_one_stands_that_does_not(s
         NeighbourFilter(replace(shipped.config, reach=1)).start_from(shipped)
 
 
+def test_a_filter_without_corrections_starts_from_one_that_has_some(shipped):
+    near = differences(picture(), [picture(seed=n) for n in range(4)])
+    plain = NeighbourFilter(NeighbourConfig(blocks=5))
+    plain.start_from(shipped)
+    assert torch.allclose(answered_by(plain, near), answered_by(shipped, near)[:, :PLANES], atol=1e-6)
+    again = NeighbourFilter(shipped.config)
+    again.start_from(plain)  # and back, with corrections that begin anew
+    assert torch.allclose(answered_by(again, near)[:, :PLANES], answered_by(plain, near), atol=1e-6)
+    with pytest.raises(ValueError, match="does not fit"):
+        NeighbourFilter(replace(shipped.config, chroma_corrections=8)).start_from(shipped)
+
+
 def test_a_frame_counts_where_it_agrees_with_the_filtered_picture(shipped):
     """However far it is from the picture as it was decoded."""
     model = NeighbourFilter(replace(shipped.config, network="lite"), load_model("lite").network)
