@@ -7,7 +7,8 @@ ncm-MODE@ANCHOR       this project's codec on top of an encoder; ncm-MODE:N@ANCH
                       ncm-MODE:filtered@ANCHOR and ncm-MODE:plain@ANCHOR with and without the post-filter of anchors
                       where that is not its default; several in this order
 ANCHOR                that encoder alone, for all frames; ANCHOR:filtered and with the post-filter of ours
-:filtered-ncm         in place of :filtered: with the filter that also sees what NCM predicts
+:filtered-ncm         in place of :filtered: with the filter that also sees what NCM predicts; :filtered-ncm-av1
+                      over encoders with Wiener filters, such as AV1's
 ANCHOR:VARIANT        a preset of it, KEY=VALUE of its own parameters, or `ibpb`: x265 and x264 in the order I-B-P-B
                       with their own B-frames
 """
@@ -25,7 +26,7 @@ NAME = re.compile(
         (?: :(?P<preset>fast|best) )?
         (?: :(?P<tune>psnr|ms-ssim) )?
         (?: :fixed(?P<fixed>[1248]) )?
-        (?: :(?P<shown>filtered-ncm|filtered|plain) )?
+        (?: :(?P<shown>filtered-ncm-av1|filtered-ncm|filtered|plain) )?
     @)?
     (?P<anchor>[\w.-]+) (?P<variants>(?: :[\w.=-]+ )*)""",
     re.VERBOSE,
@@ -39,6 +40,7 @@ MODES = ("auto", "bitneed", "bitfree")
 FILTERED = {
     "filtered": ["--postfilter"],
     "filtered-ncm": ["--postfilter", "--neighbours", "neighbour-ncm"],
+    "filtered-ncm-av1": ["--postfilter", "--neighbours", "neighbour-ncm-av1"],
 }
 SHOWN = {**FILTERED, "plain": ["--no-postfilter"], "": []}
 

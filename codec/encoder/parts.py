@@ -16,7 +16,7 @@ from ..files import PathLike
 from ..gop.structure import longest_group
 from ..models.neighbour_file import NamedFilter, named_filter
 from ..models.open import predictor
-from ..models.registry import DEFAULT_CODEC, DEFAULT_NEIGHBOURS, RESTORED_NEIGHBOURS, find
+from ..models.registry import DEFAULT_CODEC, find
 from ..video.metrics import MS_SSIM_SHORTEST
 from ..video.picture import VideoInfo
 from ..video.reader import open_source
@@ -84,10 +84,10 @@ def is_filtered(settings: EncodeSettings, model: Model) -> bool:
 
 def neighbours_of(settings: EncodeSettings, model: Model, anchor_codec: AnchorCodec) -> NamedFilter | None:
     """What filters anchors beside their neighbours, if anything does. ModelError if it cannot be loaded."""
-    if settings.neighbour_filter == SINGLE or not is_filtered(settings, model):
+    name = settings.neighbour_filter(restored=anchor_codec.restores)
+    if name == SINGLE or not is_filtered(settings, model):
         return None
-    made_for = RESTORED_NEIGHBOURS if anchor_codec.restores else DEFAULT_NEIGHBOURS
-    return named_filter(find(settings.neighbour_filter or made_for), choose_device(settings.device))
+    return named_filter(find(name), choose_device(settings.device))
 
 
 def predictor_of(

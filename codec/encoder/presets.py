@@ -7,6 +7,7 @@ from ..models.registry import (
     BEST_NEIGHBOURS,
     DEFAULT_CODEC,
     DEFAULT_MODEL,
+    DEFAULT_NEIGHBOURS,
     FAST_CODEC,
     FAST_MODEL,
 )
@@ -18,14 +19,14 @@ class Preset(NamedTuple):
     """The models that code B-frames and that only predict them, and what is done besides.
 
     effort: steps to refine each B-frame; tta: whether prediction is averaged over pictures turned upside down;
-    neighbours: the filter of anchors that have neighbours; by default the one made for their encoder.
+    neighbours: the filter of anchors that have neighbours, or where their encoder has Wiener filters its like.
     """
 
     codec: str
     model: str
     effort: int = 0
     tta: bool = False
-    neighbours: str = ""
+    neighbours: str = DEFAULT_NEIGHBOURS
 
 
 MEDIUM = "medium"

@@ -21,7 +21,7 @@ from ..models.registry import (
     DEFAULT_CODEC,
     DEFAULT_MODEL,
     DEFAULT_NEIGHBOURS,
-    RESTORED_NEIGHBOURS,
+    FOR_RESTORED,
 )
 from ..precision import AUTO, BF16, check_precision
 from ..values import MAX_TERM, parse_bitrate, parse_count, parse_frame_rate, parse_size, parse_whole
@@ -124,9 +124,9 @@ class EncodeSettings:
     )
     neighbours: str = option(
         "",
-        f"the filter of anchors that have neighbours: {DEFAULT_NEIGHBOURS} (default for HEVC and H.264), "
-        f"{RESTORED_NEIGHBOURS} (default for all else), {BEST_NEIGHBOURS} (default in best; twice the time), "
-        f"a .safetensors file, or {SINGLE} (default in fast; half the time): each by itself",
+        f"the filter of anchors that have neighbours: {DEFAULT_NEIGHBOURS} (default), {BEST_NEIGHBOURS} (default in "
+        f"best; twice the time), those with {FOR_RESTORED} (default over AV1 and all others but HEVC and H.264), a "
+        f".safetensors file, or {SINGLE} (default in fast; half the time): each by itself",
         metavar="NAME",
     )
     device: str = option("auto", "auto (default), cpu, cuda, cuda:1, mps, ...")
@@ -307,10 +307,11 @@ class EncodeSettings:
         """Whether predictions are averaged over pictures turned upside down, the default spelt out."""
         return self._own_preset.tta if self.tta is None else self.tta
 
-    @property
-    def neighbour_filter(self) -> str:
-        """What filters anchors that have neighbours; "" is what is made for their encoder."""
-        return self.neighbours or self._own_preset.neighbours
+    def neighbour_filter(self, *, restored: bool) -> str:
+        """What filters anchors that have neighbours, the default spelt out; `restored` anchors had Wiener filters."""
+        chosen = self._own_preset.neighbours
+        made_for = FOR_RESTORED if restored and chosen != SINGLE else ""
+        return self.neighbours or chosen + made_for
 
     @property
     def half(self) -> bool:

@@ -21,8 +21,12 @@ def test_what_is_given_goes_before_the_preset():
     assert (fast.model_name, EncodeSettings(preset="fast", mode="bitfree").model_name) == ("fast", "lite")
     assert EncodeSettings(mode="bitfree", postfilter=True).model_name == "bframe"  # `base` has no filter
     assert (best.model_name, best.refinement, best.averaged) == ("bframe", 8, True)
-    assert (plain.neighbour_filter, fast.neighbour_filter) == ("", "none")
-    assert EncodeSettings(preset="fast", neighbours="mine").neighbour_filter == "mine"
+    given = EncodeSettings(preset="best", neighbours="mine")
+    for restored, names in (
+        (False, ["neighbour", "none", "neighbour-ncm", "mine"]),
+        (True, ["neighbour-av1", "none", "neighbour-ncm-av1", "mine"]),
+    ):
+        assert [each.neighbour_filter(restored=restored) for each in (plain, fast, best, given)] == names
     given = EncodeSettings(preset="best", model="mine", effort=0, tta=False)
     assert (given.model_name, given.refinement, given.averaged) == ("mine", 0, False)
 

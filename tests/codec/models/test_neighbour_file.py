@@ -71,6 +71,7 @@ SHIPPED = {
     "neighbour": NeighbourConfig(blocks=5, luma_corrections=4, chroma_corrections=16),
     "neighbour-av1": NeighbourConfig(blocks=5, chroma_corrections=16),
     "neighbour-ncm": NeighbourConfig(blocks=5, network="base", luma_corrections=4, chroma_corrections=16),
+    "neighbour-ncm-av1": NeighbourConfig(blocks=5, network="base", chroma_corrections=16),
 }
 
 
