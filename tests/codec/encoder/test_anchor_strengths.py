@@ -73,9 +73,7 @@ def test_the_weights_leave_least_and_are_worth_their_bytes():
     originals = moving(3, 66, 50, step=3)
     decoded = [Yuv420(p.y + rng.integers(-3, 4, p.y.shape).astype(np.uint8), p.u + 2, p.v - 1) for p in originals]
     changes = changes_of(decoded, originals, rng)
-    strengths, corrections = best_strengths(
-        coded_anchors(decoded, originals, 10_000), changes, EVERYWHERE, Colour(), luma=True
-    )
+    strengths, corrections = strengths_of(decoded, originals, 10_000, changes, luma=True)
     assert strengths == (8, 16, 16)
     assert abs(corrections[0]) <= 1 and corrections[1] == 16 and len(corrections) == 3
     chroma = strengths_of(decoded, originals, 10_000, changes, luma=False)
@@ -87,9 +85,7 @@ def test_the_weights_leave_least_and_are_worth_their_bytes():
 def test_nothing_is_added_to_what_lacks_nothing():
     originals = moving(3, 66, 50, step=3)
     changes = changes_of(originals, originals, np.random.default_rng(0))
-    assert best_strengths(
-        coded_anchors(originals, originals, 10_000), changes, EVERYWHERE, Colour(), luma=True
-    ) == Strengths((0,) * 3, ())
+    assert strengths_of(originals, originals, 10_000, changes, luma=True) == Strengths((0,) * 3, ())
 
 
 def test_corrections_come_after_the_change_of_their_plane():

@@ -105,11 +105,16 @@ def test_damaged_files(tmp_path, data):
         load_network(tmp_path / "damaged.safetensors")
 
 
+GIVEN_UP = {"neighbour-corrected"}  # names that no weights took over
+
+
 def test_weights_that_shipped_before_are_found_by_fingerprint_alone():
     earlier = [path for path in all_weights() if path.parents[1].name == EARLIER]
     assert earlier
     for path in earlier:
         fingerprint = fingerprint_of(path)
         assert find_fingerprint(fingerprint, path.stem) == path
-        named = find(path.stem)  # what took its place, or itself if nothing has its name
-        assert (named.parent == path.parents[2] and fingerprint_of(named) != fingerprint) or named == path
+        if path.stem in GIVEN_UP:
+            assert find(path.stem) == path
+        else:
+            assert find(path.stem).parent == path.parents[2] and fingerprint_of(find(path.stem)) != fingerprint
