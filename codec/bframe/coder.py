@@ -16,20 +16,30 @@ from ncm import Prediction
 from ..bitstream.units import BFramePacket
 from ..device import repeatable
 from ..errors import StreamError
-from ..video.colour import Planes, all_in_levels, all_rounded, plane_weights
+from ..video.colour import (
+    Planes,
+    all_in_levels,
+    all_rounded,
+    crop_planes,
+    packed,
+    plane_weights,
+    rgb_to_planes,
+    unpacked,
+)
 from ..video.metrics import structural_weight
 from ..video.picture import Yuv420, pad
 from .block_motion import Blocks
 from .judge import Judge
 from .latent_refinement import Shifted, Shifts, refine
-from .network import BFrameCodec, EncoderTarget, FrameContext
+from .loop_filter import best_strengths, code_strengths, strength_bits, strengthened
+from .network import BFrameCodec, EncoderTarget, FrameContext, Reconstruction
 from .predictor import Predictor
-from .records import BLOCKS, FILTERS, Choice, Interval, ToWrite, Trial
+from .records import BLOCKS, FILTERS, LOOP_FILTER, Choice, Interval, ToWrite, Trial
 from .side_information import AnchorFeatures, anchor_features, luma_planes
 from .wiener_choice import NO_FILTERS, Filters, code_filters, worthwhile
 from .wiener_filter import Fit, Vector, filtered, fits_of
 
-MODES = 0, BLOCKS, FILTERS, BLOCKS + FILTERS
+PARTS = BLOCKS, FILTERS, LOOP_FILTER  # a payload may have any of them
 PACKET_OVERHEAD = 3  # bytes that a payload costs besides its own, about
 QUALITY_STEPS = 32  # of the stream's quality byte in one quality of the model
 # The lambda of the quality is so many times lower than the slope. RDOQ leaves out symbols that save less than they
@@ -61,21 +71,24 @@ class BFrameCoder(Predictor):
     @torch.no_grad()
     def read_all(self, intervals: Sequence[Interval], packets: Sequence[BFramePacket]) -> list[Yuv420]:
         """The B-frames that payloads describe, all at once. StreamError if one of them cannot be read."""
+        known = BLOCKS | FILTERS | LOOP_FILTER * (self.codec.loop_filter is not None)
         for packet in packets:
-            if packet.mode not in MODES or packet.quality > (len(self.codec.config.lambdas) - 1) * QUALITY_STEPS:
+            if packet.mode & ~known or packet.quality > (len(self.codec.config.lambdas) - 1) * QUALITY_STEPS:
                 raise StreamError(f"payload of mode {packet.mode}, quality {packet.quality}; the model knows none such")
-        blocks, filters = (
-            torch.tensor([bool(packet.mode & part) for packet in packets], device=self.device)
-            for part in (BLOCKS, FILTERS)
+        blocks, filters, restored = (
+            torch.tensor([bool(packet.mode & part) for packet in packets], device=self.device) for part in PARTS
         )
         try:
             tapes = [self.reader(packet.data) for packet in packets]
             tape, qualities = ReadMany(tapes), [packet.quality for packet in packets]
             context = self._context(intervals, self.references(intervals), qualities)
-            frame = self.codec(tape, context, blocks=blocks.view(-1, 1, 1, 1) if blocks.any() else None).frame
-            planes = self._planes(frame)
+            done = self.codec(tape, context, blocks=blocks.view(-1, 1, 1, 1) if blocks.any() else None)
+            planes = self._planes(done.frame)
+            if restored.any():
+                strengths = code_strengths(tape, None, restored)
+                planes = strengthened(planes, self._changes(done, context), strengths)
             if filters.any():
-                planes = filtered(planes, code_filters(tape, None, filters, like=frame))
+                planes = filtered(planes, code_filters(tape, None, filters, like=done.frame))
             for each in tapes:
                 each.finish()
         except EntropyError as error:
@@ -144,11 +157,17 @@ class BFrameCoder(Predictor):
         """A trial of each B-frame."""
         tapes = [Write() for _ in judge.wanted]
         tape = WriteMany(tapes)
-        planes = self._planes(self.codec(Shifted(tape, shifts), context, target).frame)
+        done = self.codec(Shifted(tape, shifts), context, target)
+        planes, strengths = self._planes(done.frame), None
+        if self.codec.loop_filter is not None:
+            changes = self._changes(done, context)
+            strengths = self._strengths(planes, changes, judge)
+            if strengths.any():
+                planes = strengthened(planes, changes, code_strengths(tape, strengths, strengths.any(1)))
         filters = self._filters(planes, judge)
         if filters is not None:
             planes = filtered(planes, code_filters(tape, filters, filters.used, like=planes[0]))
-        modes = _modes(len(tapes), target.blocks, filters)
+        modes = _modes(len(tapes), target.blocks, filters, strengths)
         payloads = [own.finish() for own in tapes]
         rates = [8 * (len(payload) + PACKET_OVERHEAD) / self.info.pixels for payload in payloads]
         shown = all_rounded(planes, self.info.bit_depth)
@@ -158,6 +177,26 @@ class BFrameCoder(Predictor):
             one.interval.weight * score + rate for one, score, rate in zip(judge.wanted, scores, rates, strict=True)
         ]
         return list(map(Trial, shown, modes, payloads, costs, scores, errors))
+
+    def _changes(self, done: Reconstruction, context: FrameContext) -> Planes:
+        """What the loop filter adds to the planes of decoded B-frames, in levels, without the padding."""
+        assert self.codec.loop_filter is not None  # whoever asks has seen that there is one
+        colour, depth = self.info.colour, self.info.bit_depth
+        peak = (1 << depth) - 1
+        pictures = done.frame, context.past, context.future, done.before
+        decoded, *references, predicted = (packed(rgb_to_planes(each, colour, depth)) / peak for each in pictures)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.model.half):
+            change = self.codec.loop_filter.change(decoded, references, predicted, context.noise)
+        return crop_planes(unpacked(peak * change), self.info.width, self.info.height)
+
+    def _strengths(self, planes: Planes, changes: Planes, judge: Judge) -> Tensor:
+        """(B,3): eighths of the changes that leave the least error; 0 for a picture where it is not worth its bits."""
+        sources = all_in_levels([one.source for one in judge.wanted], self.device)
+        errors = [source - plane for source, plane in zip(sources, planes, strict=True)]
+        best = best_strengths(changes, errors)
+        shown = (all_rounded(each, self.info.bit_depth) for each in (planes, strengthened(planes, changes, best)))
+        before, after = (torch.tensor(judge.weighed(each), device=self.device) for each in shown)
+        return best * ((before - after) * self.info.pixels > strength_bits(best))[:, None]
 
     def _filters(self, planes: Planes, judge: Judge) -> Filters | None:
         """The filters that lower the Lagrangian costs of these decoded planes; None if none does for any picture.
@@ -228,8 +267,10 @@ class BFrameCoder(Predictor):
         return anchor_features(past, future, torch.tensor([interval.noise for interval in intervals])).to(self.device)
 
 
-def _modes(count: int, blocks: Blocks | None, filters: Filters | None) -> list[int]:
+def _modes(count: int, blocks: Blocks | None, filters: Filters | None, strengths: Tensor | None) -> list[int]:
     """The mode of each B-frame of a batch: what there is in its payload."""
     with_blocks = [False] * count if blocks is None else blocks.used.flatten().tolist()
     with_filters = [False] * count if filters is None else filters.used.tolist()
-    return [BLOCKS * a + FILTERS * b for a, b in zip(with_blocks, with_filters, strict=True)]
+    restored = [False] * count if strengths is None else strengths.any(1).tolist()
+    parts = zip(with_blocks, with_filters, restored, strict=True)
+    return [sum(part * has for part, has in zip(PARTS, each, strict=True)) for each in parts]

@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 
 from ..learned.latents import check_lambdas, quantiser_step
+from .loop_filter import LoopFilterConfig
 from .postfilter import PostFilterConfig
 
 
@@ -20,6 +21,8 @@ class BFrameConfig:
     motion_width: int = 32  # features of the motion coder and its entropy model
     postfilter_width: int = 0  # features of the filter of decoded anchors; 0 = there is none
     postfilter_blocks: int = 4
+    loop_filter_width: int = 0  # features of the filter of decoded B-frames; 0 = there is none
+    loop_filter_blocks: int = 5
     lambdas: tuple[float, ...] = (32, 64, 128, 256, 512, 1024, 2048, 4096)  # one a quality: lambda * MSE + bpp
 
     def __post_init__(self) -> None:
@@ -37,6 +40,12 @@ class BFrameConfig:
         """Sizes of the filter of decoded anchors, if there is one."""
         width, blocks = self.postfilter_width, self.postfilter_blocks
         return PostFilterConfig(width=width, blocks=blocks) if width else None
+
+    @property
+    def loop_filter(self) -> LoopFilterConfig | None:
+        """Sizes of the filter of decoded B-frames, if there is one."""
+        width, blocks = self.loop_filter_width, self.loop_filter_blocks
+        return LoopFilterConfig(width=width, blocks=blocks) if width else None
 
     @property
     def step(self) -> float:

@@ -33,6 +33,7 @@ from ..learned.residual_coder import Contexts
 from .block_motion import Blocks, code_blocks
 from .config import BFrameConfig
 from .frame_residual import contexts_of, frame_residual_coder
+from .loop_filter import LoopFilter
 from .motion_residual import MotionFeatures, MotionResidualCoder, Refined, means_of, sensitivity
 from .motion_search import BlockSearch
 from .obmc import compensated
@@ -130,6 +131,7 @@ class BFrameCodec(nn.Module):
         self.frame = frame_residual_coder(config)
         self.motion = MotionResidualCoder(config) if config.motion_latents else None
         self.postfilter = PostFilter(config.postfilter) if config.postfilter else None
+        self.loop_filter = LoopFilter(config.loop_filter) if config.loop_filter else None
         if self.motion is not None and not (isinstance(network.flow, CoarseToFine) and network.flow.teacher):
             raise ModelError("a motion residual needs a network with a teacher block")
 

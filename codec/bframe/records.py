@@ -11,7 +11,7 @@ from ..video.picture import Yuv420
 if TYPE_CHECKING:  # CompressAI takes seconds to import
     from .block_motion import Blocks
 
-BLOCKS, FILTERS = 2, 4  # modes of payloads: sums of what they have; 1 was blocks with hard edges
+BLOCKS, FILTERS, LOOP_FILTER = 2, 4, 8  # modes of payloads: sums of what they have; 1 was blocks with hard edges
 
 
 class Anchor(NamedTuple):

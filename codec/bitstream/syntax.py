@@ -288,7 +288,7 @@ BFRAMES = (
     Field(
         "modes",
         "uints",
-        "what each has besides: 2 motion-compensated blocks, 4 Wiener filters; a sum",
+        "what each has besides: 2 motion-compensated blocks, 4 Wiener filters, 8 the loop filter; a sum",
         0,
         255,
         count=lambda v: v["count"],

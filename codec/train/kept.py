@@ -32,8 +32,8 @@ class SeenPictures:
         path, last = corpus.folder / f"{made.name}-{key}.seen", corpus.clips[-1]
         self.count = count
         self.first = dict(zip((clip.name for clip in corpus.clips), _starts(corpus), strict=True))
-        self.samples = _opened(path, count * (last.offset + last.frames * last.frame_bytes))
-        self.known = _opened(path.with_suffix(".seen.known"), sum(clip.frames for clip in corpus.clips))
+        self.samples = opened(path, count * (last.offset + last.frames * last.frame_bytes))
+        self.known = opened(path.with_suffix(".seen.known"), sum(clip.frames for clip in corpus.clips))
 
     def of(self, clip: Clip, frame: int, find: Callable[[], Tensor]) -> NDArray[np.uint8]:
         """Packed planes (6 * count, h, w) in levels; the first time `find` returns (1, 6 * count, h, w) in [0,1].
@@ -56,7 +56,7 @@ def _starts(corpus: Corpus) -> list[int]:
     return [0, *np.cumsum([clip.frames for clip in corpus.clips])[:-1].tolist()]
 
 
-def _opened(path: Path, size: int) -> NDArray[np.uint8]:
+def opened(path: Path, size: int) -> NDArray[np.uint8]:
     """A file of so many bytes as an array to be read and written, made of zeros if it is not there. OutputError."""
     try:
         with path.open("ab") as file:

@@ -32,6 +32,9 @@ TASKS = {
     "postfilter": Listed(
         "the post-filter of a B-frame codec", ("codec", "postfilter", "train"), base="the codec that carries it"
     ),
+    "loopfilter": Listed(
+        "the in-loop filter of B-frames", ("codec", "loopfilter", "train"), base="the codec that carries it"
+    ),
     "neighbour": Listed("a post-filter that sees neighbouring pictures", ("codec", "neighbour", "train")),
     "tcm": Listed("a TCM codec of anchors", ("codec", "tcm", "train"), rates=True),
 }

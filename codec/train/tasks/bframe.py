@@ -5,6 +5,7 @@ The network that predicts is named in the recipe. Of a frozen one only the finge
 that learns on beside it (`joint`) is exported too.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -120,7 +121,7 @@ class BFrameTask(Task[BFrameCodec | Joint, BFrameTraining]):
         if config.filtered:
             chosen = torch.from_numpy(rng.random(len(batch.past)) < config.filtered)
             batch = filtered(model, batch, chosen.to(batch.past.device), bf16=config.bf16)
-        quality = drawn_qualities(rng, batch.noise, config)
+        quality = drawn_qualities(rng, batch.noise, config.codec.lambdas, config.octaves)
         return objective(model, batch, config, quality=quality, rdoq=run.step >= config.rdoq_from)
 
     def items(self, run: BFrameRun, library: Library) -> Items:
@@ -170,14 +171,14 @@ class BFrameTask(Task[BFrameCodec | Joint, BFrameTraining]):
 TASK = BFrameTask()
 
 
-def drawn_qualities(rng: np.random.Generator, noise: Tensor, config: BFrameTraining) -> Tensor:
-    """Indices of lambdas (B,), all equally often, or near what anchors of this noise (B,) trade bits for."""
-    lambdas = torch.tensor(config.codec.lambdas)
-    if not config.octaves:
-        return torch.from_numpy(rng.integers(len(lambdas), size=len(noise))).to(noise.device)
-    off = torch.from_numpy(rng.uniform(-config.octaves, config.octaves, len(noise)))
+def drawn_qualities(rng: np.random.Generator, noise: Tensor, lambdas: Sequence[float], octaves: float) -> Tensor:
+    """Indices of lambdas (B,): all equally often, or within `octaves` of what anchors of this noise (B,) trade for."""
+    known = torch.tensor(lambdas)
+    if not octaves:
+        return torch.from_numpy(rng.integers(len(known), size=len(noise))).to(noise.device)
+    off = torch.from_numpy(rng.uniform(-octaves, octaves, len(noise)))
     wanted = (TRADED / noise.cpu().clamp(min=QUIET) ** 2).log2() + off
-    return (lambdas.log2() - wanted[:, None]).abs().argmin(1).to(noise.device)
+    return (known.log2() - wanted[:, None]).abs().argmin(1).to(noise.device)
 
 
 @torch.no_grad()

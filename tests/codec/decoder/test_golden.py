@@ -50,6 +50,7 @@ MODES = {
         "postfilter": True,
     },
     "golden-fast": {"mode": "bitneed", "model": "fast", "qp": 12},  # by earlier weights
+    "golden-looped": {"mode": "bitneed", "model": "small-looped", "qp": 8},
 }
 PAYLOADS = {
     "golden": {None},
@@ -62,6 +63,7 @@ PAYLOADS = {
     "golden-wiener": {2},
     "golden-corrections": {2},
     "golden-fast": {6},
+    "golden-looped": {10, 14},
 }  # modes of the B-frames
 SIGHTS = {
     "golden-neighbours": {Sight.NEIGHBOURS},

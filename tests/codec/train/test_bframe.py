@@ -209,9 +209,9 @@ def test_filtered_references_need_a_filter(config, library, tmp_path):
 
 def test_lambdas_follow_the_noise_of_the_references(config):
     noise = torch.tensor([0.0, (bframe.TRADED / 512) ** 0.5, 0.5])
-    near = replace(config, octaves=0.5)
-    assert bframe.drawn_qualities(np.random.default_rng(0), noise, near).tolist() == [2, 1, 0]
-    every = {int(q) for n in range(9) for q in bframe.drawn_qualities(np.random.default_rng(n), noise, config)}
+    lambdas = config.codec.lambdas
+    assert bframe.drawn_qualities(np.random.default_rng(0), noise, lambdas, 0.5).tolist() == [2, 1, 0]
+    every = {int(q) for n in range(9) for q in bframe.drawn_qualities(np.random.default_rng(n), noise, lambdas, 0.0)}
     assert every == {0, 1, 2}
 
 

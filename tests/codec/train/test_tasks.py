@@ -41,6 +41,10 @@ SIZES = {  # a task that is not here is tested at the sizes of its own defaults
     "network": {"model": {"widths": [8, 8, 8, 8, 8], "context_width": 4, "teacher_width": 8}},
     "bframe": {"codec": SMALL, "bframe": {"base": "tiny"}},
     "postfilter": {"codec": {"width": 4, "blocks": 1}, "postfilter": {"base": "small-bframe"}},
+    "loopfilter": {
+        "codec": {"width": 4, "blocks": 1},
+        "loopfilter": {"base": "small-filtered", "pictures": 2, "side": 64},
+    },
     "neighbour": {"codec": {"width": 4, "blocks": 1}},
     "tcm": {"codec": SMALL | {"intra_latents": 12, "motion_latents": 8, "motion_width": 6, "lambdas": [256.0]}},
 }
