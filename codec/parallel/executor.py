@@ -124,10 +124,11 @@ class Deferred(Generic[ResultT]):
     def put(self, result: ResultT) -> None:
         """The result is there; what it was made of is let go."""
         self._result.append(result)
-        self._executor, self.make, self.after = None, self._made, ()
+        self._executor, self.make, self.after = None, _made, ()  # a method of ours would keep us alive
 
-    def _made(self) -> Task[ResultT]:
-        raise AssertionError("made once")
+
+def _made() -> Task[Any]:
+    raise AssertionError("made once")
 
 
 class Known(Generic[ResultT]):
