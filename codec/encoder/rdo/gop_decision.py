@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import tee
 from operator import attrgetter
+from statistics import fmean
 
 from ...gop.periods import Period, SourceSegment
 from ...gop.structure import Segment, letters
@@ -33,6 +34,7 @@ from .lagrangian import Lagrangian, lagrangian_of
 PROBE = 0.7  # octaves of slope from the wanted quality to the coarser one: 2 crf of x265
 COARSER = 0.35  # octaves of slope a step, to stay below a rate
 DISTANCES = (1, 2, 4, 8)
+ALIKE = 8  # pictures around: in as many, an encoder's own order has dear and cheap ones
 CLEAR = 0.06  # of the own order's bits: what the regular order may seem to lose before it is given up
 SURE = 0.01  # of an order's bits: one that is so much dearer when half of it is coded will not win
 
@@ -178,11 +180,16 @@ class GopDecision:
 
 
 def _race(alone: Candidate, coded: CodedAnchors, lagrangian: Lagrangian) -> Race:
-    """The regular order against the encoder's own, which may still get cheaper by B-frames of ours."""
-    costs = lagrangian.costs(coded)
-    behind = sum(cost - alone.costs[poc] for poc, cost in costs.items())
-    bframes = [picture.poc for picture in coded.source.segment.bframes()]
-    return Race({poc: alone.costs[poc] for poc in bframes}, CLEAR * alone.bits - behind)
+    """The regular order against the encoder's own, which may still get cheaper by B-frames of ours.
+
+    In the encoder's order every second or fourth picture may be a dear one, which others refer to. In the regular order
+    B-frames are all alike. So each is expected to cost what those around it cost there in the mean.
+    """
+    anchors = lagrangian.costs(coded)
+    bframes = [poc for poc in alone.costs if poc not in anchors]  # those too that will lead the next I
+    expected = {poc: fmean(alone.costs[near] for near in bframes if abs(near - poc) <= ALIKE) for poc in bframes}
+    lead = CLEAR * alone.bits + alone.total - sum(anchors.values()) - sum(expected.values())
+    return Race(expected, lead)
 
 
 def _not_met(above: dict[int, float]) -> str:

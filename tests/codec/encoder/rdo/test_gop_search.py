@@ -9,6 +9,7 @@ from codec.bframe.records import Anchor
 from codec.bframe.tasks import Made
 from codec.encoder.rdo.anchor_passes import PeriodPasses
 from codec.encoder.rdo.early_stop import Race
+from codec.encoder.rdo.gop_decision import CLEAR, _race
 from codec.encoder.rdo.gop_search import GopSearch, PeriodStatistics
 from codec.gop.periods import Period
 from codec.parallel.executor import Known
@@ -134,3 +135,22 @@ def test_a_race_that_starts_behind_is_lost_by_what_is_as_expected():
     assert not race.lost
     race.add(0, 5.0)
     assert race.lost
+
+
+def test_the_regular_order_is_not_judged_by_pictures_that_are_cheap_in_the_encoders_own():
+    """There every fourth picture is a dear one. Half of the B-frames, the first to be coded, replace none of these."""
+    own = {poc: 100.0 if poc % 4 == 3 else 10.0 for poc in range(32)}
+    alone = SimpleNamespace(costs=own, total=sum(own.values()), bits=100.0)
+    anchors = dict.fromkeys(range(0, 32, 2), 20.0)
+    race = _race(alone, "coded", SimpleNamespace(costs=lambda coded: anchors))
+    assert sorted(race.expected) == list(range(1, 32, 2))  # one leads the next I
+    for poc in range(1, 30, 4):
+        race.add(poc, 30.0)
+        assert not race.lost  # the others would cost 30, and not 100
+    whole = sum(anchors.values()) + 16 * 30.0
+    excess = sum(30.0 - cost for cost in race.expected.values())
+    assert race.lead - excess == pytest.approx(alone.total - whole + CLEAR * alone.bits)
+    dear = _race(alone, "coded", SimpleNamespace(costs=lambda coded: anchors))
+    for poc in range(1, 30, 4):
+        dear.add(poc, 60.0)
+    assert dear.lost
