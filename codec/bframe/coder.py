@@ -18,7 +18,6 @@ from ..device import repeatable
 from ..errors import StreamError
 from ..video.colour import (
     Planes,
-    all_in_levels,
     all_rounded,
     crop_planes,
     packed,
@@ -75,7 +74,7 @@ class BFrameCoder(Predictor):
         for packet in packets:
             if packet.mode & ~known or packet.quality > (len(self.codec.config.lambdas) - 1) * QUALITY_STEPS:
                 raise StreamError(f"payload of mode {packet.mode}, quality {packet.quality}; the model knows none such")
-        blocks, filters, restored = (
+        blocks, filters, looped = (
             torch.tensor([bool(packet.mode & part) for packet in packets], device=self.device) for part in PARTS
         )
         try:
@@ -84,8 +83,8 @@ class BFrameCoder(Predictor):
             context = self._context(intervals, self.references(intervals), qualities)
             done = self.codec(tape, context, blocks=blocks.view(-1, 1, 1, 1) if blocks.any() else None)
             planes = self._planes(done.frame)
-            if restored.any():
-                strengths = code_strengths(tape, None, restored)
+            if looped.any():
+                strengths = code_strengths(tape, None, looped)
                 planes = strengthened(planes, self._changes(done, context), strengths)
             if filters.any():
                 planes = filtered(planes, code_filters(tape, None, filters, like=done.frame))
@@ -191,8 +190,7 @@ class BFrameCoder(Predictor):
 
     def _strengths(self, planes: Planes, changes: Planes, judge: Judge) -> Tensor:
         """(B,3): eighths of the changes that leave the least error; 0 for a picture where it is not worth its bits."""
-        sources = all_in_levels([one.source for one in judge.wanted], self.device)
-        errors = [source - plane for source, plane in zip(sources, planes, strict=True)]
+        errors = [source - plane for source, plane in zip(judge.levels, planes, strict=True)]
         best = best_strengths(changes, errors)
         shown = (all_rounded(each, self.info.bit_depth) for each in (planes, strengthened(planes, changes, best)))
         before, after = (torch.tensor(judge.weighed(each), device=self.device) for each in shown)
@@ -203,8 +201,7 @@ class BFrameCoder(Predictor):
 
         Lambda of a squared error in levels follows from how much the best filters lower the score.
         """
-        levels = all_in_levels([one.source for one in judge.wanted], self.device)
-        fits = list(zip(*map(fits_of, planes, levels), strict=True))
+        fits = list(zip(*map(fits_of, planes, judge.levels), strict=True))
         best = np.array([[fit.best() for fit in own] for own in fits])
         candidates = planes, filtered(planes, torch.from_numpy(best))
         before, after = (judge.weighed(all_rounded(each, self.info.bit_depth)) for each in candidates)
@@ -271,6 +268,6 @@ def _modes(count: int, blocks: Blocks | None, filters: Filters | None, strengths
     """The mode of each B-frame of a batch: what there is in its payload."""
     with_blocks = [False] * count if blocks is None else blocks.used.flatten().tolist()
     with_filters = [False] * count if filters is None else filters.used.tolist()
-    restored = [False] * count if strengths is None else strengths.any(1).tolist()
-    parts = zip(with_blocks, with_filters, restored, strict=True)
+    looped = [False] * count if strengths is None else strengths.any(1).tolist()
+    parts = zip(with_blocks, with_filters, looped, strict=True)
     return [sum(part * has for part, has in zip(PARTS, each, strict=True)) for each in parts]

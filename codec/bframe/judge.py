@@ -2,9 +2,11 @@
 """What pictures of B-frames cost beside their bits."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 
+from ..video.colour import Planes, all_in_levels
 from ..video.metrics import all_rgb_of
 from ..video.picture import Colour, Yuv420
 from .records import ToWrite
@@ -17,6 +19,11 @@ class Judge:
         self.wanted = wanted
         self._colour, self._device = colour, device
         self._sources = self._rgb([one.source for one in wanted])
+
+    @cached_property
+    def levels(self) -> Planes:
+        """Y, U and V of the sources, in levels."""
+        return all_in_levels([one.source for one in self.wanted], self._device)
 
     def errors(self, shown: Sequence[Yuv420]) -> list[float]:
         """Mean squared errors in RGB of [0,1], as they will be measured."""

@@ -22,8 +22,7 @@ from ..bframe.alignment import aligned
 from ..bframe.loop_filter import LoopFilterConfig
 from ..bframe.network import BFrameCodec
 from ..bframe.postfilter import PLANES
-from ..errors import InputError, ModelError
-from ..models.open import load as load_model
+from ..errors import InputError
 from ..models.registry import DEFAULT_CODEC, find, fingerprint_of
 from .config import CodecTraining, TrainConfig
 from .data import PEAK, Library
@@ -31,7 +30,7 @@ from .kept import opened
 from .neighbour_samples import POOL, Turn
 from .sampling import Batch, Sampler, ValidationItem, collate, validation_items
 from .tasks.bframe import drawn_qualities, exact_of, filtered
-from .tasks.postfilter import anchor_planes
+from .tasks.postfilter import anchor_planes, carrier_of
 
 PICTURES = 5  # kept of each B-frame
 FLOAT_BYTES = 4
@@ -110,7 +109,7 @@ class LoopFilterSampler(Sampler):
         assert isinstance(config, LoopFilterTraining)
         super().__init__(library, config)
         self.whole = Sampler(library, replace(config, crop=config.side))
-        self.coder = codec_of(config)
+        self.coder = carrier_of(config.base)
         self.kept = CodedBFrames(library, config)
 
     def batch(self, number: int) -> Batch:
@@ -134,14 +133,6 @@ class LoopFilterSampler(Sampler):
     def _coded(self, place: int) -> Coded:
         rng = np.random.default_rng((self.config.seed, POOL, place))
         return coded(self.coder, collate([self.whole.draw(rng)]), rng, self.config)
-
-
-def codec_of(config: LoopFilterTraining) -> BFrameCodec:
-    """The recipe's codec. ModelError if it codes no B-frames."""
-    codec = load_model(config.base).codec
-    if codec is None:
-        raise ModelError(f"{config.base}: predicts B-frames and codes none; a B-frame codec carries the filter")
-    return codec
 
 
 @torch.no_grad()

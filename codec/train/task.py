@@ -32,6 +32,13 @@ class Validation:
     lines: list[str]  # for the log
 
     @classmethod
+    def of_gains(cls, gains: Sequence[float], what: str, *, digits: int = 4) -> Self:
+        """What a filter gains on pictures in dB, the mean being the score; `what` and `digits` are for the log."""
+        mean = float(np.mean(gains))
+        line = f"{mean:+.{digits}f} dB on held-out {what}, from {min(gains):+.3f} to {max(gains):+.3f}"
+        return cls(mean, {"valid_gain": mean}, [line])
+
+    @classmethod
     def of_qualities(cls, score: float, labels: Sequence[tuple[str, int]], means: list[dict[str, float]]) -> Self:
         """What was measured at some qualities: for each the word that the log has for it, its index, and values."""
         values, lines = {}, []

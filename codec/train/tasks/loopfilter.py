@@ -4,8 +4,6 @@
 What is exported is the codec named in the recipe with this filter in place of its own; nothing else of it changes.
 """
 
-import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +12,20 @@ from torch import Tensor
 
 from ...bframe.loop_filter import LoopFilter, best_strengths, nearest, strengthened
 from ...bframe.neighbour_filter import NeighbourFilter
-from ...bframe.network import BFrameCodec
 from ...bframe.postfilter import PLANES
-from ...errors import ModelError
 from ...models import store
-from ...models.bframe_file import save_codec_like
 from ...models.neighbour_file import load_neighbour
 from ...models.open import load as load_model
 from ...models.registry import find
 from ...video.colour import packed, unpacked
 from ..data import Library
-from ..loop_filter_samples import LoopFilterSampler, LoopFilterTraining, codec_of, held_out
+from ..loop_filter_samples import LoopFilterSampler, LoopFilterTraining, held_out
 from ..precision import mixed_precision
-from ..run import Run, put_parameters
+from ..run import Run
 from ..sampling import Batch
 from ..task import Items, Task, Validation
-from .postfilter import decibels, remaining
+from .neighbour import take_over
+from .postfilter import carrier_of, decibels, export_with, remaining
 
 LoopFilterRun = Run[LoopFilter, LoopFilterTraining]
 
@@ -57,27 +53,17 @@ class LoopFilterTask(Task[LoopFilter, LoopFilterTraining]):
 
     def items(self, run: LoopFilterRun, library: Library) -> Items:
         """Whole coded B-frames of held-out clips."""
-        return {"B-frames": held_out(library, run.config, codec_of(run.config))}
+        return {"B-frames": held_out(library, run.config, carrier_of(run.config.base))}
 
     def validate(self, run: LoopFilterRun, items: Items, device: torch.device) -> Validation:
         """The mean gain in dB of filtering held-out B-frames by the strengths that an encoder sends; the score."""
         with run.averaged() as model:
             gains = [gain(model, item.batch.to(device)) for item in items["B-frames"]]
-        mean = float(np.mean(gains))
-        line = f"{mean:+.4f} dB on held-out B-frames, from {min(gains):+.3f} to {max(gains):+.3f}"
-        return Validation(mean, {"valid_gain": mean}, [line])
+        return Validation.of_gains(gains, "B-frames")
 
     def export(self, run: LoopFilterRun, path: Path) -> None:
         """Write the recipe's codec with the averaged weights as its filter. ModelError if it is no B-frame codec."""
-        store.check_name(path)
-        codec, sizes = codec_of(run.config), run.config.codec
-        config = replace(codec.config, loop_filter_width=sizes.width, loop_filter_blocks=sizes.blocks)
-        carrier = BFrameCodec(config, codec.network)
-        known = {name: value for name, value in codec.state_dict().items() if not name.startswith("loop_filter.")}
-        carrier.load_state_dict(known, strict=False)
-        assert carrier.loop_filter is not None  # its width is not 0
-        put_parameters(carrier.loop_filter, run.average)
-        save_codec_like(carrier, path, like=find(run.config.base), loop_filter=json.dumps(run.notes))
+        export_with("loop_filter", run, path)
 
 
 TASK = LoopFilterTask()
@@ -99,9 +85,4 @@ def _start(model: LoopFilter, path: Path) -> None:
     else:
         codec = load_model(str(path)).codec
         known = None if codec is None else codec.loop_filter
-    if known is None:
-        raise ModelError(f"{path}: neither a B-frame codec with a loop filter nor a filter that sees neighbours")
-    try:
-        model.start_from(known)
-    except ValueError as error:
-        raise ModelError(f"{path}: {error}") from error
+    take_over(model, known, path, carried="loop filter")

@@ -75,9 +75,7 @@ class NeighbourTask(Task[NeighbourFilter, NeighbourTraining]):
         """The mean gain in dB of filtering held-out pictures, which is the score."""
         with run.averaged() as model:
             gains = [gain(model, item.batch.to(device)) for item in items["pictures"]]
-        mean = float(np.mean(gains))
-        line = f"{mean:+.4f} dB on held-out pictures, from {min(gains):+.3f} to {max(gains):+.3f}"
-        return Validation(mean, {"valid_gain": mean}, [line])
+        return Validation.of_gains(gains, "pictures")
 
     def export(self, run: NeighbourRun, path: Path) -> None:
         """Write the averaged weights. OutputError if they cannot be written."""
@@ -132,8 +130,16 @@ def _start(model: NeighbourFilter, path: Path) -> None:
     else:
         codec = load_file(path).codec
         known = None if codec is None else codec.postfilter
+    take_over(model, known, path, carried="post-filter")
+
+
+def take_over(model: NeighbourFilter, known: NeighbourFilter | PostFilter | None, path: Path, *, carried: str) -> None:
+    """The weights of a file's filter into a fresh one. ModelError if it does not fit, or the file has none.
+
+    `carried` is what a B-frame codec in the file should have carried.
+    """
     if known is None:
-        raise ModelError(f"{path}: neither a B-frame codec with a post-filter nor a filter that sees neighbours")
+        raise ModelError(f"{path}: neither a B-frame codec with a {carried} nor a filter that sees neighbours")
     try:
         model.start_from(known)
     except ValueError as error:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,26 +91,37 @@ class PostFilterTask(Task[PostFilter, PostFilterTraining]):
         """The mean gain in dB of filtering held-out anchors, which is the score."""
         with run.averaged() as model:
             gains = [gain(model, item.batch.to(device)) for item in items["anchors"]]
-        mean = float(np.mean(gains))
-        line = f"{mean:+.3f} dB on held-out anchors, from {min(gains):+.3f} to {max(gains):+.3f}"
-        return Validation(mean, {"valid_gain": mean}, [line])
+        return Validation.of_gains(gains, "anchors", digits=3)
 
     def export(self, run: PostFilterRun, path: Path) -> None:
         """Write the recipe's codec with the averaged weights as its filter. ModelError if it is no B-frame codec."""
-        check_name(path)
-        source = find(run.config.base)
-        codec = load_model(str(source)).codec
-        if codec is None:
-            raise ModelError(f"{run.config.base}: predicts B-frames and codes none; a B-frame codec carries the filter")
-        sizes = {f"postfilter_{name}": value for name, value in vars(run.config.codec).items()}
-        carrier = BFrameCodec(replace(codec.config, **sizes), codec.network)
-        carrier.load_state_dict(codec.state_dict(), strict=False)
-        assert carrier.postfilter is not None  # its width is not 0
-        put_parameters(carrier.postfilter, run.average)
-        save_codec_like(carrier, path, like=source, postfilter=json.dumps(run.notes))
+        export_with("postfilter", run, path)
 
 
 TASK = PostFilterTask()
+
+
+def carrier_of(base: str) -> BFrameCodec:
+    """The B-frame codec that is to carry a filter, by its name or path. ModelError if it codes none."""
+    codec = load_model(base).codec
+    if codec is None:
+        raise ModelError(f"{base}: predicts B-frames and codes none; a B-frame codec carries the filter")
+    return codec
+
+
+def export_with(part: str, run: Run[Any, Any], path: Path) -> None:
+    """Write the recipe's codec with a run's averaged weights as this part of it; all else stays as it is.
+
+    ModelError if it is no B-frame codec.
+    """
+    check_name(path)
+    base, own = run.config.base, run.config.codec
+    codec, sizes = carrier_of(base), {f"{part}_width": own.width, f"{part}_blocks": own.blocks}
+    carrier = BFrameCodec(replace(codec.config, **sizes), codec.network)
+    known = {name: value for name, value in codec.state_dict().items() if not name.startswith(f"{part}.")}
+    carrier.load_state_dict(known, strict=False)
+    put_parameters(getattr(carrier, part), run.average)
+    save_codec_like(carrier, path, like=find(base), **{part: json.dumps(run.notes)})
 
 
 def objective(model: PostFilter, batch: Batch, config: PostFilterTraining) -> dict[str, Tensor]:
