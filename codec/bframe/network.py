@@ -15,7 +15,7 @@ Both coders are a block transform (a DCT to begin with) plus deep branches that 
 is a plain transform codec around NCM's picture, and where no symbol is sent the frame is exactly that of `bitfree`.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,10 +35,12 @@ from .config import BFrameConfig
 from .frame_residual import contexts_of, frame_residual_coder
 from .loop_filter import LoopFilter
 from .motion_residual import MotionFeatures, MotionResidualCoder, Refined, means_of, sensitivity
-from .motion_search import BlockSearch
 from .obmc import compensated
 from .postfilter import PostFilter
 from .side_information import AnchorFeatures
+
+if TYPE_CHECKING:
+    from .motion_search import BlockSearch
 
 # Searches for blocks, one after another, as the motion around them changes with them: the second lowers costs by 2 %,
 # the third by another half.
@@ -197,6 +199,8 @@ class BFrameCodec(nn.Module):
 
         target = with_blocks(start)
         if blocks:
+            from .motion_search import BlockSearch  # who only decodes needs no compiler
+
             with torch.autocast(frame.device.type, enabled=False):
                 search = BlockSearch(context.past, context.future, frame, slope=slope, weight=weight)
             for _ in range(SEARCHES if start is None and self.motion is not None else AGAIN):
@@ -272,7 +276,7 @@ class BFrameCodec(nn.Module):
         senses = sensitivity(*warped, refined.mask)
         return Refined(refined, *map(means_of, (torch.cat(errors, 1), senses, senses * rdoq_lambda)))
 
-    def _sought(self, context: FrameContext, target: EncoderTarget, search: BlockSearch) -> Blocks | None:
+    def _sought(self, context: FrameContext, target: EncoderTarget, search: "BlockSearch") -> Blocks | None:
         """The motion-compensated blocks that lower the Lagrangian cost, None if none does.
 
         No motion residual is sent where a block is compensated. So the motion elsewhere changes with the blocks of the

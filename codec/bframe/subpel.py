@@ -28,45 +28,17 @@ AT_ONCE = {"cpu": 1024}  # units, so that their patches stay in the cache;
 MANY = 1 << 16  # elsewhere, as starting a piece of work takes longer than the work
 
 
-class Quarters:
-    """Planes (B,1,H,W), sides multiples of 8, at all positions in quarter pixels."""
-
-    def __init__(self, planes: Tensor) -> None:
-        self.count, _, self.height, self.width = planes.shape
-        # Each is padded where it will stay: all sixteen twice would be half a gigabyte of a 1080p picture.
-        padded = planes.new_empty(self.count, STEPS**2, self.height + 2 * UNIT, self.width + 2 * UNIT)
-        for right in range(STEPS):
-            across = _filtered(planes, right, -1)
-            for down in range(STEPS):
-                shifted = F.pad(_filtered(across, down, -2), (UNIT,) * 4, mode="replicate")
-                padded[:, STEPS * right + down] = shifted[:, 0]
-        flat = padded.flatten()
-        self._rows = flat.as_strided((len(flat) - UNIT + 1, UNIT), (1, 1))  # eight pixels from each, overlapping
-
-    def origins(self, places: Tensor) -> Tensor:
-        """(3,...): column and row of the first pixel of units `places` (...), and the first of their plane's sixteen.
-
-        Units are counted by plane, row and column.
-        """
-        down, across = self.height // UNIT, self.width // UNIT
-        row = places // across
-        return torch.stack([UNIT * (places % across), UNIT * (row % down), STEPS**2 * (row // down)])
-
-    def along(self, origins: Tensor, vectors: Tensor) -> Tensor:
-        """Units (...,N,n,64) that vectors (...,N,2), x and y in quarter pixels, point at from N times n units.
-
-        `origins` (3,...,N,n) are those of these units. Edges are repeated.
-        """
-        phase_x, phase_y = (vectors & (STEPS - 1))[..., None, :].unbind(-1)
-        right, down = (vectors >> SHIFT)[..., None, :].unbind(-1)
-        # What lies outside is the edge repeated, however far away.
-        x = (origins[0] + right).clamp_(-UNIT, self.width)
-        y = (origins[1] + down).clamp_(-UNIT, self.height)
-        plane = origins[2] + STEPS * phase_x + phase_y
-        stride = self.width + 2 * UNIT
-        first = (plane * (self.height + 2 * UNIT) + y + UNIT) * stride + x + UNIT
-        starts = first[..., None] + stride * torch.arange(UNIT, device=first.device)
-        return self._rows.index_select(0, starts.flatten()).view(*first.shape, UNIT**2)
+def quarters_of(planes: Tensor) -> Tensor:
+    """(B,16,H+16,W+16): planes (B,1,H,W) at all positions in quarter pixels, 4 * right + down, edges repeated."""
+    count, _, height, width = planes.shape
+    # Each is padded where it will stay: all sixteen twice would be half a gigabyte of a 1080p picture.
+    padded = planes.new_empty(count, STEPS**2, height + 2 * UNIT, width + 2 * UNIT)
+    for right in range(STEPS):
+        across = _filtered(planes, right, -1)
+        for down in range(STEPS):
+            shifted = F.pad(_filtered(across, down, -2), (UNIT,) * 4, mode="replicate")
+            padded[:, STEPS * right + down] = shifted[:, 0]
+    return padded
 
 
 class Samples:
@@ -137,11 +109,6 @@ def picture_of(units: Tensor, shape: tuple[int, ...]) -> Tensor:
     count, colours, height, width = shape
     rows = units.view(count, height // UNIT, width // UNIT, colours, UNIT, UNIT).permute(0, 3, 1, 4, 2, 5)
     return rows.reshape(shape)
-
-
-def units_of(plane: Tensor) -> Tensor:
-    """(N,64): the units of a plane (B,1,H,W)."""
-    return pixels_of(plane)[:, 0]
 
 
 def _filtered(picture: Tensor, phase: int, dim: int) -> Tensor:

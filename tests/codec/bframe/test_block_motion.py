@@ -1,9 +1,13 @@
 """Blocks that copy the references: what is written is read, what they show, and that the search finds what there is."""
 
+import numba
+import numpy as np
 import pytest
+import scipy.fft
 import torch
 import torch.nn.functional as F
 
+from codec.bframe.block_costs import BITS, compiled, unit_bits
 from codec.bframe.block_motion import BOTH, FUTURE, NETWORK, PAST, SPLIT, Blocks, code_blocks, components_used
 from codec.bframe.motion_search import BlockSearch
 from codec.bframe.obmc import EDGE, compensated
@@ -246,3 +250,37 @@ def test_pictures_together_find_what_each_finds_alone():
         assert torch.equal(shown[n : n + 1], alone_shown)
     tape = Estimate("round")
     assert same(code_blocks(tape, torch.cat(flows), both), both) and tape.total("blocks").shape == (2,)
+
+
+def test_threads_that_share_the_rows_find_the_same():
+    past, future, target = (texture(seed) for seed in (20, 21, 22))
+    flow = torch.randn(1, 4, *SIZE, generator=torch.Generator().manual_seed(3))
+    given = {"flow": flow, "predicted": past.flip(1), "slope": SLOPE, "weight": torch.ones(1, 1, 1, 1)}
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 100):  # more than there are rows
+            torch.set_num_threads(threads)
+            found.append(find_blocks(past, future, target, **given))
+    finally:
+        torch.set_num_threads(before)
+    assert same(found[0], found[1]) and same(found[0], found[2])
+
+
+def test_where_nothing_can_be_kept_on_disk_functions_are_compiled_all_the_same(monkeypatch):
+    def njit(*, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return numba_njit(**options)
+
+    numba_njit = numba.njit
+    monkeypatch.setattr(numba, "njit", njit)
+    assert compiled(lambda number: number + 1)(1) == 2
+
+
+def test_costs_of_blocks_are_those_of_their_dct_coefficients():
+    generator = torch.Generator().manual_seed(5)
+    for scale in (0.1, 1.0, 30.0, 3000.0):
+        error = scale * torch.randn(8, 8, generator=generator)
+        powers = np.square(scipy.fft.dctn(error.double().numpy(), norm="ortho"))
+        expected = BITS * (np.minimum(powers, 1) + np.log(np.maximum(powers, 1))).sum()
+        assert unit_bits(error.flatten().numpy().copy()) == pytest.approx(expected, rel=1e-4)
