@@ -53,7 +53,7 @@ def match(current: Tensor, neighbour: Tensor) -> Tensor:
     return flow
 
 
-def moved_by_rows(plane: Tensor, radius: int) -> Iterator[Tensor]:
+def _moved_by_rows(plane: Tensor, radius: int) -> Iterator[Tensor]:
     """A plane (B,1,H,W) at all n*n places up to `radius` away, (B,n,H,W) for a row of places; edges are repeated.
 
     They are views. A row at a time, what is made of them stays in the cache.
@@ -66,8 +66,7 @@ def moved_by_rows(plane: Tensor, radius: int) -> Iterator[Tensor]:
 
 def _search(current: Tensor, neighbour: Tensor, stage: Stage) -> Tensor:
     """Vectors (B,2,H,W) of at most `radius` to the least mean absolute difference of blocks around each sample."""
-    costs = _costs(current, neighbour, stage)
-    best = costs.argmin(1, keepdim=True)
+    costs, best = _costs(current, neighbour, stage)
     across = 2 * stage.radius + 1
     vector = torch.cat([best % across, best // across], 1).to(costs) - stage.radius
     if stage.fractions:
@@ -75,13 +74,16 @@ def _search(current: Tensor, neighbour: Tensor, stage: Stage) -> Tensor:
     return _enlarged(vector, stage.block, current)
 
 
-def _costs(current: Tensor, neighbour: Tensor, stage: Stage) -> Tensor:
-    """Mean absolute differences (B,n*n,H/block,W/block) at all n*n places, row by row."""
-    blocks = [
-        F.avg_pool2d((moved - current).abs_(), stage.block, ceil_mode=True)
-        for moved in moved_by_rows(neighbour, stage.radius)
-    ]
-    return F.avg_pool2d(torch.cat(blocks, 1), AROUND, 1, AROUND // 2, count_include_pad=False)
+def _costs(current: Tensor, neighbour: Tensor, stage: Stage) -> tuple[Tensor, Tensor]:
+    """Mean absolute differences (B,n*n,h,w) of blocks at all n*n places, row by row, and the best places (B,1,h,w)."""
+    if current.device.type == "cpu":
+        from .block_errors import block_errors  # a compiler takes its time to import
+
+        return block_errors(current, neighbour, radius=stage.radius, block=stage.block, around=AROUND // 2)
+    moved = _moved_by_rows(neighbour, stage.radius)
+    blocks = [F.avg_pool2d((row - current).abs_(), stage.block, ceil_mode=True) for row in moved]
+    costs = F.avg_pool2d(torch.cat(blocks, 1), AROUND, 1, AROUND // 2, count_include_pad=False)
+    return costs, costs.argmin(1, keepdim=True)
 
 
 def _fraction(costs: Tensor, best: Tensor, across: int, step: int) -> Tensor:

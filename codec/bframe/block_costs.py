@@ -6,19 +6,15 @@ shared out among threads, and no table of all candidates is ever in memory.
 """
 
 import math
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from ..compiled import Array, compiled
 from .block_motion import BOTH, NETWORK, PAST
 from .subpel import SHIFT, STEPS, UNIT
 
-Array = np.ndarray[Any, Any]
 X = np.float32
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 REALITY = 2.5  # times the bits that reverse water-filling says: best of 1 to 2.5 on six clips, with chroma and without
 BITS = REALITY / (2 * math.log(2))
@@ -62,15 +58,6 @@ class Place(NamedTuple):
     top: int
     left: int
     size: int
-
-
-def compiled(function: Function) -> Function:
-    """A function compiled by numba: kept on disk, where there is a folder that can be written."""
-    njit: Any = partial(numba.njit, nogil=True, error_model="numpy")  # its own type hides the function's
-    try:
-        return njit(cache=True)(function)
-    except RuntimeError:  # there is none
-        return njit()(function)
 
 
 @compiled

@@ -2,9 +2,7 @@
 """The encoder's search for the motion-compensated blocks of a B-frame: which ones, their references, their vectors."""
 
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .block_costs import FINEST, KIND_BITS, ROUGH, VECTOR_BITS, Array, Pictures, choose, look_around
+from ..compiled import Array, array, on_all_rows
+from .block_costs import FINEST, KIND_BITS, ROUGH, VECTOR_BITS, Pictures, choose, look_around
 from .block_motion import NETWORK, SIZE, SPLIT, Blocks, enlarged, quarter_steps
 from .subpel import STEPS, quarters_of
 
@@ -50,7 +49,7 @@ class BlockSearch:
         weights = (weight / threshold).sqrt().expand_as(self.luma)
         quarters = quarters_of(torch.cat(self.references))
         count, _, height, width = target.shape
-        planes = _array(self.luma).ravel(), _array(weights).ravel(), _array(quarters).ravel()
+        planes = array(self.luma).ravel(), array(weights).ravel(), array(quarters).ravel()
         self.pictures = Pictures(*planes, (count, height, width))
 
     def find(self, *, flow: Tensor, predicted: Tensor, start: Blocks | None = None) -> Blocks | None:
@@ -59,7 +58,7 @@ class BlockSearch:
         flow (B,4,H,W) in pixels and `predicted` are the network's. The search is close to the blocks to start from; if
         there are none, a wide one finds where to start.
         """
-        luma = _array(_luma(predicted)).ravel()
+        luma = array(_luma(predicted)).ravel()
         places, parts = (_Places(self.pictures, flow, luma, size) for size in (SIZE, SIZE // 2))
         vectors = self._wide(places) if start is None else start.vectors
         whole = places.best(_around(vectors), FINEST, (LEAST_ONE, LEAST_BOTH))
@@ -83,7 +82,7 @@ class BlockSearch:
         found = np.empty((count, height // SIZE, width // SIZE, 2, 2), np.int64)
         steps = np.arange(-SEARCH_RANGE, SEARCH_RANGE + 1)
         lengths = (SHORTER * np.hypot(steps, steps[:, None])).astype(np.float32)
-        _on_all_rows(look_around, found, _array(small[:, 0]), _array(padded[:, 0]), lengths, found)
+        on_all_rows(look_around, count * found.shape[1], array(small[:, 0]), array(padded[:, 0]), lengths, found)
         return STEPS * COARSE * found
 
 
@@ -100,7 +99,7 @@ class _Places:
         vectors = np.empty_like(self.near)
         kinds, bits = np.empty(vectors.shape[:3], np.int64), np.empty(vectors.shape[:3])
         given = self.near, np.stack([self.near, *starts], 4), steps, least
-        _on_all_rows(choose, bits, self.pictures, self.predicted, *given, kinds, vectors, bits)
+        on_all_rows(choose, bits.shape[0] * bits.shape[1], self.pictures, self.predicted, *given, kinds, vectors, bits)
         return _Best(self._plane(kinds), self._plane(vectors), self._plane(bits).float())
 
     def _plane(self, found: Array) -> Tensor:
@@ -109,26 +108,9 @@ class _Places:
         return tensor.flatten(3).permute(0, 3, 1, 2) if tensor.dim() > 3 else tensor[:, None]
 
 
-def _on_all_rows(kernel: Callable[..., None], blocks: Array, *given: object) -> None:
-    """A function of `block_costs` on all rows of blocks (B,h,w,...), shared out among so many threads as torch has."""
-    count = blocks.shape[0] * blocks.shape[1]
-    threads = min(torch.get_num_threads(), count)
-    edges = [count * n // threads for n in range(threads + 1)]
-    rows = list(pairwise(edges))
-    if threads == 1:
-        kernel(rows[0], *given)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda some: kernel(some, *given), rows))  # list: an error comes out
-
-
 def _vectors(planes: Tensor) -> Array:
     """(B,h,w,2,2): vectors of blocks to both references, of planes (B,4,h,w)."""
-    return _array(planes.permute(0, 2, 3, 1)).reshape(len(planes), *planes.shape[2:], 2, 2)
-
-
-def _array(tensor: Tensor) -> Array:
-    return np.ascontiguousarray(tensor.cpu().numpy())
+    return array(planes.permute(0, 2, 3, 1)).reshape(len(planes), *planes.shape[2:], 2, 2)
 
 
 def _around(planes: Tensor) -> list[Array]:

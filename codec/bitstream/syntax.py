@@ -179,7 +179,7 @@ OPTIONS = (
         74,
         "half",
         (Field("precision", "choice", "of networks that make samples", choices=(BF16,)),),
-        "The encoder computed synthesis and filters of anchors in this precision. Without this option in float32. A "
+        "The encoder computed synthesis and filters in this precision. Without this option in float32. A "
         "decoder may compute in another one; its pictures then differ a little.",
     ),
 )

@@ -7,11 +7,12 @@ import scipy.fft
 import torch
 import torch.nn.functional as F
 
-from codec.bframe.block_costs import BITS, compiled, unit_bits
+from codec.bframe.block_costs import BITS, unit_bits
 from codec.bframe.block_motion import BOTH, FUTURE, NETWORK, PAST, SPLIT, Blocks, code_blocks, components_used
 from codec.bframe.motion_search import BlockSearch
 from codec.bframe.obmc import EDGE, compensated
 from codec.bframe.subpel import Samples, picture_of
+from codec.compiled import compiled
 from entropy import EntropyError, Estimate, Read, ReadMany, Write, WriteMany
 
 SIZE = (64, 96)
