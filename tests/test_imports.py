@@ -31,7 +31,7 @@ FLOORS = (
     {"codec.video"},
     {"codec.batch"},
     {"codec.status", "codec.terminal"},
-    {"codec.device", "codec.files", "codec.memory", "codec.progress_bar", "codec.values"},
+    {"codec.compiled", "codec.device", "codec.files", "codec.memory", "codec.progress_bar", "codec.values"},
     {"codec.arguments", "codec.precision"},
     {"codec.errors", "codec.notes", "codec.progress", "codec.version"},
     {"ncm", "entropy"},

@@ -21,9 +21,9 @@ from ..files import PathLike
 from ..gop.scene_cuts import is_cut, shrink
 from ..progress import Progress, quiet
 from ..video.picture import Yuv420
-from ..video.reader import open_source
 from .beside import beside_of
 from .output import output, write_all
+from .source import source_of
 from .synthesis import EXTRAPOLATION, INTERPOLATION, synthesiser_for
 from .timeline import is_repetition
 
@@ -67,10 +67,11 @@ def dejitter(
         raise InputError(f"--scheme {scheme}: choose from {', '.join(SCHEMES)}")
     if not 2 <= factor <= MOST:
         raise InputError(f"--factor {factor}: give one from 2 to {MOST}")
-    with open_source(src) as source:
+    with source_of(src) as source:
 
         def network(task: str, name: str | None) -> Between:
-            return synthesiser_for(task, name, source.info, device=device, tta=tta).synthesised
+            option = "--foresee" if task == EXTRAPOLATION else "--model"
+            return synthesiser_for(task, name, source.info, device=device, tta=tta, option=option).synthesised
 
         between, pictures = network(INTERPOLATION, model), (frame.picture for frame in source)
         if scheme == "interpolation":

@@ -16,12 +16,12 @@ from ..errors import InputError
 from ..files import PathLike
 from ..progress import Progress, quiet
 from ..video.picture import Yuv420
-from ..video.reader import open_source
 from ..video.source import VideoSource
 from .beside import beside_of
 from .output import output, write_all
 from .picture_files import picture_target, read_pair, write_picture
 from .slow_motion import retimed_info
+from .source import source_of
 from .synthesis import INTERPOLATION, Synthesiser, model_for, synthesiser_for
 from .timeline import Moment, moments, spans
 
@@ -48,7 +48,7 @@ def motion_blur(
     It is open for so many of the 360 degrees up to the next frame. `sound` is "keep" or "drop". Raises a CodecError.
     """
     offsets = shutter_times(samples, shutter)
-    with open_source(src) as source:
+    with source_of(src) as source:
         info = retimed_info(source.info, None)
         pictures = exposed(source, offsets, synthesiser_for(INTERPOLATION, model, source.info, device=device, tta=tta))
         beside = beside_of(src, sound, Fraction(1), origin=source.first_time)

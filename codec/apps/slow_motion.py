@@ -15,10 +15,10 @@ from ..errors import InputError
 from ..files import PathLike
 from ..progress import Progress, quiet
 from ..video.picture import VideoInfo, Yuv420
-from ..video.reader import open_source
 from ..video.source import VideoSource
 from .beside import beside_of
 from .output import output, write_all
+from .source import source_of
 from .synthesis import INTERPOLATION, Synthesiser, synthesiser_for
 from .timeline import moments, spans
 
@@ -47,7 +47,7 @@ def slow_motion(
     """
     if not LEAST <= factor <= MOST:
         raise InputError(f"--factor {shown(factor)}: give one from {LEAST} to {MOST}")
-    with open_source(src) as source:
+    with source_of(src) as source:
         info = retimed_info(source.info, fps)
         synthesiser = synthesiser_for(INTERPOLATION, model, source.info, device=device, tta=tta)
         longer = factor * info.frame_rate / source.info.frame_rate

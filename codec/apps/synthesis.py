@@ -16,15 +16,18 @@ from ..video.picture import VideoInfo, Yuv420
 INTERPOLATION, EXTRAPOLATION = "interpolation", "extrapolation"
 
 
-def model_for(task: str, name: str | None, *, device: str = "auto", tta: bool = False) -> Model:
+def model_for(
+    task: str, name: str | None, *, device: str = "auto", tta: bool = False, option: str = "--model"
+) -> Model:
     """The model of this name, or the default of its task. CodecError if it is missing or made for another task.
 
-    `tta` averages the answers for the pictures and for them upside down, at twice the time (paper, A.1).
+    `tta` averages the answers for the pictures and for them upside down, at twice the time (paper, A.1). `option` is
+    what the name was given by.
     """
     model = load(name or DEFAULTS[task], choose_device(device))
     made_for = model.network.config.task
     if made_for != task:
-        raise InputError(f"--model {name}: is made for {made_for}; for {task} there is {DEFAULTS[task]}")
+        raise InputError(f"{option} {name}: is made for {made_for}; for {task} there is {DEFAULTS[task]}")
     return averaged(model) if tta else model
 
 
@@ -46,6 +49,8 @@ class Synthesiser(Predictor):
         return self.picture(self.rgb(self.reference(past), self.reference(future), time))
 
 
-def synthesiser_for(task: str, name: str | None, info: VideoInfo, *, device: str, tta: bool) -> Synthesiser:
+def synthesiser_for(
+    task: str, name: str | None, info: VideoInfo, *, device: str, tta: bool, option: str = "--model"
+) -> Synthesiser:
     """What makes pictures of a video, with a model as `model_for` finds it. CodecError as there."""
-    return Synthesiser(model_for(task, name, device=device, tta=tta), info)
+    return Synthesiser(model_for(task, name, device=device, tta=tta, option=option), info)

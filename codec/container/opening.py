@@ -56,15 +56,31 @@ def is_film(path: PathLike) -> bool:
 
 
 def holds_stream(path: PathLike) -> bool:
-    """Whether there is a stream in a file, plain or in a film."""
+    """Whether there is a stream in a file, plain or in a film; '-' is standard input, if that is a file.
+
+    What is on a pipe nobody knows before it is read.
+    """
     try:
+        if str(path) == "-":
+            return sys.stdin.buffer.seekable() and _holds_stream(sys.stdin.buffer)
+        if not is_regular(path):
+            return False
         with Path(path).open("rb") as file:
-            if is_plain(file):
-                return file.read(len(MAGIC)) == MAGIC
-            _film(file).close()
-            return True
+            return _holds_stream(file)
     except (OSError, StreamError):
         return False
+
+
+def _holds_stream(file: BinaryIO) -> bool:
+    """Whether there is a stream in a file that can seek, which stays where it is. OSError or StreamError if not."""
+    start = file.tell()
+    try:
+        if is_plain(file):
+            return file.read(len(MAGIC)) == MAGIC
+        _film(file).close()
+        return True
+    finally:
+        file.seek(start)
 
 
 def is_stream(path: Path) -> bool:

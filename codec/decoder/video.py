@@ -12,7 +12,7 @@ from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, TypedDict, Unpack
 
-from ..arguments import check, check_range, checked, shown
+from ..arguments import check, checked, shown
 from ..bitstream.limits import MAX_PIXELS
 from ..bitstream.reader import named
 from ..bitstream.syntax import ALL_POCS
@@ -24,7 +24,7 @@ from ..notes import tell
 from ..precision import AUTO, check_precision
 from ..progress import Progress, quiet
 from ..values import Place
-from ..video.libav_writer import LOSSY
+from ..video.libav_writer import LOSSY, check_crf
 from ..video.picture import Frame
 from ..video.writer import VideoSink, check_name, open_sink
 from .passage import passage
@@ -32,8 +32,8 @@ from .timeline import Timeline
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from ..parallel.executor import Executor
+    from .decoder import Decoder
 
-HIGHEST_CRF = 63  # of any encoder
 ROUNDED = "networks round differently on another machine or number of threads, so that is no damage"
 
 
@@ -62,6 +62,9 @@ class Video:
     default that of the stream where the device has it. The stream is closed with the last reference to this, if not
     before.
     """
+
+    _decoder: "Decoder"
+    _read: bool  # whether an iteration of what that decodes has begun
 
     @checked
     def __init__(
@@ -142,7 +145,10 @@ class Video:
 
     def __iter__(self) -> Iterator[Frame]:
         self._check_open()
+        if self._read:  # before: so from the start again
+            self._go(0, len(self))
         count, decoder = 0, self._decoder
+        self._read = True
         for picture in decoder:
             count += 1
             if picture.poc in self._shown:
@@ -238,6 +244,7 @@ class Video:
         from .assembly import decoder_of
 
         self._shown = pocs
+        self._read = False
         self._decoder = decoder_of(self._reader, units, self._anchor_codec, self.predictor, self._executor, pocs)
 
     def __enter__(self) -> "Video":
@@ -277,11 +284,11 @@ def decode(
     read-only dst is replaced only if `force` is given.
     Raises a CodecError; after a DamageError the output is there, with the damaged pictures concealed.
     """
-    check_range("crf", 0 if crf is None else crf, 0, HIGHEST_CRF)
+    encoder = LOSSY if crf is not None and video_codec is None else video_codec
+    check_crf(encoder, crf)
     target = target_of(src, dst, ".dec.mkv" if is_film(src) else ".dec.yuv")
     check_outputs({"the stream": src}, {"-o": target}, force=force)
     check_name(target, video_codec, crf)
-    encoder = LOSSY if crf is not None and video_codec is None else video_codec
     with Video(src, **reading) as video:
         if video.begins and start is None and is_film(src):
             start = f"{video.begins}f"

@@ -17,7 +17,7 @@ from ..container.opening import holds_stream, writing
 from ..decoder.reconstruct import Reconstructor
 from ..device import choose_device
 from ..errors import InputError
-from ..files import PathLike, check_outputs, is_pipe, is_regular, replacing, target_of
+from ..files import PathLike, check_outputs, is_pipe, name_of, replacing, target_of
 from ..gop.periods import Period, arranged, every, periods
 from ..models.open import load, prepared
 from ..notes import tell
@@ -93,8 +93,10 @@ def _check_files(src: PathLike, target: str | None, settings: EncodeSettings) ->
 def _encode_once(src: PathLike, target: str | None, settings: EncodeSettings, progress: Progress) -> Summary:
     """One pass over the video, at a quality that is given; without a target the stream is thrown away."""
     anchor_codec, force = anchor_codec_of(settings), settings.force
-    if str(src) != "-" and is_regular(src) and holds_stream(src):
-        raise InputError(f"{src}: is coded already; decode it first, or put it into another file with codec remux")
+    if holds_stream(src):
+        raise InputError(
+            f"{name_of(src)}: is coded already; decode it first, or put it into another file with codec remux"
+        )
     tell(f"--preset {settings.preset}", settings.notes)
     model = load(settings.model_name, choose_device(settings.device))
     model = prepared(model, turned=settings.averaged, half=settings.half, tile=settings.tile)
@@ -105,11 +107,12 @@ def _encode_once(src: PathLike, target: str | None, settings: EncodeSettings, pr
         parts = Parts.of(settings, source.info, anchor_codec, model)
         journal = stack.enter_context(keeping(target, src, settings, parts.header))
         companions = None if target is None else _companions(src, target, source, settings, stack)
-        file = BytesIO() if target is None else stack.enter_context(writing(target, companions, force=force))
+        # The last to open gets its name first: without a stream there is nothing beside it.
+        table = stack.enter_context(replacing(settings.csv, force=force)) if settings.csv else None
         sink = stack.enter_context(open_sink(settings.recon, source.info, force=force)) if settings.recon else None
         if sink is not None:
             tell(sink.name, sink.notes)
-        table = stack.enter_context(replacing(settings.csv, force=force)) if settings.csv else None
+        file = BytesIO() if target is None else stack.enter_context(writing(target, companions, force=force))
         work = work_of(source.info, total, SECONDS[settings.mode])
         executor = stack.enter_context(executor_for(parts.bframes, settings.workers, work, settings.ray))
         encoder = Encoder(settings, source.info, parts, executor, Counter(progress, total), journal)

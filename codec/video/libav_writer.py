@@ -12,7 +12,8 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 
-from ..errors import OutputError
+from ..arguments import check_range
+from ..errors import InputError, OutputError
 from ..files import is_pipe
 from . import hdr10
 from .companions import Companions
@@ -45,11 +46,21 @@ LOSSLESS_OPTIONS = {
     "libsvtav1": {"svtav1-params": "lossless=1"},
 }
 LOSSY = "libx264"  # where a quality is asked for and no encoder
+HIGHEST_CRF = {"libx264": 51, "libx265": 51, "libsvtav1": 63, "libaom-av1": 63, "libvpx-vp9": 63, "libvpx": 63}
 SHAPED = ("libx264", "libx265")  # encoders that write the sample aspect ratio, which PyAV cannot give to a muxer
 LANGUAGES = {"mp4": "[a-z]{3}", "mov": "eng"}  # those that come back as they are; .mov has codes of its own
 TICKS = 10_000  # a second that .mp4 and .mov have at least
 NARROW = 8  # samples a side: FFV1 cannot cut less into slices
 FIELDS = ("libx264", "ffv1")  # encoders that keep the field order
+
+
+def check_crf(video_codec: str | None, crf: float | None) -> None:
+    """InputError if a quality is asked of an encoder of FFmpeg that has no constant rate factor, or none so high."""
+    if crf is None:
+        return
+    if video_codec not in HIGHEST_CRF:
+        raise InputError(f"{video_codec} has no --crf; leave it out, or choose from {', '.join(HIGHEST_CRF)}")
+    check_range("crf", crf, 0, HIGHEST_CRF[video_codec])
 
 
 class ContainerWriter:

@@ -142,7 +142,7 @@ def test_live(tmp_path, scheme, shown):
 
 
 BAD = {
-    "scheme's model": (["--scheme", "extrapolation", "--foresee", "tiny"], "tiny"),
+    "scheme's model": (["--scheme", "extrapolation", "--foresee", "tiny"], "--foresee tiny: "),
     "factor": (["--factor", "1"], "--factor 1"),
     "huge factor": (["--factor", str(10**17)], f"--factor {10**17}"),
     "model of another task": (["--model", "ahead.safetensors"], "extrapolation"),

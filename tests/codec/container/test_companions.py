@@ -3,6 +3,8 @@
 import logging
 import os
 import subprocess
+import sys
+from pathlib import Path
 
 import av
 import pytest
@@ -10,6 +12,7 @@ from films import described, make_film, packets_of, pictures, tone
 from helpers import command, moving, write
 
 import codec
+from codec.cli import main
 
 FAST = {"mode": "bitfree", "model": "tiny", "anchor_preset": "ultrafast", "intra_period": 8, "metrics": False}
 COUNT = 24
@@ -179,6 +182,40 @@ def test_a_film_of_ours_is_not_coded_again_by_mistake(tmp_path, weights):
     codec.encode(src, tmp_path / "a.mp4", **FAST)
     with pytest.raises(codec.InputError, match=r"a\.mp4: is coded already; decode it first"):
         codec.encode(tmp_path / "a.mp4", tmp_path / "b.mp4", **FAST)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ncm"])
+def test_nor_if_it_comes_by_standard_input_or_goes_into_an_application(tmp_path, weights, monkeypatch, name):
+    codec.encode(make_film(tmp_path / "src.mp4", 3), tmp_path / name, **FAST)
+    with (tmp_path / name).open("rb") as file:
+        monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": file})())
+        with pytest.raises(codec.InputError, match="standard input: is coded already; decode it first"):
+            codec.encode("-", tmp_path / "b.mkv", **FAST)
+    for application in ("slowmo", "blur", "dejitter"):
+        assert main([application, str(tmp_path / name), "-o", str(tmp_path / "b.y4m")]) == 2
+    assert {entry.name for entry in tmp_path.iterdir()} == {"src.mp4", name}
+
+
+def test_without_a_stream_there_is_nothing_beside_it(tmp_path, weights, monkeypatch):
+    def replace(path, target, own=Path.replace):
+        if str(target).endswith(".ncm"):
+            raise OSError(28, "No space left on device")
+        return own(path, target)
+
+    src = make_film(tmp_path / "src.mp4", 3)
+    (tmp_path / "a.csv").write_text("before")
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(codec.CodecError):
+        codec.encode(src, tmp_path / "a.ncm", csv=tmp_path / "a.csv", recon=tmp_path / "a.mkv", **FAST)
+    assert (tmp_path / "a.csv").read_text() == "before"
+    assert {entry.name for entry in tmp_path.iterdir()} == {"src.mp4", "a.csv"}
+
+
+def test_a_quality_that_an_encoder_does_not_have_is_refused(tmp_path, weights):
+    codec.encode(make_film(tmp_path / "src.mp4", 3), tmp_path / "a.ncm", **FAST)
+    for encoder, crf, message in (("ffv1", 10, "ffv1 has no --crf"), ("libx264", 60, "crf is 60; it must be 0 to 51")):
+        with pytest.raises(codec.InputError, match=message):
+            codec.decode(tmp_path / "a.ncm", tmp_path / "b.mkv", video_codec=encoder, crf=crf)
 
 
 def test_other_encoders_for_the_result(tmp_path, weights):

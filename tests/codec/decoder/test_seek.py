@@ -56,6 +56,16 @@ def test_slices_are_parts_of_the_whole(path, streams):
             video[::2]
 
 
+def test_an_iteration_begins_anew_where_nothing_says_otherwise(path, streams):
+    frames = streams[1]
+    with codec.open(path) as video:
+        assert list(video) == frames and list(video) == frames
+        assert video[2] == frames[2] and list(video) == frames
+        assert next(iter(video)) == frames[0] and list(video) == frames
+        assert video.seek("17f") == 17 and list(video) == frames[17:] and list(video) == frames
+        assert not video.problems
+
+
 def test_times(path, streams):
     frames = streams[1]
     with codec.open(path) as video:
