@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..files import leads_nowhere
 from ..notes import tell
 from .companions import kinds
-from .joints import joined
+from .joints import Packet, joined
 from .libav_presentation import foreign_to, presentation_of
 from .matroska import cropping, missing_bytes
 from .picture import Frame, VideoInfo
@@ -34,6 +34,7 @@ STREAMED = ("mpegts", "mpeg")  # containers whose time lines start anywhere
 WEBP = "webp_pipe"  # a picture, which FFmpeg cannot decode if it is animated
 COUNTED = "avi"  # a container without times: FFmpeg guesses those of pictures that are stored out of order
 NUMBER = re.compile(r"%(?:0(\d+))?d")  # in the name of an image sequence, as in shot_%04d.png
+BEFORE_JOINT = 8  # packets before a joint of recordings that may seem damaged, as counts of .ts begin anew there
 
 
 def read_container(
@@ -216,24 +217,34 @@ class _Damage:
 
 
 def _decoded(container: InputContainer, stream: VideoStream, damage: _Damage) -> Iterator[av.VideoFrame]:
-    """All frames that can be decoded; what cannot is reported."""
+    """All frames that can be decoded; what cannot is reported, and the first packet that seems damaged is said."""
+    suspects: list[tuple[int, str]] = []  # packets that seem damaged, by number
     try:
-        for packet, joint in joined(container, [stream]):
+        for number, (packet, joint) in enumerate(joined(container, [stream])):
             if joint is not None:
                 tell(damage.name, [f"its clock is set anew at {float(joint):.3f} s; what follows goes on from there"])
+                suspects = [suspect for suspect in suspects if suspect[0] < number - BEFORE_JOINT]
+            if packet.is_corrupt:
+                suspects.append((number, _time_of(packet)))
             if not packet.size and packet.dts is not None:
                 continue  # the last picture once more, as Theora and AVI say it: it just stays
             try:
                 frames = packet.decode()
             except av.FFmpegError as error:
-                at = "" if packet.pts is None else f" at {float(packet.pts * packet.time_base):.3f} s"
-                damage.report(f"a picture{at} cannot be decoded ({reason(error)}) and is left out")
+                damage.report(f"a picture{_time_of(packet)} cannot be decoded ({reason(error)}) and is left out")
                 continue
             yield from frames
+        if suspects:
+            tell(damage.name, [f"a packet{suspects[0][1]} seems damaged; look at the pictures from there on"])
     except (OSError, av.FFmpegError) as error:
         damage.report(f"cannot be read to its end ({reason(error)}); what came before is kept")
         with suppress(av.FFmpegError):
             yield from stream.decode(None)
+
+
+def _time_of(packet: Packet) -> str:
+    """When a packet's picture is shown, as part of a sentence."""
+    return "" if packet.pts is None else f" at {float(packet.pts * packet.time_base):.3f} s"
 
 
 def _converted(

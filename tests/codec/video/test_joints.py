@@ -114,3 +114,17 @@ def test_sound_that_is_kept_goes_on(tmp_path, weights):
     assert len(sound) == 2 * len(packets_of(tmp_path / "0.ts", "audio"))
     steps = [later - before for before, later in pairwise(sound)]
     assert max(steps) <= 120 and min(steps) > 0, steps
+
+
+def test_a_packet_that_seems_damaged_is_said_but_not_one_at_a_joint(tmp_path, capfd):
+    data = recording(tmp_path / "a.ts", 0) + recording(tmp_path / "b.ts", 5_000)
+    (tmp_path / "joined.ts").write_bytes(data)
+    with codec.open_source(tmp_path / "joined.ts") as source:
+        assert len(list(source))
+    assert "seems damaged" not in capfd.readouterr().err
+    whole = recording(tmp_path / "a.ts", 0)
+    middle = len(whole) // 2 // 188 * 188
+    (tmp_path / "gap.ts").write_bytes(whole[:middle] + whole[middle + 3 * 188 :])  # lost packets of a transmission
+    with codec.open_source(tmp_path / "gap.ts") as source:
+        list(source)
+    assert source.problems or "seems damaged" in capfd.readouterr().err
