@@ -11,14 +11,13 @@ from ..files import PathLike, check_outputs, unwritable
 from ..notes import tell
 from ..progress import Progress
 from ..video.companions import CHAPTERS, TITLE, tell_left_out
-from ..video.libav_writer import CONTAINERS
+from ..video.libav_writer import CONTAINERS, HIGHEST_CRF
 from ..video.picture import Frame, VideoInfo, Yuv420
 from ..video.source import VideoSource
 from ..video.writer import STANDARD_OUTPUT, VideoSink, check_name, open_sink
 from .beside import Beside, add_beside
 
 CRF = 16.0  # of x264 and x265: hardly to be told from the source
-HIGHEST_CRF = 51
 WITH_CRF = ("libx264", "libx265")
 
 
@@ -97,8 +96,8 @@ def _folder_beside(target: str) -> "TemporaryDirectory[str]":
 def _encoder(name: str, crf: float | None) -> tuple[str, dict[str, str] | None]:
     """An encoder and its options. InputError if it knows no crf but one is given."""
     if name in WITH_CRF:
-        if crf is not None and not 0 <= crf <= HIGHEST_CRF:
-            raise InputError(f"--crf {crf:g}: give one from 0 to {HIGHEST_CRF}")
+        if crf is not None and not 0 <= crf <= HIGHEST_CRF[name]:
+            raise InputError(f"--crf {crf:g}: give one from 0 to {HIGHEST_CRF[name]}")
         return name, {"crf": f"{CRF if crf is None else crf:g}"} | (
             {"x265-params": "log-level=none"} if "5" in name else {}
         )

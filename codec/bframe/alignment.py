@@ -80,6 +80,11 @@ def _costs(current: Tensor, neighbour: Tensor, stage: Stage) -> tuple[Tensor, Te
         from .block_errors import block_errors  # a compiler takes its time to import
 
         return block_errors(current, neighbour, radius=stage.radius, block=stage.block, around=AROUND // 2)
+    return costs_by_tensors(current, neighbour, stage)
+
+
+def costs_by_tensors(current: Tensor, neighbour: Tensor, stage: Stage) -> tuple[Tensor, Tensor]:
+    """What `_costs` answers, by tensor operations, for devices that compiled loops are not for."""
     moved = _moved_by_rows(neighbour, stage.radius)
     blocks = [F.avg_pool2d((row - current).abs_(), stage.block, ceil_mode=True) for row in moved]
     costs = F.avg_pool2d(torch.cat(blocks, 1), AROUND, 1, AROUND // 2, count_include_pad=False)

@@ -138,15 +138,19 @@ def unit_along(pictures: Pictures, side: int, sample: int, y: int, x: int, acros
 
 
 @compiled
+def vector_bits(across: int, down: int, near: Array) -> float:
+    """About how many bits a vector takes, coded off the network's motion `near` (2,)."""
+    return 2 * (VECTOR_BITS + math.log2((1 + abs(across - near[0])) * (1 + abs(down - near[1]))))
+
+
+@compiled
 def bits_along(place: Place, side: int, other: Array, near: Array, across: int, down: int, limit: float) -> float:
     """Bits of a vector to one reference, and of what it lacks, alone or in the mean with another prediction.
 
-    That is `other` (size*size,), or (0,) for none. The vector is coded off the network's motion `near` (2,). From
-    `limit` on the sum does not matter.
+    That is `other` (size*size,), or (0,) for none. From `limit` on the sum does not matter.
     """
     pictures, error, sample, top, left, size = place
-    off = (1 + abs(across - near[0])) * (1 + abs(down - near[1]))
-    bits = 2 * (VECTOR_BITS + math.log2(off))
+    bits = vector_bits(across, down, near)
     for i in range(0, size, UNIT):
         for j in range(0, size, UNIT):
             if bits < limit:
@@ -189,18 +193,14 @@ def improved(place: Place, side: int, other: Array, near: Array, best: Array, le
 
 
 @compiled
-def both_improved(place: Place, other: Array, near: Array, pair: Array) -> float:
-    """Move both vectors `pair` (2,2), one after the other, so that their mean fits; the bits of both come back.
-
-    `other` (size*size,) is room for what one of them points at.
-    """
-    least = math.inf
+def both_improved(place: Place, near: Array, pair: Array) -> float:
+    """Move both vectors `pair` (2,2), one after the other, so that their mean fits; the bits of both come back."""
+    least, other = math.inf, np.empty(place.size**2, np.float32)
     for side in (0, 1, 0):
         fetch(place, 1 - side, pair[1 - side, 0], pair[1 - side, 1], other)
         bits = bits_along(place, side, other, near[side], pair[side, 0], pair[side, 1], math.inf)
         least = improved(place, side, other, near[side], pair[side], bits, FINE)
-    off = (1 + abs(pair[1, 0] - near[1, 0])) * (1 + abs(pair[1, 1] - near[1, 1]))
-    return least + 2 * (VECTOR_BITS + math.log2(off))
+    return least + vector_bits(pair[1, 0], pair[1, 1], near[1])
 
 
 @compiled
@@ -268,6 +268,34 @@ def look_around(rows: tuple[int, int], small: Array, other: Array, lengths: Arra
 
 
 @compiled
+def best_of(
+    place: Place,
+    predicted: Array,
+    near: Array,
+    starts: Array,
+    steps: Array,
+    least: tuple[float, float],
+    vectors: Array,
+) -> tuple[int, float]:
+    """The best kind of a block, and its bits; its vectors go into `vectors` (2,2). See `choose`."""
+    vectors[:] = near
+    kind, bits = NETWORK, network_bits(place, predicted)
+    if bits > least[0]:
+        none = np.empty(0, np.float32)
+        for side in range(2):
+            first = first_of(place, side, none, near[side], starts[side], vectors[side])
+            alone = improved(place, side, none, near[side], vectors[side], first, steps) + KIND_BITS
+            if alone < bits:
+                kind, bits = PAST + side, alone
+    if bits > least[1]:
+        pair = vectors.copy()
+        together = both_improved(place, near, pair) + KIND_BITS
+        if together < bits:
+            kind, bits, vectors[:] = BOTH, together, pair
+    return kind, bits
+
+
+@compiled
 def choose(
     rows: tuple[int, int],
     pictures: Pictures,
@@ -286,24 +314,10 @@ def choose(
     move by `steps`. A block with one vector costs at least least[0], one with two least[1]. Rows are of blocks, counted
     over all samples.
     """
-    size = pictures.shape[1] // kinds.shape[1]
-    error, other, none = np.empty(UNIT**2, np.float32), np.empty(size**2, np.float32), np.empty(0, np.float32)
-    pair = np.empty((2, 2), np.int64)
+    size, error = pictures.shape[1] // kinds.shape[1], np.empty(UNIT**2, np.float32)
     for row in range(*rows):
         sample, i = divmod(row, kinds.shape[1])
         for j in range(kinds.shape[2]):
-            place, here = Place(pictures, error, sample, size * i, size * j, size), near[sample, i, j]
-            pair[:] = here
-            kind, cost = NETWORK, network_bits(place, predicted)
-            if cost > least[0]:
-                for side in range(2):
-                    first = first_of(place, side, none, here[side], starts[sample, i, j, side], pair[side])
-                    alone = improved(place, side, none, here[side], pair[side], first, steps) + KIND_BITS
-                    if alone < cost:
-                        kind, cost = PAST + side, alone
-            vectors[sample, i, j] = pair
-            if cost > least[1]:
-                together = both_improved(place, other, here, pair) + KIND_BITS
-                if together < cost:
-                    kind, cost, vectors[sample, i, j] = BOTH, together, pair
-            kinds[sample, i, j], bits[sample, i, j] = kind, cost
+            at = sample, i, j
+            place = Place(pictures, error, sample, size * i, size * j, size)
+            kinds[at], bits[at] = best_of(place, predicted, near[at], starts[at], steps, least, vectors[at])

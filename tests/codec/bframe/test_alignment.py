@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from codec.bframe.alignment import AROUND, STAGES, match
+from codec.bframe.alignment import AROUND, STAGES, costs_by_tensors, match
 from codec.bframe.block_errors import block_errors
 
 
@@ -34,6 +34,8 @@ def test_costs_and_best_places_are_those_of_tensor_operations_to_the_bit(stage, 
             costs, best = block_errors(current, neighbour, radius=stage.radius, block=stage.block, around=AROUND // 2)
             wanted, place = expected(current, neighbour, stage)
             assert torch.equal(costs, wanted) and torch.equal(best, place)
+        costs, best = costs_by_tensors(current, neighbour, stage)  # as on other devices
+        assert torch.equal(costs, wanted) and torch.equal(best, place)
     finally:
         torch.set_num_threads(before)
 

@@ -71,18 +71,11 @@ def test_the_cheapest_of_all_that_an_encoder_may_remember(name, preset, monkeypa
     own = passes(name, preset, crf=24)
     period = two_periods()[1]
     # Each way is coded once: on a busy core x265 started anew sometimes codes small pictures otherwise.
-    coded = {}
-    code_anew = own.code_anew
-    monkeypatch.setattr(
-        own,
-        "code_anew",
-        lambda *given, warm=False: (
-            coded[warm] if warm in coded else coded.setdefault(warm, code_anew(*given, warm=warm))
-        ),
-    )
     running = list(own.run(two_periods(), 2))[1]
     gaps = running.source.segment.gaps
-    ways = [running, own.code_anew(period, gaps), own.code_anew(period, gaps, warm=True)]
+    coded = {warm: own.code_anew(period, gaps, warm=warm) for warm in (False, True)}
+    monkeypatch.setattr(own, "code_anew", lambda *_, warm=False: coded[warm])
+    ways = [running, *coded.values()]
     assert len({b"".join(data(way)) for way in ways}) == 3
     costs = [LAGRANGIAN.expected_cost(way) for way in ways]
     best = own.cheapest(period, gaps, LAGRANGIAN, running)
